@@ -1,0 +1,1 @@
+//! The threads: sockets, clocks, processes, files. One file per thread.

@@ -1,0 +1,1 @@
+//! Flags and files, and the validated configuration they become.

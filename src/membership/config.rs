@@ -1,0 +1,187 @@
+//! The numbers that drive membership: memberlist's and Serf's constants, by profile.
+
+use std::time::Duration;
+
+/// A set of timings for a kind of network (`-profile`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// A data centre or office network.
+    #[default]
+    Lan,
+    /// Between sites: patient timers.
+    Wan,
+    /// Loopback or one rack: impatient timers.
+    Local,
+}
+
+impl Profile {
+    /// The word used on the command line and in the banner.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Profile::Lan => "lan",
+            Profile::Wan => "wan",
+            Profile::Local => "local",
+        }
+    }
+}
+
+impl std::str::FromStr for Profile {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        [Profile::Lan, Profile::Wan, Profile::Local]
+            .into_iter()
+            .find(|p| p.as_str() == s)
+            .ok_or_else(|| format!("Unknown profile: {s} (expected lan, wan or local)"))
+    }
+}
+
+/// Timers, fan-outs and multipliers of the membership rules.
+///
+/// The defaults are those of memberlist's `DefaultLANConfig`, `DefaultWANConfig` and
+/// `DefaultLocalConfig` and of Serf's `DefaultConfig`; where we differ, the field says why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Time between probes of one member after the other. Scaled by local health.
+    pub probe_interval: Duration,
+    /// How long to wait for a direct ack before asking others. Less than `probe_interval`.
+    pub probe_timeout: Duration,
+    /// How many members are asked to probe indirectly (k of SWIM §3.1).
+    pub indirect_checks: usize,
+    /// Upper end of the local health multiplier, exclusive (Lifeguard's S + 1).
+    pub awareness_max: u32,
+    /// Suspicion lasts at least this × log10(n) probe intervals.
+    pub suspicion_mult: u32,
+    /// Suspicion without confirmation lasts this many times the least.
+    pub suspicion_max_timeout_mult: u32,
+    /// Time between gossip ticks while there is something to say.
+    pub gossip_interval: Duration,
+    /// Members told on each tick.
+    pub gossip_nodes: usize,
+    /// How long the dead are still told, so that they can refute when they return.
+    pub gossip_to_the_dead: Duration,
+    /// Each broadcast is sent this × ⌈log10(n+1)⌉ times.
+    pub retransmit_mult: u32,
+    /// Lower bound of ⌈log10(n+1)⌉ in the transmit limit. A broadcast that is sent t times to
+    /// random members misses a given one with probability e⁻ᵗ; with memberlist's 4 in small
+    /// clusters that left stragglers in most runs of 50 agents joining at once.
+    pub retransmit_min_scale: u32,
+    /// Time between full exchanges with a random member, in clusters of up to 32.
+    pub push_pull_interval: Duration,
+    /// Deadline of a TCP exchange.
+    pub tcp_timeout: Duration,
+    /// How long a failed member is kept before it is forgotten.
+    pub reconnect_timeout: Duration,
+    /// How long a member that left is remembered.
+    pub tombstone_timeout: Duration,
+    /// How long an intent about an unknown member is kept in case its Alive is on the way.
+    pub recent_intent_timeout: Duration,
+    /// How long a failed member's name stays tied to its address. A member that left frees its
+    /// name at once. (memberlist's `DeadNodeReclaimTime`, which Serf leaves at "never".)
+    pub dead_reclaim: Duration,
+    /// Largest datagram, everything included.
+    pub datagram_budget: usize,
+}
+
+impl Config {
+    /// The numbers of a profile.
+    pub fn for_profile(profile: Profile) -> Config {
+        let lan = Config {
+            probe_interval: Duration::from_secs(1),
+            probe_timeout: Duration::from_millis(500),
+            indirect_checks: 3,
+            awareness_max: 8,
+            suspicion_mult: 4,
+            suspicion_max_timeout_mult: 6,
+            gossip_interval: Duration::from_millis(200),
+            gossip_nodes: 3,
+            gossip_to_the_dead: Duration::from_secs(30),
+            retransmit_mult: 4,
+            retransmit_min_scale: 3,
+            push_pull_interval: Duration::from_secs(30),
+            tcp_timeout: Duration::from_secs(10),
+            reconnect_timeout: Duration::from_secs(24 * 3600),
+            tombstone_timeout: Duration::from_secs(24 * 3600),
+            recent_intent_timeout: Duration::from_secs(300),
+            dead_reclaim: Duration::from_secs(30),
+            datagram_budget: 1400,
+        };
+        match profile {
+            Profile::Lan => lan,
+            Profile::Wan => Config {
+                tcp_timeout: Duration::from_secs(30),
+                suspicion_mult: 6,
+                push_pull_interval: Duration::from_secs(60),
+                probe_timeout: Duration::from_secs(3),
+                probe_interval: Duration::from_secs(5),
+                gossip_nodes: 4,
+                gossip_interval: Duration::from_millis(500),
+                gossip_to_the_dead: Duration::from_secs(60),
+                ..lan
+            },
+            Profile::Local => Config {
+                tcp_timeout: Duration::from_secs(1),
+                indirect_checks: 1,
+                retransmit_mult: 2,
+                suspicion_mult: 3,
+                push_pull_interval: Duration::from_secs(15),
+                probe_timeout: Duration::from_millis(200),
+                gossip_interval: Duration::from_millis(100),
+                gossip_to_the_dead: Duration::from_secs(15),
+                ..lan
+            },
+        }
+    }
+
+    /// How often one broadcast is sent in a cluster of `members` (memberlist's
+    /// `retransmitLimit`, with the floor of `retransmit_min_scale`).
+    pub fn transmit_limit(&self, members: usize) -> u32 {
+        let scale = ((members + 1) as f64).log10().ceil() as u32;
+        self.retransmit_mult * scale.max(self.retransmit_min_scale)
+    }
+
+    /// Least and greatest suspicion timeout in a cluster of `members` (memberlist's
+    /// `suspicionTimeout`; Lifeguard §IV-B).
+    pub fn suspicion_timeouts(&self, members: usize) -> (Duration, Duration) {
+        let scale = (members.max(1) as f64).log10().max(1.0);
+        let min = self.probe_interval.mul_f64(f64::from(self.suspicion_mult) * scale);
+        (min, min * self.suspicion_max_timeout_mult)
+    }
+
+    /// Time between push/pulls in a cluster of `members`: one more interval with every
+    /// doubling beyond 32 (memberlist's `pushPullScale`).
+    pub fn push_pull_period(&self, members: usize) -> Duration {
+        const THRESHOLD: f64 = 32.0;
+        let n = members as f64;
+        if n <= THRESHOLD {
+            return self.push_pull_interval;
+        }
+        self.push_pull_interval * ((n.log2() - THRESHOLD.log2()).ceil() as u32 + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scales_with_the_cluster_as_memberlist_does() {
+        let lan = Config::for_profile(Profile::Lan);
+        let limits: Vec<u32> = [1, 9, 10, 99, 999, 1000].map(|n| lan.transmit_limit(n)).to_vec();
+        assert_eq!(limits, [12, 12, 12, 12, 12, 16]);
+        assert_eq!(lan.suspicion_timeouts(5), (Duration::from_secs(4), Duration::from_secs(24)));
+        assert_eq!(lan.suspicion_timeouts(100).0, Duration::from_secs(8));
+        let periods = [1, 32, 33, 64, 65, 128].map(|n| lan.push_pull_period(n).as_secs());
+        assert_eq!(periods, [30, 30, 60, 60, 90, 90]);
+    }
+
+    #[test]
+    fn profiles_by_name() {
+        for p in [Profile::Lan, Profile::Wan, Profile::Local] {
+            assert_eq!(p.as_str().parse(), Ok(p));
+        }
+        assert!("LAN".parse::<Profile>().is_err());
+        assert_eq!(Config::for_profile(Profile::Wan).probe_interval, Duration::from_secs(5));
+        assert_eq!(Config::for_profile(Profile::Local).indirect_checks, 1);
+    }
+}

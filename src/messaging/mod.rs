@@ -1,0 +1,1 @@
+//! What is said: the broadcast queue. Rules, no I/O.

@@ -1,0 +1,51 @@
+//! Incarnation numbers: how a member overrules what others say about it (SWIM §4.2).
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The furthest one message may raise the incarnation of a member that is already known.
+///
+/// Incarnations grow by one with each refutation or tag change; sixteen million at once is
+/// damage or malice.
+pub const MAX_INCARNATION_JUMP: u32 = 1 << 24;
+
+/// How often a member has restated that it is alive. Only the member itself raises it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Incarnation(pub u32);
+
+impl Incarnation {
+    /// The first incarnation of a process.
+    pub const FIRST: Incarnation = Incarnation(1);
+    /// The last one. An accusation at this incarnation could never be refuted, so it is refused.
+    pub const LAST: Incarnation = Incarnation(u32::MAX);
+
+    /// The next incarnation; saturates at [`Incarnation::LAST`] instead of wrapping.
+    pub fn next(self) -> Incarnation {
+        Incarnation(self.0.saturating_add(1))
+    }
+
+    /// Whether a message that claims `claimed` may be believed when `self` is what is known.
+    pub fn admits(self, claimed: Incarnation) -> bool {
+        claimed.0 <= self.0.saturating_add(MAX_INCARNATION_JUMP)
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn saturates_and_refuses_jumps() {
+        assert_eq!(Incarnation::LAST.next(), Incarnation::LAST);
+        assert!(Incarnation(5).admits(Incarnation(5 + MAX_INCARNATION_JUMP)));
+        assert!(!Incarnation(5).admits(Incarnation(6 + MAX_INCARNATION_JUMP)));
+        assert!(Incarnation(u32::MAX - 1).admits(Incarnation::LAST));
+    }
+}

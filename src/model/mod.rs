@@ -1,0 +1,24 @@
+//! The nouns of the project: what a member, a tag, a moment and a Lamport time are.
+//!
+//! Everything above speaks in these types. Nothing here knows about bytes on a wire,
+//! sockets, clocks or threads.
+
+mod address;
+mod duration;
+mod event;
+mod incarnation;
+mod lamport;
+mod member;
+mod moment;
+mod name;
+mod tags;
+
+pub use address::{AddressError, HostPort, canonical_ip};
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use event::{MemberEvent, MemberEventKind};
+pub use incarnation::{Incarnation, MAX_INCARNATION_JUMP};
+pub use lamport::{LamportClock, LamportTime, MAX_LAMPORT_JUMP};
+pub use member::{Member, ParseStatusError, Status, Versions};
+pub use moment::Moment;
+pub use name::{MAX_NAME_LEN, NameError, NodeName};
+pub use tags::{MAX_META_LEN, Tags, TagsError};

@@ -1,0 +1,172 @@
+//! Tags: the key/value pairs a member describes itself with, and their encoding in the
+//! metadata of an `Alive` message.
+//!
+//! The encoding is Serf's (`encodeTags`): the byte 255, then a MessagePack map of strings.
+//! It is part of what every dialect carries, so it lives with the noun. Strings are written
+//! in the old "raw" form (never `str8`), as Serf writes them, so that the encoded length and
+//! with it the 512-byte limit agree to the byte.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Largest encoded size of a member's tags, in bytes (memberlist's `MetaMaxSize`).
+pub const MAX_META_LEN: usize = 512;
+
+/// First byte of metadata that holds a tag map; anything else is the role of an agent that
+/// speaks Serf protocol 2 or older (`tagMagicByte`).
+const TAG_MAGIC: u8 = 255;
+
+/// A member's tags, ordered by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tags(pub BTreeMap<String, String>);
+
+/// Why tags were refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagsError {
+    /// They take this many bytes, more than [`MAX_META_LEN`].
+    TooLarge(usize),
+    /// A `key=value` pair has no `=` or an empty key.
+    NoKey(String),
+    /// The metadata is no map of strings.
+    Malformed,
+}
+
+impl fmt::Display for TagsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TagsError::TooLarge(n) => write!(
+                f,
+                "Encoded length of tags exceeds limit of {MAX_META_LEN} bytes (they take {n}); \
+                 use fewer or shorter tags"
+            ),
+            TagsError::NoKey(s) => write!(f, "Invalid tag: '{s}' (expected key=value)"),
+            TagsError::Malformed => write!(f, "tags are not a map of strings"),
+        }
+    }
+}
+
+impl std::error::Error for TagsError {}
+
+impl Tags {
+    /// Parses `key=value` pairs; the value may hold further `=` and may be empty.
+    pub fn from_pairs<S: AsRef<str>>(pairs: impl IntoIterator<Item = S>) -> Result<Tags, TagsError> {
+        let mut tags = BTreeMap::new();
+        for pair in pairs {
+            let pair = pair.as_ref();
+            match pair.split_once('=') {
+                Some((key, value)) if !key.is_empty() => {
+                    tags.insert(key.to_string(), value.to_string());
+                }
+                _ => return Err(TagsError::NoKey(pair.to_string())),
+            }
+        }
+        Ok(Tags(tags))
+    }
+
+    /// The value of one tag.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// The metadata of an `Alive` message, at most [`MAX_META_LEN`] bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, TagsError> {
+        let mut out = vec![TAG_MAGIC];
+        let Ok(count) = u32::try_from(self.0.len()) else {
+            return Err(TagsError::TooLarge(usize::MAX));
+        };
+        // Writing to a Vec cannot fail.
+        let _ = rmp::encode::write_map_len(&mut out, count);
+        for text in self.0.iter().flat_map(|(k, v)| [k, v]) {
+            write_raw(&mut out, text);
+        }
+        if out.len() > MAX_META_LEN { Err(TagsError::TooLarge(out.len())) } else { Ok(out) }
+    }
+
+    /// Reads the metadata of an `Alive` message. Metadata without the magic byte is a role.
+    pub fn decode(meta: &[u8]) -> Result<Tags, TagsError> {
+        if meta.len() > MAX_META_LEN {
+            return Err(TagsError::TooLarge(meta.len()));
+        }
+        match meta.split_first() {
+            Some((&TAG_MAGIC, map)) => {
+                let map: BTreeMap<String, String> =
+                    rmp_serde::from_slice(map).map_err(|_| TagsError::Malformed)?;
+                Ok(Tags(map))
+            }
+            _ => {
+                let role = std::str::from_utf8(meta).map_err(|_| TagsError::Malformed)?;
+                Ok(Tags(BTreeMap::from([("role".to_string(), role.to_string())])))
+            }
+        }
+    }
+}
+
+/// `k1=v1,k2=v2`, in key order: the form of `members` and of handlers' standard input.
+impl fmt::Display for Tags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (k, v)) in self.0.iter().enumerate() {
+            write!(f, "{}{k}={v}", if i == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+fn write_raw(out: &mut Vec<u8>, text: &str) {
+    let len = text.len();
+    match u16::try_from(len) {
+        Ok(short) if short < 32 => out.push(0xa0 | short as u8),
+        Ok(long) => {
+            out.push(0xda);
+            out.extend_from_slice(&long.to_be_bytes());
+        }
+        // Too long for any tag set; the size check that follows refuses it.
+        Err(_) => out.push(0xdb),
+    }
+    out.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn encodes_as_serf_does() {
+        let tags = Tags::from_pairs(["role=web", "v="]).unwrap();
+        assert_eq!(tags.encode().unwrap(), b"\xff\x82\xa4role\xa3web\xa1v\xa0");
+        assert_eq!(Tags::default().encode().unwrap(), b"\xff\x80");
+        let long = Tags::from_pairs([format!("k={}", "x".repeat(40))]).unwrap();
+        assert_eq!(&long.encode().unwrap()[..7], b"\xff\x81\xa1k\xda\x00\x28");
+    }
+
+    #[test]
+    fn metadata_without_magic_is_a_role() {
+        assert_eq!(Tags::decode(b"web").unwrap().value("role"), Some("web"));
+        assert_eq!(Tags::decode(b"").unwrap().value("role"), Some(""));
+        assert_eq!(Tags::decode(b"\xff\x81\xa1k"), Err(TagsError::Malformed));
+    }
+
+    #[test]
+    fn limits_are_refused_with_numbers() {
+        let big = Tags::from_pairs([format!("k={}", "x".repeat(600))]).unwrap();
+        assert_eq!(big.encode(), Err(TagsError::TooLarge(607)));
+        assert!(Tags::from_pairs(["novalue"]).is_err());
+        assert!(Tags::from_pairs(["=x"]).is_err());
+        assert_eq!(Tags::from_pairs(["a=b=c"]).unwrap().value("a"), Some("b=c"));
+    }
+
+    proptest! {
+        #[test]
+        fn decode_reverses_encode(map in proptest::collection::btree_map(".{1,20}", ".{0,40}", 0..6)) {
+            let tags = Tags(map);
+            if let Ok(bytes) = tags.encode() {
+                prop_assert_eq!(Tags::decode(&bytes).unwrap(), tags);
+            }
+        }
+
+        #[test]
+        fn arbitrary_metadata_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = Tags::decode(&bytes);
+        }
+    }
+}

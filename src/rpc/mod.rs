@@ -1,0 +1,1 @@
+//! The control protocol: records, a connection as a state machine, a blocking client.

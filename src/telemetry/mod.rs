@@ -1,0 +1,1 @@
+//! Counters and the logger; any floor may count and log.

@@ -1,0 +1,1 @@
+//! Messages and their bytes: dialects and framing. No sockets.
