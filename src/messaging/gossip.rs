@@ -69,7 +69,7 @@ impl Gossip {
             self.send(members, now, rng, u32::MAX, &mut out);
             self.next_tick = Some(now + config.gossip_interval);
         }
-        if out.is_empty() {
+        if out.is_empty() && members.gossip_targets(1, now, rng).is_empty() {
             // Nobody is left to tell. Whoever comes later learns everything by push/pull.
             self.queue.clear();
         }
