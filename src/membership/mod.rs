@@ -40,18 +40,18 @@ use crate::wire::message::Message;
 use fastrand::Rng;
 use std::net::SocketAddr;
 
-/// Applies one datagram's messages, in the order that keeps members from being failed by news
-/// that its own packet corrects: alive before suspect before dead.
+/// Applies a batch of messages that were received together, each with the address it came from,
+/// in the order that keeps members from being failed by news that the same batch corrects: alive
+/// before suspect before dead.
 pub fn receive(
-    mut messages: Vec<Message>,
-    from: SocketAddr,
+    mut batch: Vec<(SocketAddr, Message)>,
     members: &mut Members,
     prober: &mut Prober,
     now: Moment,
     rng: &mut Rng,
     fx: &mut Effects,
 ) -> Vec<ProbeOutcome> {
-    messages.sort_by_key(|m| match m {
+    batch.sort_by_key(|(_, m)| match m {
         Message::Ping(_) | Message::IndirectPing(_) | Message::Ack(_) | Message::Nack(_) => 0,
         Message::Alive(_) => 1,
         Message::JoinIntent(_) | Message::LeaveIntent(_) => 2,
@@ -59,7 +59,7 @@ pub fn receive(
         Message::Dead(_) => 4,
     });
     let mut outcomes = Vec::new();
-    for message in messages {
+    for (from, message) in batch {
         match message {
             Message::Ping(m) => prober.ping(&m, from, members, fx),
             Message::IndirectPing(m) => prober.indirect_ping(&m, members, now, fx),

@@ -7,14 +7,17 @@
 use super::queue::{BroadcastQueue, Ticket};
 use crate::membership::{Members, Target};
 use crate::model::Moment;
-use crate::wire::Shared;
 use crate::wire::datagram::Packer;
+use crate::wire::{Dialect, Shared};
 use fastrand::Rng;
 use std::time::Duration;
 
 /// The least time between two bursts of fresh news. Under load, what comes within it shares
 /// datagrams.
 const BURST_SPACING: Duration = Duration::from_millis(5);
+
+/// The most broadcasts that ride along in one datagram.
+const MAX_RIDERS: usize = 32;
 
 /// A datagram that is ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,9 +106,10 @@ impl Gossip {
         }
     }
 
-    /// Lets queued news ride along in a datagram that is sent anyway. Counts as a transmission.
-    pub fn ride(&mut self, packer: &mut Packer, to: &Target, members: &Members) {
+    /// Up to `room` bytes of queued news to ride along in datagrams that are sent anyway, with
+    /// probes and acks. Counts as a transmission.
+    pub fn riders(&mut self, room: usize, members: &Members) -> Vec<Shared> {
         let limit = members.config().transmit_limit(members.present());
-        self.queue.fill(packer, to.dialect, u32::MAX, limit);
+        self.queue.select(room, MAX_RIDERS, Dialect::for_receiver(None), u32::MAX, limit)
     }
 }

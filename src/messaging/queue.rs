@@ -113,27 +113,47 @@ impl BroadcastQueue {
         self.lanes.iter().any(|lane| lane.entries.first_key_value().is_some_and(|(r, _)| r.0 < times))
     }
 
-    /// Adds broadcasts to a datagram as far as they fit, and counts them as sent once more. Only
-    /// those sent fewer than `sent_below` times are considered; at `limit` times one is over.
+    /// Adds broadcasts to a datagram as far as they fit; see [`BroadcastQueue::select`].
     pub fn fill(&mut self, packer: &mut Packer, dialect: Dialect, sent_below: u32, limit: u32) {
-        // Each kind first gets an equal share of the room; what one leaves goes to all.
+        let parts = packer.parts_left();
+        for message in self.select(packer.room(), parts, dialect, sent_below, limit) {
+            let fits = packer.push(message.bytes(dialect));
+            debug_assert!(fits, "selected by the same arithmetic");
+        }
+    }
+
+    /// Chooses up to `parts` broadcasts for one datagram whose first message may have `room`
+    /// bytes, and counts them as sent once more. Only those sent fewer than `sent_below` times
+    /// are considered; at `limit` times one is over.
+    pub fn select(
+        &mut self,
+        room: usize,
+        parts: usize,
+        dialect: Dialect,
+        sent_below: u32,
+        limit: u32,
+    ) -> Vec<Shared> {
         let waiting = self.lanes.iter().filter(|lane| !lane.entries.is_empty()).count();
         if waiting == 0 {
-            return;
+            return Vec::new();
         }
-        let share = packer.room() / waiting;
-        let mut sent: [Vec<Rank>; 2] = Default::default();
-        for (lane, sent) in self.lanes.iter().zip(&mut sent) {
-            lane.pack(packer, dialect, sent_below, share, sent);
+        // `room` leaves out the overhead of the first part.
+        let mut left = Room { bytes: room + PART_OVERHEAD, parts };
+        // Each kind first gets an equal share of the room; what one leaves goes to all.
+        let share = left.bytes / waiting;
+        let mut chosen: [Vec<Rank>; 2] = Default::default();
+        let mut messages = Vec::new();
+        for share in [share, usize::MAX] {
+            for (lane, chosen) in self.lanes.iter().zip(&mut chosen) {
+                lane.choose(&mut left, dialect, sent_below, share, chosen, &mut messages);
+            }
         }
-        for (lane, sent) in self.lanes.iter().zip(&mut sent) {
-            lane.pack(packer, dialect, sent_below, usize::MAX, sent);
-        }
-        for (lane, sent) in self.lanes.iter_mut().zip(sent) {
-            for rank in sent {
+        for (lane, chosen) in self.lanes.iter_mut().zip(chosen) {
+            for rank in chosen {
                 self.finished.extend(lane.count(rank, limit));
             }
         }
+        messages
     }
 
     /// Drops everything.
@@ -158,31 +178,40 @@ impl BroadcastQueue {
     }
 }
 
+/// What is left of a datagram.
+struct Room {
+    bytes: usize,
+    parts: usize,
+}
+
 impl Lane {
-    /// Packs what fits into `share` bytes and is not in `sent` yet.
-    fn pack(
+    /// Chooses what fits into `share` bytes and is not in `chosen` yet.
+    fn choose(
         &self,
-        packer: &mut Packer,
+        left: &mut Room,
         dialect: Dialect,
         sent_below: u32,
-        share: usize,
-        sent: &mut Vec<Rank>,
+        mut share: usize,
+        chosen: &mut Vec<Rank>,
+        messages: &mut Vec<Shared>,
     ) {
         /// Broadcasts that did not fit before the search for smaller ones ends.
         const MISSES: usize = 8;
-        let (mut left, mut misses) = (share, 0);
+        let mut misses = 0;
         for (rank, broadcast) in &self.entries {
-            if rank.0 >= sent_below || misses >= MISSES || packer.room() == 0 {
+            if rank.0 >= sent_below || misses >= MISSES || left.parts == 0 {
                 break;
             }
-            if sent.contains(rank) {
+            if chosen.contains(rank) {
                 continue;
             }
-            let bytes = broadcast.message.bytes(dialect);
-            let cost = bytes.len() + PART_OVERHEAD;
-            if cost <= left && packer.push(bytes) {
-                left -= cost;
-                sent.push(*rank);
+            let cost = broadcast.message.bytes(dialect).len() + PART_OVERHEAD;
+            if cost <= share && cost <= left.bytes {
+                share -= cost;
+                left.bytes -= cost;
+                left.parts -= 1;
+                chosen.push(*rank);
+                messages.push(broadcast.message.clone());
             } else {
                 misses += 1;
             }

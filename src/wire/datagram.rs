@@ -51,6 +51,11 @@ impl Packer {
         self.budget.saturating_sub(used).min(usize::from(u16::MAX))
     }
 
+    /// How many more messages the count can say.
+    pub fn parts_left(&self) -> usize {
+        MAX_PARTS - self.lengths.len()
+    }
+
     /// Adds a message if it fits; says whether it did.
     #[must_use]
     pub fn push(&mut self, message: &[u8]) -> bool {
