@@ -1,3 +1,4 @@
 //! The threads: sockets, clocks, processes, files. One file per thread.
 
 pub mod bind;
+pub mod rpc;
