@@ -10,8 +10,9 @@
 mod client;
 mod control;
 
-pub use control::{Control, MemberEvents, RecentLog, RpcMessage, RpcSender};
+pub use control::{Control, RecentLog, RpcMessage, RpcSender};
 
+use crate::messaging::coalesce::MemberEvents;
 use crate::model::Moment;
 use crate::rpc::connection::Connection;
 use crate::rpc::record::{JoinResponse, MemberEventRecord, encode};
@@ -292,9 +293,9 @@ impl RpcActor {
                     self.reply(token, result.err(), None);
                 }
                 RpcMessage::MemberEvent(event) => self.stream(&event, now),
-                RpcMessage::Log { number, line } => {
+                RpcMessage::Log(line) => {
                     for client in self.clients.values_mut() {
-                        client.connection.log_line(number, &line);
+                        client.connection.log_line(line.number, &line);
                     }
                 }
                 RpcMessage::AuthKey(key) => self.auth_key = key.into(),

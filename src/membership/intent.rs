@@ -130,7 +130,7 @@ impl Members {
     fn witness(&mut self, what: &str, node: &NodeName, ltime: LamportTime) -> bool {
         let believed = self.clock.witness(ltime);
         if !believed {
-            counters::MESSAGES_REFUSED.add(1);
+            counters::REFUSED_ABSURD.inc();
             log::warn!(
                 target: "serf",
                 "Ignoring a {what} intent for '{node}' from the Lamport time {ltime}; here it is {}",

@@ -114,7 +114,7 @@ impl Prober {
             members.awareness.apply(1);
             self.relays.clear();
             if self.round.take().is_some() {
-                counters::PROBES_DISCARDED.add(1);
+                counters::PROBES_DISCARDED.inc();
             }
         }
         self.planned = Moment::NEVER;
@@ -155,7 +155,7 @@ impl Prober {
             }));
         }
         fx.transmits.push(Transmit { to: row.target(), messages, probe: Some(seq_no) });
-        counters::PROBES_SENT.add(1);
+        counters::PROBES_SENT.inc();
         self.round = Some(Round {
             node: row.name.clone(),
             incarnation: row.incarnation,
@@ -204,10 +204,11 @@ impl Prober {
                 "Was able to connect to {} over TCP but UDP probes failed, network may be misconfigured",
                 round.node
             );
+            counters::PROBES_TCP_ONLY.inc();
             members.awareness.apply(-1);
             return;
         }
-        counters::PROBES_FAILED.add(1);
+        counters::PROBES_FAILED.inc();
         record(members, &round.node, |r| r.tcp_failed = r.tcp_failed.saturating_add(1));
         // Nacks that are missing show that those who were asked do not hear this process either;
         // with nobody to ask, the failure itself is all there is to go by.
@@ -254,7 +255,7 @@ impl Prober {
     pub fn ping(&mut self, msg: &Ping, from: SocketAddr, members: &Members, fx: &mut Effects) {
         if msg.node != *members.me() {
             log::debug!(target: "memberlist", "Got ping for unexpected node '{}' from {from}", msg.node);
-            counters::MESSAGES_REFUSED.add(1);
+            counters::REFUSED_UNKNOWN_SENDER.inc();
             return;
         }
         // The answer goes to the address in the message only if a member has it; otherwise back
@@ -277,11 +278,11 @@ impl Prober {
                 "Refusing to ping '{}' at {} for '{}' at {}: not the addresses of known members",
                 msg.node, msg.target, msg.source.node, msg.source.addr
             );
-            counters::MESSAGES_REFUSED.add(1);
+            counters::REFUSED_UNKNOWN_SENDER.inc();
             return;
         };
         if self.relays.len() >= MAX_RELAYS {
-            counters::MESSAGES_REFUSED.add(1);
+            counters::REFUSED_UNKNOWN_SENDER.inc();
             return;
         }
         let seq_no = self.seq();

@@ -43,7 +43,7 @@ impl Members {
         let addr = SocketAddr::new(canonical_ip(msg.addr.ip()), msg.addr.port());
         if let Err(why) = check_versions(&msg.versions) {
             log::warn!(target: "memberlist", "Ignoring an alive message for '{}' ({addr}): {why}", msg.node);
-            counters::MESSAGES_REFUSED.add(1);
+            counters::REFUSED_MALFORMED.inc();
             return;
         }
         if msg.meta.len() > MAX_META_LEN || addr.port() == 0 || addr.ip().is_unspecified() {
@@ -53,7 +53,7 @@ impl Members {
                  {MAX_META_LEN} bytes of tags",
                 msg.node
             );
-            counters::MESSAGES_REFUSED.add(1);
+            counters::REFUSED_MALFORMED.inc();
             return;
         }
         if msg.node == self.me {
@@ -102,7 +102,7 @@ impl Members {
         }
         if self.present() >= MAX_PRESENT {
             log::warn!(target: "memberlist", "Refusing '{}': the table is full ({MAX_PRESENT} members)", msg.node);
-            counters::MESSAGES_REFUSED.add(1);
+            counters::REFUSED_MALFORMED.inc();
             return;
         }
         let intent = self.intents.remove(&msg.node);
@@ -207,6 +207,7 @@ impl Members {
             return;
         }
         row.conflict_told = Some(now);
+        counters::CONFLICTS.inc();
         if *name == self.me {
             log::error!(
                 target: "serf",
@@ -224,7 +225,7 @@ impl Members {
     }
 
     fn refuse_jump(&self, what: &str, node: &NodeName, claimed: Incarnation) {
-        counters::MESSAGES_REFUSED.add(1);
+        counters::REFUSED_ABSURD.inc();
         log::warn!(
             target: "memberlist",
             "Ignoring an absurd {what} message for '{node}': incarnation {claimed}, known is {}",
@@ -258,7 +259,7 @@ impl Members {
                     let suspicion = Suspicion::new(msg.from.clone(), wanted, min, max, now);
                     row.state = State::Suspect(suspicion);
                     row.since = now;
-                    counters::SUSPICIONS.add(1);
+                    counters::SUSPICIONS.inc();
                     true
                 }
                 State::Dead | State::Left => false,
@@ -315,7 +316,7 @@ impl Members {
     pub(super) fn refute(&mut self, accused: Incarnation, now: Moment, fx: &mut Effects) {
         // Having to refute means that others could not reach this process in time.
         self.awareness.apply(1);
-        counters::REFUTATIONS.add(1);
+        counters::REFUTATIONS.inc();
         self.restate(accused, now, fx);
     }
 

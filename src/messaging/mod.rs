@@ -1,5 +1,6 @@
 //! What is said, and how it spreads: the broadcast queue and the rhythm of gossip. Rules, no I/O.
 
+pub mod coalesce;
 mod gossip;
 mod queue;
 

@@ -79,6 +79,8 @@ counters! {
     STREAMS_ACCEPTED = "streams_accepted", "Gossip streams accepted.";
     STREAMS_REFUSED = "streams_refused", "Gossip streams refused because too many were open.";
     STREAMS_OPENED = "streams_opened", "Gossip streams opened to others.";
+    STREAMS_SKIPPED = "streams_skipped", "Exchanges left out because the TCP thread did not keep up.";
+    DATAGRAMS_TOO_LARGE = "datagrams_too_large", "Messages that fit no datagram and were not sent.";
     STREAMS_FAILED = "streams_failed", "Gossip streams that ended with an error, in either direction.";
     BROADCASTS_QUEUED = "broadcasts_queued", "Broadcasts put into the queue.";
     BROADCASTS_SUPERSEDED = "broadcasts_superseded", "Queued broadcasts replaced by newer news.";

@@ -19,6 +19,8 @@ const MAX_TARGET_LEN: usize = 64;
 /// A complete log line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
+    /// Its place among all lines of this process, from 0.
+    pub number: u64,
     /// How important it is; monitors choose by it.
     pub level: Level,
     /// The line as Serf writes it, without indentation and without a line end:
@@ -73,7 +75,7 @@ impl Entry {
         let mut text = String::with_capacity(32 + self.target.len() + self.message.len());
         zone.stamp(self.unix, &mut text);
         let _ = write!(text, " [{}] {}: {}", level_name(self.level), self.target, self.message);
-        LogLine { level: self.level, text }
+        LogLine { number: 0, level: self.level, text }
     }
 
     /// The line as one JSON object with `time` (RFC 3339, UTC), `level`, `target` and `message`.

@@ -128,6 +128,7 @@ pub(super) struct Feed {
     recent: VecDeque<Arc<LogLine>>,
     subscribers: Vec<(SubscriberId, Subscriber)>,
     next_id: u64,
+    next_line: u64,
     filter: env_logger::Logger,
 }
 
@@ -159,7 +160,13 @@ impl Logger {
             global: AtomicBool::new(false),
             gate_open: AtomicBool::new(!options.gated),
             dropped: AtomicUsize::new(0),
-            feed: Mutex::new(Feed { recent: VecDeque::new(), subscribers: Vec::new(), next_id: 0, filter }),
+            feed: Mutex::new(Feed {
+                recent: VecDeque::new(),
+                subscribers: Vec::new(),
+                next_id: 0,
+                next_line: 0,
+                filter,
+            }),
         });
         let writer =
             Writer::new(commands, shared.clone(), Box::new(terminal), options.format, Zone::of_process());
@@ -293,13 +300,15 @@ impl Shared {
     }
 
     /// Gives a line to the ring and the subscribers, and returns it if the terminal wants it.
-    pub(super) fn deliver(&self, target: &str, line: LogLine) -> Option<Arc<LogLine>> {
+    pub(super) fn deliver(&self, target: &str, mut line: LogLine) -> Option<Arc<LogLine>> {
         let mut feed = self.feed();
         let metadata = Metadata::builder().level(line.level).target(target).build();
         let shown = feed.filter.enabled(&metadata);
         if line.level == Level::Trace && !shown {
             return None;
         }
+        line.number = feed.next_line;
+        feed.next_line += 1;
         let line = Arc::new(line);
         for (_, subscriber) in &feed.subscribers {
             subscriber(&line);

@@ -1,6 +1,7 @@
 //! What passes between the thread that serves RPC clients and the rest of the agent.
 
-use crate::model::{Member, MemberEventKind};
+use crate::messaging::coalesce::MemberEvents;
+use crate::model::Member;
 use crate::rpc::Token;
 use crate::rpc::record::Stats;
 use crate::telemetry::LogLine;
@@ -43,23 +44,14 @@ pub trait Control: Send {
 
 /// The last lines of the log.
 ///
-/// Lines are numbered, so that one which is among the recent lines and also on its way as
-/// [`RpcMessage::Log`] reaches a new monitor once.
+/// A line that is among the recent ones and also on its way as [`RpcMessage::Log`] reaches a new
+/// monitor once: lines are numbered.
 #[derive(Clone, Debug, Default)]
 pub struct RecentLog {
     /// Oldest first.
     pub lines: Vec<Arc<LogLine>>,
     /// Number of the first line that is not among them.
     pub next: u64,
-}
-
-/// The same thing that happened to several members.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberEvents {
-    /// What happened.
-    pub kind: MemberEventKind,
-    /// To whom.
-    pub members: Vec<Member>,
 }
 
 /// What may wake the thread from inside the agent.
@@ -90,13 +82,8 @@ pub enum RpcMessage {
     },
     /// For event streams.
     MemberEvent(Arc<MemberEvents>),
-    /// For monitors. Numbers rise by one with each line that is logged.
-    Log {
-        /// Number of the line.
-        number: u64,
-        /// The line.
-        line: Arc<LogLine>,
-    },
+    /// For monitors.
+    Log(Arc<LogLine>),
     /// `rpc_auth` changed (empty for none); concerns connections from now on.
     AuthKey(String),
     /// Deliver what is queued, close everything and end the thread.
@@ -144,7 +131,7 @@ impl RpcSender {
     /// none is counted. Nothing is logged here: the caller may be the logger.
     pub fn send(&self, message: RpcMessage) -> bool {
         let lane = match message {
-            RpcMessage::MemberEvent(_) | RpcMessage::Log { .. } => &self.news,
+            RpcMessage::MemberEvent(_) | RpcMessage::Log(_) => &self.news,
             _ => &self.answers,
         };
         let queued = lane.try_send(message).is_ok();
