@@ -1,1 +1,3 @@
 //! The threads: sockets, clocks, processes, files. One file per thread.
+
+pub mod rpc;

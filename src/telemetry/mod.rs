@@ -1,1 +1,5 @@
 //! Counters and the logger; any floor may count and log.
+
+mod line;
+
+pub use line::LogLine;
