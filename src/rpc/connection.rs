@@ -209,8 +209,7 @@ impl Connection {
         let mut request = None;
         while request.is_none() && self.phase == Phase::Open && !self.is_paused() {
             let rest = self.input.get(consumed..).unwrap_or_default();
-            let limit =
-                if self.handshaken && self.authenticated { MAX_FRAME } else { MAX_FRAME_BEFORE_AUTH };
+            let limit = if self.handshaken && self.authenticated { MAX_FRAME } else { MAX_FRAME_BEFORE_AUTH };
             match self.scanner.scan(rest, limit) {
                 Ok(Some(len)) => {
                     // Out of the buffer for as long as it is looked at, for the borrow checker.
@@ -375,13 +374,11 @@ impl Connection {
         match self.phase {
             Phase::Draining(until) | Phase::Lingering(until) => until,
             Phase::Closed => Moment::NEVER,
-            Phase::Open => {
-                [self.handshake_deadline(), self.request_deadline(), self.stall_deadline()]
-                    .into_iter()
-                    .flatten()
-                    .min()
-                    .unwrap_or(Moment::NEVER)
-            }
+            Phase::Open => [self.handshake_deadline(), self.request_deadline(), self.stall_deadline()]
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(Moment::NEVER),
         }
     }
 

@@ -49,8 +49,7 @@ impl std::error::Error for FilterError {}
 /// the first branch and after the last, so that its `web|db` also matches `webmail`.)
 pub fn anchored(expression: &str) -> Result<Regex, FilterError> {
     let bad = |problem: String| FilterError::BadExpression { expression: expression.to_string(), problem };
-    let compile =
-        |pattern: &str| RegexBuilder::new(pattern).size_limit(MAX_EXPRESSION_SIZE).build();
+    let compile = |pattern: &str| RegexBuilder::new(pattern).size_limit(MAX_EXPRESSION_SIZE).build();
     // On its own first: `a)(b` would become valid inside a group.
     compile(expression).map_err(|e| bad(e.to_string()))?;
     compile(&format!("^(?:{expression})$")).map_err(|e| bad(e.to_string()))
@@ -221,10 +220,7 @@ mod tests {
         for (text, expected) in [
             ("", vec![All]),
             ("*", vec![All]),
-            ("member-join,member-reap", vec![
-                Member(MemberEventKind::Join),
-                Member(MemberEventKind::Reap),
-            ]),
+            ("member-join,member-reap", vec![Member(MemberEventKind::Join), Member(MemberEventKind::Reap)]),
             ("user", vec![User(None)]),
             ("user:", vec![User(None)]),
             ("user:deploy,query:load", vec![User(Some("deploy".into())), Query(Some("load".into()))]),

@@ -12,6 +12,7 @@
 //! Architecture invariant: nothing but `client` touches a socket, and nothing reads a clock. The
 //! thread that serves connections is `agent/rpc.rs`.
 
+pub mod client;
 mod command;
 pub mod connection;
 pub mod filter;
@@ -19,5 +20,6 @@ pub mod frame;
 mod output;
 pub mod record;
 
+pub use client::{Client, ClientConfig, ClientError, Record};
 pub use command::Command;
 pub use connection::{Connection, Phase, Request, Token};

@@ -96,15 +96,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(socket: TcpStream, peer: SocketAddr, connection: Connection) -> Client {
-        Client {
-            socket,
-            peer,
-            connection,
-            readable: true,
-            writable: true,
-            failed: false,
-            shut_down: false,
-        }
+        Client { socket, peer, connection, readable: true, writable: true, failed: false, shut_down: false }
     }
 
     pub(super) fn peer(&self) -> SocketAddr {
