@@ -1,21 +1,14 @@
-//! stub
-use crate::membership::Profile;
-use crate::model::*;
-use std::net::SocketAddr;
-pub struct AgentConfig {
-    pub node_name: NodeName,
-    pub bind: HostPort,
-    pub advertise: Option<HostPort>,
-    pub interface: Option<String>,
-    pub rpc_addr: SocketAddr,
-    pub rpc_auth: Option<String>,
-    pub tags: Tags,
-    pub profile: Profile,
-    pub protocol: u8,
-    pub log_level: log::LevelFilter,
-    pub start_join: Vec<String>,
-    pub replay_on_join: bool,
-    pub leave_on_terminate: bool,
-    pub skip_leave_on_interrupt: bool,
-    pub broadcast_timeout: std::time::Duration,
-}
+//! Flags and files, and the validated configuration they become.
+//!
+//! Two steps, never mixed: `flags` turns arguments into raw values by the table in `options`,
+//! and `agent` turns raw values into one immutable [`AgentConfig`]. Nothing here prints,
+//! opens a socket or ends the process; `cli/` does.
+
+pub mod agent;
+pub mod flags;
+pub mod options;
+pub mod usage;
+
+pub use agent::{AgentConfig, ConfigError, DEFAULT_BIND_PORT, DEFAULT_RPC_PORT};
+pub use flags::{FlagError, Flags, Parsed, Value, parse};
+pub use options::{Availability, CommandSpec, Kind, OptionSpec};
