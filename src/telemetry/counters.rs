@@ -22,9 +22,8 @@ impl Counter {
     }
 
     /// Counts `n` more.
-    pub fn add(&self, n: u64) {
-        // Cut to the counter's width, which is where it wraps.
-        self.value.fetch_add(n as usize, Ordering::Relaxed);
+    pub fn add(&self, n: usize) {
+        self.value.fetch_add(n, Ordering::Relaxed);
     }
 
     /// Counts one more.
@@ -69,25 +68,24 @@ counters! {
     DATAGRAM_BYTES_RECEIVED = "datagram_bytes_received", "Bytes of datagrams read from the gossip socket.";
     DATAGRAMS_SENT = "datagrams_sent", "Datagrams handed to the kernel.";
     DATAGRAM_BYTES_SENT = "datagram_bytes_sent", "Bytes of datagrams handed to the kernel.";
-    DATAGRAMS_NOT_SENT = "datagrams_not_sent", "Datagrams that the kernel did not take.";
-    DATAGRAMS_TOO_LARGE = "datagrams_too_large", "Messages that did not fit a datagram and were not sent.";
-    DATAGRAMS_MALFORMED = "datagrams_malformed", "Datagrams refused because they could not be decoded.";
-    DATAGRAMS_CHECKSUM = "datagrams_checksum", "Datagrams refused because their checksum was wrong.";
-    DATAGRAMS_OVERSIZE = "datagrams_oversize", "Datagrams refused because they or a part of them were too large.";
-    DATAGRAMS_UNSEALED = "datagrams_unsealed", "Datagrams refused because they were not sealed or no key opened them.";
-    DATAGRAMS_MISLABELLED = "datagrams_mislabelled", "Datagrams refused because their label was not ours.";
-    DATAGRAMS_UNKNOWN_SENDER = "datagrams_unknown_sender", "Requests refused because they came from or named a stranger.";
-    MESSAGES_REFUSED = "messages_refused", "Messages refused because what they claim is out of range or not theirs to say.";
+    DATAGRAMS_UNSENT = "datagrams_unsent", "Datagrams that the kernel did not take.";
+    REFUSED_MALFORMED = "refused_malformed", "Packets refused because they could not be decoded.";
+    REFUSED_CHECKSUM = "refused_checksum", "Packets refused because their checksum was wrong.";
+    REFUSED_OVERSIZE = "refused_oversize", "Packets refused because they or a part of them were too large.";
+    REFUSED_UNSEALED = "refused_unsealed", "Packets refused because no key opened them or they were not sealed.";
+    REFUSED_LABEL = "refused_label", "Packets refused because their label was not ours.";
+    REFUSED_UNKNOWN_SENDER = "refused_unknown_sender", "Requests refused because they came from or named a stranger.";
+    REFUSED_ABSURD = "refused_absurd", "Messages refused because a time, incarnation or coordinate was out of range.";
     STREAMS_ACCEPTED = "streams_accepted", "Gossip streams accepted.";
     STREAMS_REFUSED = "streams_refused", "Gossip streams refused because too many were open.";
     STREAMS_OPENED = "streams_opened", "Gossip streams opened to others.";
-    STREAMS_SKIPPED = "streams_skipped", "Gossip streams not opened because too many were waiting.";
+    STREAMS_SKIPPED = "streams_skipped", "Exchanges left out because the TCP thread did not keep up.";
+    DATAGRAMS_TOO_LARGE = "datagrams_too_large", "Messages that fit no datagram and were not sent.";
     STREAMS_FAILED = "streams_failed", "Gossip streams that ended with an error, in either direction.";
     BROADCASTS_QUEUED = "broadcasts_queued", "Broadcasts put into the queue.";
     BROADCASTS_SUPERSEDED = "broadcasts_superseded", "Queued broadcasts replaced by newer news.";
     BROADCASTS_DROPPED = "broadcasts_dropped", "Broadcasts dropped because the queue was full.";
     NEWS_DROPPED = "news_dropped", "News dropped because its consumer did not keep up.";
-    EVENTS_DROPPED = "events_dropped", "Events dropped on their way to the event thread.";
     EVENTS_TOLD = "events_told", "Events delivered to handlers and streams.";
     QUERIES_TOLD = "queries_told", "Queries delivered to handlers and streams.";
     HANDLERS_RUN = "handlers_run", "Event handler scripts started.";
