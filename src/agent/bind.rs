@@ -1,7 +1,7 @@
 //! Which address to bind and which to advertise: `-bind`, `-iface`, `-advertise`.
 //!
-//! [`choose`] looks at this host (interfaces, default routes, names) and leaves the decision to
-//! [`decide`], which is pure. Opening sockets is not done here.
+//! [`choose`] resolves names, looks at this host ([`Host::look`]: interfaces, default routes) and
+//! leaves the decision to [`decide`], which is pure. Opening sockets is not done here.
 //!
 //! With a wildcard address (`0.0.0.0`, `[::]`) others must still be told one address to reach us
 //! at. Like memberlist we take a private one and prefer IPv4, or IPv6 when `[::]` was asked for.
@@ -154,6 +154,26 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
+impl Host {
+    /// Looks at the host that this process runs on.
+    pub fn look() -> Result<Host, BindError> {
+        let addrs: Vec<InterfaceAddr> = if_addrs::get_if_addrs()
+            .map_err(BindError::List)?
+            .into_iter()
+            .map(|i| InterfaceAddr { ip: canonical_ip(i.ip()), up: i.is_oper_up(), interface: i.name })
+            .collect();
+        // Files of Linux; elsewhere there is no preference, and an interface without addresses is
+        // reported as missing.
+        let interfaces = std::fs::read_dir("/sys/class/net")
+            .map(|entries| entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
+            .unwrap_or_default();
+        let routes_v4 = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+        let routes_v6 = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+        let default_routes = default_routes(&routes_v4, &routes_v6);
+        Ok(Host { addrs, interfaces, default_routes })
+    }
+}
+
 /// Decides for this host. Resolves host names, which may take as long as the resolver likes.
 ///
 /// `bind` and `advertise` are as parsed, with Serf's default port 7946 filled in for each: an
@@ -165,7 +185,7 @@ pub fn choose(
 ) -> Result<Endpoints, BindError> {
     let bind = resolve(Flag::Bind, bind)?;
     let advertise = advertise.map(|a| resolve(Flag::Advertise, a)).transpose()?;
-    decide(&look_at_host()?, bind, interface, advertise)
+    decide(&Host::look()?, bind, interface, advertise)
 }
 
 /// The decision itself. `advertise` with a wildcard address stands for its default: any.
@@ -332,23 +352,6 @@ fn resolve(flag: Flag, addr: &HostPort) -> Result<SocketAddr, BindError> {
     // IPv4 first, as Go's resolver does for Serf.
     let first = found.iter().find(|a| a.is_ipv4()).or(found.first());
     first.copied().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
-}
-
-fn look_at_host() -> Result<Host, BindError> {
-    let addrs: Vec<InterfaceAddr> = if_addrs::get_if_addrs()
-        .map_err(BindError::List)?
-        .into_iter()
-        .map(|i| InterfaceAddr { ip: canonical_ip(i.ip()), up: i.is_oper_up(), interface: i.name })
-        .collect();
-    // Files of Linux; elsewhere there is no preference, and an interface without addresses is
-    // reported as missing.
-    let interfaces = std::fs::read_dir("/sys/class/net")
-        .map(|entries| entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
-        .unwrap_or_default();
-    let routes_v4 = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let routes_v6 = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
-    let default_routes = default_routes(&routes_v4, &routes_v6);
-    Ok(Host { addrs, interfaces, default_routes })
 }
 
 /// The interfaces of default routes in the kernel's tables, IPv4 first, lowest metric first.
