@@ -376,7 +376,7 @@ fn a_stream_that_nobody_reads_ends_between_two_records() {
     let record = event(MemberEventKind::Join, 20);
     for number in 0..10_000 {
         t.connection.member_event(MemberEventKind::Join, &record);
-        let line = LogLine { level: Level::Info, text: "line".into() };
+        let line = LogLine { number: 0, level: Level::Info, text: "line".into() };
         t.connection.log_line(number, &line);
     }
     assert!(t.connection.output().len() < MAX_STREAM_BACKLOG + 2 * record.len());
@@ -398,7 +398,7 @@ fn a_stream_that_nobody_reads_ends_between_two_records() {
 
 #[test]
 fn a_monitor_gets_recent_lines_and_then_each_new_one_once() {
-    let line = |level, text: &str| Arc::new(LogLine { level, text: text.into() });
+    let line = |level, text: &str| Arc::new(LogLine { number: 0, level, text: text.into() });
     let recent = [line(Level::Info, "one"), line(Level::Debug, "two"), line(Level::Error, "three")];
     let mut t = open();
     t.ask(Command::Monitor, 1, &MonitorRequest { log_level: "loud".into() });
