@@ -1,8 +1,11 @@
 //! A client's conversation, value by value, in virtual time.
 
+use super::streams::{MONITOR_ENDED, STREAM_ENDED};
 use super::*;
-use crate::model::{Incarnation, Member, NodeName, Status, Tags, Versions};
+use crate::model::{Incarnation, Member, MemberEventKind, NodeName, Status, Tags, Versions};
+use crate::telemetry::LogLine;
 use proptest::prelude::*;
+use std::time::Duration;
 
 const START: Moment = Moment::ZERO;
 
