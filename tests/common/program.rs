@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -124,6 +125,48 @@ pub(super) fn wait_or_kill(child: &mut Child, deadline: Duration) -> ExitStatus 
             return child.wait().expect("a killed child can be waited for");
         }
         thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A command that goes on, and what it has printed so far. Killed on drop.
+pub struct Output {
+    child: Child,
+    printed: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Output {
+    /// Starts a command and collects its standard output.
+    pub fn watch<S: AsRef<OsStr>>(program: &Path, args: &[S]) -> Output {
+        let mut child = command(program)
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot run {}: {e}", program.display()));
+        let printed = Arc::<Mutex<Vec<u8>>>::default();
+        let mut stdout = child.stdout.take().expect("standard output is piped");
+        let collected = printed.clone();
+        thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            while let Ok(length @ 1..) = stdout.read(&mut chunk) {
+                collected.lock().expect("nobody panics with it").extend_from_slice(&chunk[..length]);
+            }
+        });
+        Output { child, printed }
+    }
+
+    /// Whether a text has been printed.
+    pub fn shows(&self, text: &str) -> Result<(), String> {
+        let printed = self.printed.lock().expect("nobody panics with it");
+        let printed = String::from_utf8_lossy(&printed);
+        if printed.contains(text) { Ok(()) } else { Err(format!("printed so far:\n{printed}")) }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        wait_or_kill(&mut self.child, Duration::from_secs(5));
     }
 }
 

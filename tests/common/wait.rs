@@ -129,7 +129,8 @@ pub(super) fn last_logs() -> String {
         for (name, path) in logs {
             let text = fs::read(path).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
-            let lines: Vec<&str> = text.lines().collect();
+            // Each look at an agent leaves a line of its own in the log.
+            let lines: Vec<&str> = text.lines().filter(|line| !line.contains("Accepted client")).collect();
             out += &format!("--- {name}: the last of {} lines\n", lines.len());
             for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
                 out += &format!("  {line}\n");
