@@ -3,9 +3,8 @@
 
 mod common;
 
-use common::{Agent, Network, Output, Scratch, all_list, run, serf, serf_ctl, soon, wait_until, within};
+use common::{Agent, Network, Output, all_list, run, serf, serf_ctl, soon, wait_until, within};
 use serde_json::Value;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The commands that the first release has at the least.
@@ -266,27 +265,6 @@ fn the_environment_names_the_agent() {
     assert_eq!(code, Some(0));
     assert!(listed.starts_with("zoe"), "{listed}");
     assert_eq!(members(net.rpc(9).to_string(), &[]).0, Some(1));
-}
-
-/// With `rpc_auth` only those who know the key are answered.
-#[test]
-fn the_control_key_is_asked_for() {
-    let net = Network::claim();
-    let scratch = Scratch::new("auth");
-    let config = scratch.file("auth.json", "{\"rpc_auth\": \"secret\"}");
-    let zoe = net.agent("zoe", 1).flag(format!("-config-file={config}")).start();
-    let said = zoe.ctl(&["members"]).refused();
-    assert!(said.contains("Authentication required"), "{said}");
-    let said = zoe.ctl(&["members", "-rpc-auth=wrong"]).refused();
-    assert!(said.contains("Invalid authentication token"), "{said}");
-    assert!(zoe.ctl(&["members", "-rpc-auth=secret"]).ok().starts_with("zoe"));
-    check_key_from_the_environment(&zoe, &serf_ctl());
-}
-
-fn check_key_from_the_environment(zoe: &Agent, program: &Path) {
-    let mut command = Command::new(program);
-    command.args(["members", &format!("-rpc-addr={}", zoe.rpc())]).env("SERF_RPC_AUTH", "secret");
-    assert_eq!(command.output().unwrap().status.code(), Some(0));
 }
 
 /// `leave` is answered before the agent goes.
