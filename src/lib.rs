@@ -1,5 +1,70 @@
-//! Serf: who is here.
-#![allow(missing_docs)]
+//! Serf: a daemon that runs on every host of a cluster and keeps one question answered: *who is
+//! here?* This crate is the library behind two programs, `serf` and `serf-ctl`.
+//!
+//! # The map
+//!
+//! ## Floors
+//!
+//! An import only ever goes down (a test holds it so). A line of code belongs on the lowest floor
+//! that can hold it.
+//!
+//! ```text
+//! bin/serf.rs   bin/serf-ctl.rs   a few lines each
+//! cli/          one file per command; talks to a human
+//! agent/        the threads: sockets, clocks, processes. One file per thread
+//! rpc/          the control protocol: records, a connection as a state machine, a client
+//! config/       one table of options, flags, the validated configuration
+//! messaging/    what is said: the broadcast queue and its rhythm          (rules, no I/O)
+//! membership/   who is here: table, probes, suspicion, intents, push/pull (rules, no I/O)
+//! wire/         messages and their bytes: dialects and framing            (no sockets)
+//! model/        the nouns: Member, Tags, LamportTime, Incarnation, Moment
+//! telemetry/    counters and the logger; any floor may count and log
+//! ```
+//!
+//! **Rules do no I/O.** They take a message, `now` and a random source, and answer with
+//! [`membership::Effects`]: what should be sent, spread, told. Threads carry that out; the
+//! simulator in `tests/simulation` does the same in virtual time. `clippy.toml` forbids clocks,
+//! sockets, threads and global random sources, and only `agent/`, `cli/` and the blocking client
+//! in `rpc/` allow them again.
+//!
+//! ## Threads
+//!
+//! | thread | owns | waits on | does |
+//! | --- | --- | --- | --- |
+//! | `serf-probe` | the UDP socket's receiving end, the [`membership::Prober`] | mio, until the next deadline | answers pings; applies alive, suspect, dead; probes |
+//! | `serf-gossip` | the [`messaging::Gossip`] queue | its channel, until the next tick | spreads what is queued |
+//! | `serf-sync` | the TCP listener and its streams | mio | push/pull, joins, TCP pings |
+//! | `serf-events` | the order of telling | its channel | delivers events |
+//! | `serf-rpc` | control connections | mio | serves clients |
+//! | `serf-log` | standard output, the recent lines | its channel | writes the log |
+//! | main | signals, the leave, start and stop | mio | waits |
+//!
+//! `serf-resolve` exists while a host name is looked up, because the system's resolver blocks.
+//!
+//! ## What they share
+//!
+//! One `RwLock` around the membership table with two outboxes (`agent/table.rs`): events and
+//! broadcasts are put there while the table is locked, so that they are told in the order in
+//! which the changes came about. Everything else has one owner, and others send it a message;
+//! all corridors are declared in `agent/channels.rs`.
+//!
+//! ## Invariants
+//!
+//! * Nothing blocks while the table is locked: no I/O, no send that could wait, no foreign code.
+//!   Even logging only hands a line to `serf-log`.
+//! * Every queue is bounded or supersedes itself, and counts what it drops. Whoever does not keep
+//!   up loses its own messages and nobody else's.
+//! * `serf-probe` waits for nobody.
+//! * Bytes are chosen per receiver ([`wire::Dialect`]), never globally.
+//! * A datagram never exceeds its budget, counted with every overhead.
+//! * Nothing is sent to an address that only a message names.
+//! * A member's SWIM state and its Serf status are one row, so that they cannot contradict.
+//! * Nothing that input can reach panics; a panic that happens all the same ends the process.
+//!
+//! ## Deliberately absent
+//!
+//! No async runtime, no thread per connection or per packet, no timer threads (each thread sleeps
+//! until its own next deadline), no global configuration, no callbacks into locked state.
 
 pub mod agent;
 pub mod cli;

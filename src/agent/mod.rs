@@ -1,1 +1,262 @@
-//! The threads: sockets, clocks, processes, files. One file per thread.
+//! The agent: the threads, and what they touch: sockets, clocks, processes. One file per thread.
+//!
+//! | thread | file | owns |
+//! | --- | --- | --- |
+//! | `serf-probe` | `probe` | the receiving end of the UDP socket, the prober |
+//! | `serf-gossip` | `gossip` | the broadcast queue |
+//! | `serf-sync` | `sync`, `stream` | the TCP listener and its streams |
+//! | `serf-events` | `events` | the order in which events are told |
+//! | `serf-rpc` | `rpc` | control connections |
+//! | main | here, `leave`, `signals` | start and stop, signals, leaving |
+//!
+//! They share the membership table (`table`) and send each other messages (`channels`).
+#![allow(clippy::disallowed_methods, reason = "this is the floor that does the I/O")]
+
+mod channels;
+mod clock;
+mod control;
+mod datagrams;
+mod events;
+mod gossip;
+mod leave;
+mod probe;
+mod resolve;
+mod signals;
+mod start;
+mod stream;
+mod sync;
+mod table;
+
+pub mod bind;
+pub mod rpc;
+
+pub use start::StartError;
+pub use sync::{MAX_BUFFERED, MAX_INBOUND, MAX_OUTBOUND};
+
+use crate::config::AgentConfig;
+use crate::model::Moment;
+use crate::rpc::Token;
+use crate::telemetry::{LogOptions, Logger, LoggerHandle};
+use channels::{JoinRequest, MainMessage, SyncMessage};
+use leave::Leave;
+use rpc::RpcMessage;
+use signals::Signal;
+use start::Running;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Runs an agent until it is told to stop. Returns 0 after a graceful leave, 1 otherwise.
+pub fn run(config: &AgentConfig) -> ExitCode {
+    abort_on_panic();
+    let options = LogOptions {
+        level: config.log_level,
+        directives: std::env::var("SERF_LOG").ok(),
+        gated: true,
+        ..LogOptions::default()
+    };
+    let logger = match Logger::install(options) {
+        Ok(logger) => logger,
+        Err(why) => {
+            complain(&format!("Failed to start the log: {why}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    say(&logger, "Starting Serf agent...");
+    let code = match start::start(config, &logger) {
+        Ok(running) => {
+            let mut agent = Agent {
+                config,
+                logger: logger.clone(),
+                running,
+                leave: None,
+                leavers: Vec::new(),
+                interrupted: false,
+            };
+            let code = agent.join_at_start().map_or_else(|code| code, |()| agent.serve());
+            agent.running.stop();
+            code
+        }
+        Err(why) => {
+            complain(&why.to_string());
+            ExitCode::FAILURE
+        }
+    };
+    logger.stop(LOG_PATIENCE);
+    code
+}
+
+/// How long the end of the process waits for a terminal that does not take the last lines.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A half-dead agent is worse than a dead one: a panic in any thread ends the process.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        std::process::abort();
+    }));
+}
+
+/// An error that ends the start. Only the main thread writes these, straight to standard error.
+fn complain(line: &str) {
+    // A closed standard error is nobody's problem but that of who closed it.
+    let _ = writeln!(io::stderr(), "==> {line}");
+}
+
+/// The lines that Serf prints around the log.
+pub(crate) fn say(logger: &LoggerHandle, line: &str) {
+    logger.say(format!("==> {line}"));
+}
+
+pub(crate) fn say_indented(logger: &LoggerHandle, line: &str) {
+    logger.say(format!("    {line}"));
+}
+
+/// The main thread's state.
+struct Agent<'a> {
+    config: &'a AgentConfig,
+    logger: LoggerHandle,
+    running: Running,
+    leave: Option<Leave>,
+    /// Control connections that asked to leave and wait for the answer.
+    leavers: Vec<Token>,
+    /// Whether a signal has asked to leave already; a second one forces the exit.
+    interrupted: bool,
+}
+
+/// What woke the main thread.
+enum Wake {
+    Signal(Signal),
+    Message(MainMessage),
+    Deadline,
+}
+
+impl Agent<'_> {
+    /// Joins the members given on the command line. Fails if none of them answers.
+    fn join_at_start(&mut self) -> Result<(), ExitCode> {
+        if self.config.start_join.is_empty() {
+            return Ok(());
+        }
+        self.say(&format!("Joining cluster...(replay: {})", self.config.replay_on_join));
+        let main = self.running.corridors.main.clone();
+        let request = JoinRequest::new(
+            self.config.start_join.clone(),
+            Box::new(move |result| {
+                // The corridor is wide enough for the one join at start.
+                let _ = main.send(MainMessage::StartJoined(result));
+            }),
+        );
+        self.running.corridors.sync.insist(SyncMessage::Join(request), Duration::from_secs(1));
+        loop {
+            for wake in self.wait(Moment::NEVER) {
+                match wake {
+                    Wake::Message(MainMessage::StartJoined(Ok(n))) => {
+                        self.say_indented(&format!("Join completed. Synced with {n} initial agents"));
+                        return Ok(());
+                    }
+                    Wake::Message(MainMessage::StartJoined(Err(why))) => {
+                        complain(&why);
+                        return Err(ExitCode::FAILURE);
+                    }
+                    Wake::Signal(Signal::Interrupt | Signal::Terminate) => return Err(ExitCode::FAILURE),
+                    Wake::Message(MainMessage::Leave(token)) => self.leavers.push(token),
+                    Wake::Signal(Signal::Hangup) | Wake::Message(MainMessage::Said(_)) | Wake::Deadline => {}
+                }
+            }
+        }
+    }
+
+    /// Serves until a signal or a control connection ends it.
+    fn serve(&mut self) -> ExitCode {
+        self.say_indented("");
+        self.say("Log data will now stream in as it occurs:\n");
+        self.logger.open_gate();
+        if !self.leavers.is_empty() {
+            self.begin_leave();
+        }
+        loop {
+            let deadline = self.leave.as_ref().map_or(Moment::NEVER, Leave::deadline);
+            for wake in self.wait(deadline) {
+                match wake {
+                    Wake::Signal(signal) => {
+                        if let Some(code) = self.signal(signal) {
+                            return code;
+                        }
+                    }
+                    Wake::Message(MainMessage::Leave(token)) => {
+                        log::info!(target: "agent.ipc", "Graceful leave triggered");
+                        self.leavers.push(token);
+                        self.begin_leave();
+                    }
+                    Wake::Message(MainMessage::Said(ticket)) => {
+                        if let Some(leave) = &mut self.leave {
+                            leave.said(ticket, &self.running.clock);
+                        }
+                    }
+                    Wake::Message(MainMessage::StartJoined(_)) | Wake::Deadline => {}
+                }
+            }
+            let Running { table, corridors, clock, .. } = &self.running;
+            if self.leave.as_mut().is_some_and(|leave| leave.advance(table, corridors, clock)) {
+                for token in self.leavers.drain(..) {
+                    self.running.rpc.sender().send(RpcMessage::Left { token, result: Ok(()) });
+                }
+                return ExitCode::SUCCESS;
+            }
+        }
+    }
+
+    fn say(&self, line: &str) {
+        say(&self.logger, line);
+    }
+
+    fn say_indented(&self, line: &str) {
+        say_indented(&self.logger, line);
+    }
+
+    fn begin_leave(&mut self) {
+        let Running { table, corridors, clock, .. } = &self.running;
+        let timeout = self.config.broadcast_timeout;
+        self.leave.get_or_insert_with(|| Leave::begin(timeout, table, corridors, clock));
+    }
+
+    /// Acts on a signal; returns the exit code if the agent is to stop at once.
+    fn signal(&mut self, signal: Signal) -> Option<ExitCode> {
+        self.say(&format!("Caught signal: {}", signal.as_str()));
+        let graceful = match signal {
+            Signal::Hangup => {
+                self.say("Reloading configuration...");
+                log::info!(target: "agent", "Nothing to reload: this agent was started without configuration files");
+                return None;
+            }
+            Signal::Interrupt => !self.config.skip_leave_on_interrupt,
+            Signal::Terminate => self.config.leave_on_terminate,
+        };
+        if !graceful || self.interrupted {
+            return Some(ExitCode::FAILURE);
+        }
+        self.interrupted = true;
+        self.say("Gracefully shutting down agent...");
+        self.begin_leave();
+        None
+    }
+
+    /// Waits for something to happen, until `deadline`.
+    fn wait(&mut self, deadline: Moment) -> Vec<Wake> {
+        let timeout = match deadline {
+            Moment::NEVER => None,
+            deadline => Some(deadline.until(self.running.clock.now())),
+        };
+        let mut wakes = vec![Wake::Deadline];
+        if let Err(e) = self.running.poll.poll(&mut self.running.poll_events, timeout)
+            && e.kind() != io::ErrorKind::Interrupted
+        {
+            log::error!(target: "agent", "the main thread cannot wait: {e}");
+            wakes.push(Wake::Signal(Signal::Terminate));
+        }
+        wakes.extend(self.running.signals.pending().into_iter().map(Wake::Signal));
+        wakes.extend(self.running.messages.try_iter().map(Wake::Message));
+        wakes
+    }
+}

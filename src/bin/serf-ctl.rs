@@ -1,1 +1,8 @@
-fn main() {}
+//! `serf-ctl`: the control commands alone, for hosts that never start an agent.
+
+use serf::cli::{Program, main_of};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    main_of(Program::SerfCtl)
+}

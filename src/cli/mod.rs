@@ -1,1 +1,195 @@
-//! One file per command; talks to a human.
+//! One file per command; talks to a human. Both programs are this floor with another list.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `agent` | flags to a running agent |
+//! | `force_leave`, `info`, `join`, `keygen`, `leave`, `members`, `monitor`, `version` | the command of that name |
+//! | `connection` | how a control command finds its agent |
+//! | `console` | the two streams, and how a command ends |
+//! | `format` | aligned columns and Go's JSON |
+//!
+//! Streams and exit codes: results go to standard output; complaints, usage and help go to
+//! standard error. 0 is success, 1 a failure, 127 no such command. Serf prints complaints to
+//! standard output, where they end up in whatever reads the result.
+//!
+//! Architecture invariant: what a flag means is not decided here (`config/`), and how a
+//! request travels is not known here (`rpc/`).
+#![allow(clippy::disallowed_methods)] // Commands may touch files, clocks and sockets.
+
+mod agent;
+mod connection;
+mod console;
+mod force_leave;
+mod format;
+mod info;
+mod join;
+mod keygen;
+mod leave;
+mod members;
+mod monitor;
+mod version;
+
+use crate::config::options::{self, CommandSpec};
+use crate::config::usage::{command_list, help};
+use crate::config::{Flags, Parsed, parse};
+use console::{Console, Failure};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The exit code of a command that does not exist.
+const NO_SUCH_COMMAND: u8 = 127;
+
+/// Which of the two programs runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// `serf`: every command.
+    Serf,
+    /// `serf-ctl`: every command but `agent`.
+    SerfCtl,
+}
+
+/// What a command does.
+#[derive(Clone, Copy)]
+enum Action {
+    /// Controls a running agent, or needs none.
+    Control(fn(&Flags, &mut Console<'_>) -> Result<(), Failure>),
+    /// Becomes an agent, which picks the exit code.
+    Agent(fn(&Flags, &mut Console<'_>) -> Result<ExitCode, Failure>),
+}
+
+struct Command {
+    spec: &'static CommandSpec,
+    action: Action,
+}
+
+const COMMANDS: &[Command] = &[
+    Command { spec: &options::AGENT, action: Action::Agent(agent::run) },
+    Command { spec: &options::FORCE_LEAVE, action: Action::Control(force_leave::run) },
+    Command { spec: &options::INFO, action: Action::Control(info::run) },
+    Command { spec: &options::JOIN, action: Action::Control(join::run) },
+    Command { spec: &options::KEYGEN, action: Action::Control(keygen::run) },
+    Command { spec: &options::LEAVE, action: Action::Control(leave::run) },
+    Command { spec: &options::MEMBERS, action: Action::Control(members::run) },
+    Command { spec: &options::MONITOR, action: Action::Control(monitor::run) },
+    Command { spec: &options::VERSION, action: Action::Control(version::run) },
+];
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Program::Serf => "serf",
+            Program::SerfCtl => "serf-ctl",
+        }
+    }
+
+    fn commands(self) -> impl Iterator<Item = &'static Command> {
+        COMMANDS.iter().filter(move |c| self == Program::Serf || matches!(c.action, Action::Control(_)))
+    }
+
+    fn command(self, name: &OsString) -> Option<&'static Command> {
+        self.commands().find(|c| name == c.spec.name)
+    }
+
+    fn list(self) -> String {
+        command_list(self.name(), self.commands().map(|c| c.spec))
+    }
+}
+
+/// Runs a program with the arguments and streams of the process.
+pub fn main_of(program: Program) -> ExitCode {
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    let mut console = Console::of_process(&mut out, &mut err);
+    run(program, std::env::args_os().skip(1).collect(), &mut console)
+}
+
+/// Finds the command and runs it.
+fn run(program: Program, mut arguments: Vec<OsString>, console: &mut Console<'_>) -> ExitCode {
+    let flags_before = arguments.iter().take_while(|a| a.as_encoded_bytes().starts_with(b"-")).count();
+    let rest = arguments.split_off(flags_before);
+    let mut rest = rest.into_iter();
+    let name = rest.next();
+    let command = name.as_ref().and_then(|name| program.command(name));
+    let before = |words: &[&str]| arguments.iter().any(|a| words.iter().any(|w| a == w));
+
+    if before(&["-v", "-version", "--version"]) {
+        return finish(version::print(console).map(|()| ExitCode::SUCCESS), program, None, console);
+    }
+    let wants_help = before(&["-h", "-help", "--help"]);
+    match (command, name) {
+        (Some(command), _) if wants_help => {
+            console.error(help(program.name(), command.spec));
+            ExitCode::SUCCESS
+        }
+        (Some(command), _) if flags_before > 0 => {
+            let text = format!("Flags go after the command: {} {} ...", program.name(), command.spec.name);
+            finish(Err(Failure::Misuse(text)), program, Some(command), console)
+        }
+        (Some(command), _) => execute(program, command, rest.collect(), console),
+        (None, name) => {
+            if let Some(name) = &name {
+                console.error(format!("{} has no command '{}'.\n", program.name(), name.to_string_lossy()));
+            }
+            console.error(program.list());
+            if wants_help && name.is_none() { ExitCode::SUCCESS } else { ExitCode::from(NO_SUCH_COMMAND) }
+        }
+    }
+}
+
+fn execute(
+    program: Program,
+    command: &Command,
+    arguments: Vec<OsString>,
+    console: &mut Console<'_>,
+) -> ExitCode {
+    let outcome = match parse(command.spec, arguments) {
+        Err(error) => Err(Failure::Misuse(error.to_string())),
+        Ok(Parsed::Version) => version::print(console).map(|()| ExitCode::SUCCESS),
+        Ok(Parsed::Help) => {
+            console.error(help(program.name(), command.spec));
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(Parsed::Run(flags)) => match command.action {
+            Action::Agent(run) => run(&flags, console),
+            Action::Control(run) => {
+                log_to_stderr();
+                run(&flags, console).map(|()| ExitCode::SUCCESS)
+            }
+        },
+    };
+    finish(outcome, program, Some(command), console)
+}
+
+/// Tells the person what went wrong and picks the exit code.
+fn finish(
+    outcome: Result<ExitCode, Failure>,
+    program: Program,
+    command: Option<&Command>,
+    console: &mut Console<'_>,
+) -> ExitCode {
+    match outcome {
+        Ok(code) => return code,
+        Err(Failure::ReaderGone) => return ExitCode::SUCCESS,
+        Err(Failure::Output(error)) => console.error(format!("Error writing output: {error}")),
+        Err(Failure::Message(text)) => console.error(text),
+        Err(Failure::Misuse(text)) => {
+            console.error(text);
+            console.error("");
+            console.error(match command {
+                Some(command) => help(program.name(), command.spec),
+                None => program.list(),
+            });
+        }
+    }
+    ExitCode::FAILURE
+}
+
+/// What control commands log is for whoever hunts a fault: nothing unless `SERF_LOG` asks.
+/// The agent has a log of its own.
+fn log_to_stderr() {
+    let wanted = env_logger::Env::new().filter_or("SERF_LOG", "off");
+    // Fails if there is a logger already, which then serves as well.
+    let _ = env_logger::Builder::from_env(wanted).try_init();
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,76 @@
 //! Who is here: the membership table and the rules that change it. No I/O.
+//!
+//! | file | rules |
+//! | --- | --- |
+//! | `config` | memberlist's and Serf's numbers, by profile |
+//! | `table` | the rows, their order for probing, views of them |
+//! | `row` | one member: SWIM state and Serf status in one |
+//! | `swim` | alive, suspect, dead; refutation |
+//! | `suspicion`, `awareness` | Lifeguard |
+//! | `intent` | join and leave intents, leaving, force-leave, prune |
+//! | `exchange` | push/pull |
+//! | `probe` | the probe state machine |
+//! | `effects` | what rules ask to be done |
+//!
+//! Every rule takes a message, `now` and a random source, changes the table, and answers with
+//! [`Effects`]. Nothing here opens a socket, reads a clock, sleeps, or locks anything; the same
+//! code runs in the agent's threads and, in virtual time, in the simulator.
 
+mod awareness;
 mod config;
+mod effects;
+mod exchange;
+mod intent;
+mod probe;
+mod row;
+mod suspicion;
+mod swim;
+mod table;
 
+pub use awareness::Awareness;
 pub use config::{Config, Profile};
+pub use effects::{Effects, StreamRequest, Target, Transmit};
+pub use exchange::ExchangeSchedule;
+pub use probe::{MAX_RELAYS, ProbeOutcome, Prober};
+pub use row::{ProbeRecord, Row, State};
+pub use table::{MAX_INTENTS, MAX_PRESENT, MAX_TOMBSTONES, Members, Presence, SelfDescription};
+
+use crate::model::Moment;
+use crate::wire::message::Message;
+use fastrand::Rng;
+use std::net::SocketAddr;
+
+/// Applies a batch of messages that were received together, each with the address it came from,
+/// in the order that keeps members from being failed by news that the same batch corrects: alive
+/// before suspect before dead.
+pub fn receive(
+    mut batch: Vec<(SocketAddr, Message)>,
+    members: &mut Members,
+    prober: &mut Prober,
+    now: Moment,
+    rng: &mut Rng,
+    fx: &mut Effects,
+) -> Vec<ProbeOutcome> {
+    batch.sort_by_key(|(_, m)| match m {
+        Message::Ping(_) | Message::IndirectPing(_) | Message::Ack(_) | Message::Nack(_) => 0,
+        Message::Alive(_) => 1,
+        Message::JoinIntent(_) | Message::LeaveIntent(_) => 2,
+        Message::Suspect(_) => 3,
+        Message::Dead(_) => 4,
+    });
+    let mut outcomes = Vec::new();
+    for (from, message) in batch {
+        match message {
+            Message::Ping(m) => prober.ping(&m, from, members, fx),
+            Message::IndirectPing(m) => prober.indirect_ping(&m, members, now, fx),
+            Message::Ack(m) => outcomes.extend(prober.ack(m, members, now, fx)),
+            Message::Nack(m) => prober.nack(&m),
+            Message::Alive(m) => members.alive(&m, now, rng, fx),
+            Message::Suspect(m) => members.suspect(&m, now, fx),
+            Message::Dead(m) => members.dead(&m, now, fx),
+            Message::JoinIntent(m) => members.join_intent(&m, now, fx),
+            Message::LeaveIntent(m) => members.leave_intent(&m, now, fx),
+        }
+    }
+    outcomes
+}

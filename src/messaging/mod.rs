@@ -1,1 +1,8 @@
-//! What is said: the broadcast queue. Rules, no I/O.
+//! What is said, and how it spreads: the broadcast queue and the rhythm of gossip. Rules, no I/O.
+
+pub mod coalesce;
+mod gossip;
+mod queue;
+
+pub use gossip::{Datagram, Gossip};
+pub use queue::{BroadcastQueue, Kind, Ticket};

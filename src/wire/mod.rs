@@ -1,1 +1,158 @@
-//! Messages and their bytes: dialects and framing. No sockets.
+//! Messages and their bytes: what agents say to each other, and how it is written down.
+//! No sockets here; bytes go in and typed messages come out, or an error that says what was
+//! wrong.
+//!
+//! * [`message`]: every message once, typed.
+//! * `native`: our own dialect. The seam for a second one is [`Dialect`]: bytes are always
+//!   chosen for one receiver, never globally.
+//! * [`datagram`]: several messages in one UDP datagram, with a checksum and a size budget.
+//! * [`stream`]: messages over TCP.
+//!
+//! Every byte that comes in is hostile until decoded: lengths are bounded before anything is
+//! allocated, nesting is refused, nothing is indexed unchecked, nothing panics.
+
+pub mod datagram;
+pub mod message;
+mod native;
+pub mod stream;
+
+use crate::model::Versions;
+use message::Message;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// A way to write messages as bytes.
+///
+/// A reader tells dialects apart by the first byte of a message: memberlist's message types
+/// lie below 0x80, ours are [`native::FIRST_TAG`] and above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// bincode, little-endian varints: what our agents speak among themselves.
+    Native,
+}
+
+impl Dialect {
+    /// The dialect in which to address a receiver; `None` is a stranger, whose versions are
+    /// not known yet.
+    pub fn for_receiver(_versions: Option<&Versions>) -> Dialect {
+        Dialect::Native
+    }
+}
+
+/// Why bytes are no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WireError {
+    /// Nothing is there.
+    Empty,
+    /// This many bytes where at most `limit` are allowed.
+    TooLong {
+        /// How many there are, or are announced.
+        len: usize,
+        /// How many may be.
+        limit: usize,
+    },
+    /// The checksum over the content does not match.
+    Checksum,
+    /// No dialect knows this first byte.
+    UnknownType(u8),
+    /// A compound message inside a compound message.
+    Nested,
+    /// The content ends before its announced end, or continues behind it.
+    Truncated,
+    /// The body of a message does not decode.
+    Malformed {
+        /// Which message.
+        what: &'static str,
+        /// What the decoder said.
+        why: String,
+    },
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WireError::Empty => write!(f, "empty message"),
+            WireError::TooLong { len, limit } => {
+                write!(f, "{len} bytes are more than the limit of {limit}")
+            }
+            WireError::Checksum => write!(f, "checksum does not match"),
+            WireError::UnknownType(t) => write!(f, "unknown message type {t}"),
+            WireError::Nested => write!(f, "compound message inside a compound message"),
+            WireError::Truncated => write!(f, "message does not end where it should"),
+            WireError::Malformed { what, why } => write!(f, "malformed {what}: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for WireError {}
+
+/// Writes one message.
+pub fn encode(dialect: Dialect, message: &Message) -> Vec<u8> {
+    match dialect {
+        Dialect::Native => native::encode(message),
+    }
+}
+
+/// Reads one message, whatever its dialect.
+pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
+    match bytes.first() {
+        None => Err(WireError::Empty),
+        Some(&tag) if tag >= native::FIRST_TAG => native::decode(bytes),
+        Some(&tag) => Err(WireError::UnknownType(tag)),
+    }
+}
+
+/// A message that goes to several receivers: encoded at most once per dialect. Cloning is
+/// cheap.
+#[derive(Clone, Debug)]
+pub struct Shared(Arc<SharedInner>);
+
+#[derive(Debug)]
+struct SharedInner {
+    message: Message,
+    native: OnceLock<Box<[u8]>>,
+}
+
+impl Shared {
+    /// Takes the message; nothing is encoded yet.
+    pub fn new(message: Message) -> Self {
+        Shared(Arc::new(SharedInner { message, native: OnceLock::new() }))
+    }
+
+    /// What is said.
+    pub fn message(&self) -> &Message {
+        &self.0.message
+    }
+
+    /// Its bytes in one dialect.
+    pub fn bytes(&self, dialect: Dialect) -> &[u8] {
+        match dialect {
+            Dialect::Native => {
+                self.0.native.get_or_init(|| encode(dialect, &self.0.message).into_boxed_slice())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Incarnation, NodeName};
+
+    #[test]
+    fn the_first_byte_tells_the_dialect() {
+        assert_eq!(decode(&[]), Err(WireError::Empty));
+        assert_eq!(decode(&[0, 1, 2]), Err(WireError::UnknownType(0)));
+        assert_eq!(decode(&[0xff]), Err(WireError::UnknownType(0xff)));
+    }
+
+    #[test]
+    fn shared_messages_encode_once() {
+        let name = NodeName::new("a").unwrap();
+        let m = Message::Dead(message::Dead { incarnation: Incarnation(3), node: name.clone(), from: name });
+        let shared = Shared::new(m.clone());
+        let first = shared.bytes(Dialect::Native).as_ptr();
+        assert_eq!(first, shared.clone().bytes(Dialect::Native).as_ptr());
+        assert_eq!(decode(shared.bytes(Dialect::Native)), Ok(m));
+    }
+}

@@ -1,0 +1,244 @@
+//! The corridors between the threads, all of them, and what travels in each.
+//!
+//! | to | carries | bound; when full |
+//! | --- | --- | --- |
+//! | `serf-probe` | [`ProbeMessage`] | 256; results of TCP pings are dropped and count as unanswered, doorbells are not needed twice |
+//! | `serf-gossip` | [`GossipMessage`] | 16 doorbells; one is enough |
+//! | `serf-sync` | [`SyncMessage`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
+//! | `serf-events` | [`EventMessage`] | 16 doorbells; one is enough |
+//! | main | [`MainMessage`] | 256; requests are refused with an error |
+//! | `serf-rpc` | `RpcMessage` | see `agent/rpc/control.rs` |
+//!
+//! Riders (news for datagrams that are sent anyway) go from `serf-gossip` to `serf-probe` through
+//! a slot of one, refilled when it is empty.
+//!
+//! Nobody ever waits to send.
+
+use crate::membership::StreamRequest;
+use crate::messaging::Ticket;
+use crate::rpc::Token;
+use crate::telemetry::counters;
+use crate::wire::Shared;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use mio::Waker;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What may wake `serf-probe` besides a datagram and a deadline.
+#[derive(Debug)]
+pub enum ProbeMessage {
+    /// How a TCP ping went.
+    StreamPingDone {
+        /// That of the ping.
+        seq_no: u32,
+        /// Whether it was answered.
+        answered: bool,
+    },
+    /// Another thread changed the table: deadlines may have moved.
+    TableChanged,
+    /// The agent stops.
+    Stop,
+}
+
+/// What may wake `serf-gossip` besides a deadline.
+#[derive(Debug)]
+pub enum GossipMessage {
+    /// There is something in the table's outbox.
+    Doorbell,
+    /// The agent stops.
+    Stop,
+}
+
+/// What may wake `serf-events`.
+#[derive(Debug)]
+pub enum EventMessage {
+    /// There is something in the table's outbox.
+    Doorbell,
+    /// The agent stops, after delivering what is there.
+    Stop,
+}
+
+/// Outcome of a join: how many of the addresses answered, or why none did.
+pub type JoinResult = Result<usize, String>;
+
+/// Whom to tell how a join went. Called on `serf-sync`; must not block.
+pub type JoinReply = Box<dyn FnOnce(JoinResult) + Send>;
+
+/// A join that someone asked for. Whoever asked is always told how it went, even when the request
+/// is dropped half-way because the agent stops.
+pub struct JoinRequest {
+    /// Addresses as people write them.
+    pub addrs: Vec<String>,
+    reply: Option<JoinReply>,
+}
+
+impl JoinRequest {
+    /// Asks to join through `addrs`; `reply` is called once.
+    pub fn new(addrs: Vec<String>, reply: JoinReply) -> Self {
+        JoinRequest { addrs, reply: Some(reply) }
+    }
+
+    /// Tells whoever asked.
+    pub fn answer(mut self, result: JoinResult) {
+        if let Some(reply) = self.reply.take() {
+            reply(result);
+        }
+    }
+}
+
+impl Drop for JoinRequest {
+    fn drop(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            reply(Err("the join was given up".to_string()));
+        }
+    }
+}
+
+/// What may wake `serf-sync` besides a socket and a deadline.
+pub enum SyncMessage {
+    /// Join through these.
+    Join(JoinRequest),
+    /// The names of a join have been looked up: addresses, and what could not be found.
+    Resolved(JoinRequest, Vec<SocketAddr>, Vec<String>),
+    /// An exchange that rules ask for.
+    Stream(StreamRequest),
+    /// The agent stops.
+    Stop,
+}
+
+/// What may wake the main thread besides a signal.
+#[derive(Debug)]
+pub enum MainMessage {
+    /// A broadcast with a ticket has been said often enough.
+    Said(Ticket),
+    /// The join of the command line is over.
+    StartJoined(JoinResult),
+    /// A control connection asks to leave.
+    Leave(Token),
+}
+
+/// The sending end of a corridor to a thread that waits in a mio poll: sends, then wakes.
+#[derive(Debug)]
+pub struct Mailbox<T> {
+    sender: Sender<T>,
+    waker: Arc<Waker>,
+}
+
+impl<T> Clone for Mailbox<T> {
+    fn clone(&self) -> Self {
+        Mailbox { sender: self.sender.clone(), waker: Arc::clone(&self.waker) }
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// A corridor of `bound` messages to the thread that polls with `waker`.
+    pub fn new(bound: usize, waker: Waker) -> (Self, Receiver<T>) {
+        let (sender, receiver) = bounded(bound);
+        (Mailbox { sender, waker: Arc::new(waker) }, receiver)
+    }
+
+    /// Sends, and waits for room if it must: only for the main thread, to stop the others.
+    pub fn insist(&self, message: T, patience: Duration) {
+        // A thread that has ended needs no more messages.
+        let _ = self.sender.send_timeout(message, patience);
+        let _ = self.waker.wake();
+    }
+
+    /// Sends without waiting. Gives the message back when the corridor is full or its thread has
+    /// ended.
+    pub fn send(&self, message: T) -> Result<(), T> {
+        let sent = self.sender.try_send(message).map_err(|e| e.into_inner());
+        if let Err(e) = self.waker.wake() {
+            log::debug!(target: "agent", "cannot wake a thread: {e}");
+        }
+        sent
+    }
+}
+
+/// The sending ends that carry out what rules ask for; every thread that changes the table has
+/// one.
+#[derive(Clone)]
+pub struct Corridors {
+    /// To `serf-probe`.
+    pub probe: Mailbox<ProbeMessage>,
+    /// To `serf-gossip`.
+    pub gossip: Sender<GossipMessage>,
+    /// To `serf-sync`.
+    pub sync: Mailbox<SyncMessage>,
+    /// To `serf-events`.
+    pub events: Sender<EventMessage>,
+    /// To the main thread.
+    pub main: Mailbox<MainMessage>,
+}
+
+/// The receiving ends, one for each thread.
+pub struct CorridorEnds {
+    /// Of `serf-probe`.
+    pub probe: Receiver<ProbeMessage>,
+    /// Of `serf-gossip`.
+    pub gossip: Receiver<GossipMessage>,
+    /// Of `serf-sync`.
+    pub sync: Receiver<SyncMessage>,
+    /// Of `serf-events`.
+    pub events: Receiver<EventMessage>,
+    /// Of the main thread.
+    pub main: Receiver<MainMessage>,
+    /// Riders, from `serf-gossip`.
+    pub riders_in: Sender<Vec<Shared>>,
+    /// Riders, to `serf-probe`.
+    pub riders_out: Receiver<Vec<Shared>>,
+}
+
+/// The wakers of the three threads that wait in a mio poll, among them the main thread.
+pub struct Wakers {
+    /// Of `serf-probe`.
+    pub probe: Waker,
+    /// Of `serf-sync`.
+    pub sync: Waker,
+    /// Of the main thread.
+    pub main: Waker,
+}
+
+/// Lays out all corridors.
+pub fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
+    let (probe, probe_end) = Mailbox::new(256, wakers.probe);
+    let (gossip, gossip_end) = bounded(16);
+    let (sync, sync_end) = Mailbox::new(256, wakers.sync);
+    let (events, events_end) = bounded(16);
+    let (main, main_end) = Mailbox::new(256, wakers.main);
+    let (riders_in, riders_out) = bounded(1);
+    let corridors = Corridors { probe, gossip, sync, events, main };
+    let ends = CorridorEnds {
+        probe: probe_end,
+        gossip: gossip_end,
+        sync: sync_end,
+        events: events_end,
+        main: main_end,
+        riders_in,
+        riders_out,
+    };
+    (corridors, ends)
+}
+
+impl Corridors {
+    /// Rings where something was put into an outbox of the table.
+    pub fn ring(&self, gossip: bool, events: bool) {
+        // A full corridor holds enough doorbells already; a closed one has no thread any more.
+        if gossip {
+            let _ = self.gossip.try_send(GossipMessage::Doorbell);
+        }
+        if events {
+            let _ = self.events.try_send(EventMessage::Doorbell);
+        }
+    }
+
+    /// Hands exchanges to `serf-sync`.
+    pub fn request(&self, streams: Vec<StreamRequest>) {
+        for request in streams {
+            if self.sync.send(SyncMessage::Stream(request)).is_err() {
+                counters::STREAMS_SKIPPED.inc();
+            }
+        }
+    }
+}

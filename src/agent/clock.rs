@@ -1,0 +1,27 @@
+//! The one clock that drives the rules.
+
+use crate::model::Moment;
+use std::time::Instant;
+
+/// A monotonic clock that starts when the agent does. Cheap to copy; all copies agree.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Starts the clock.
+    pub fn start() -> Self {
+        Clock { start: Instant::now() }
+    }
+
+    /// The current moment.
+    pub fn now(&self) -> Moment {
+        Moment::from_start(self.start.elapsed())
+    }
+
+    /// The instant at which `moment` is reached; `None` for one that never is.
+    pub fn instant(&self, moment: Moment) -> Option<Instant> {
+        if moment == Moment::NEVER { None } else { self.start.checked_add(moment.since_start()) }
+    }
+}

@@ -1,0 +1,173 @@
+//! What control connections can ask of the agent: the agent's side of the control protocol.
+
+use super::channels::{Corridors, JoinRequest, MainMessage, ProbeMessage, SyncMessage};
+use super::clock::Clock;
+use super::gossip::Depths;
+use super::rpc::{Control, RecentLog, RpcMessage, RpcSender};
+use super::table::SharedTable;
+use crate::membership::{Effects, Row};
+use crate::model::{Member, NodeName};
+use crate::rpc::Token;
+use crate::rpc::record::Stats;
+use crate::telemetry::{LoggerHandle, SubscriberId, counters};
+use log::LevelFilter;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Answers requests from the table, or hands them to the thread that can.
+pub struct AgentControl {
+    table: SharedTable,
+    corridors: Corridors,
+    rpc: RpcSender,
+    logger: LoggerHandle,
+    log_subscription: Option<SubscriberId>,
+    depths: Arc<Depths>,
+    clock: Clock,
+}
+
+impl AgentControl {
+    /// Puts the parts together.
+    pub fn new(
+        table: SharedTable,
+        corridors: Corridors,
+        rpc: RpcSender,
+        logger: LoggerHandle,
+        depths: Arc<Depths>,
+        clock: Clock,
+    ) -> Self {
+        AgentControl { table, corridors, rpc, logger, log_subscription: None, depths, clock }
+    }
+
+    fn serf_stats(&self) -> BTreeMap<String, String> {
+        let table = self.table.read();
+        let members = &table.members;
+        let depth = |n: &std::sync::atomic::AtomicUsize| n.load(Ordering::Relaxed).to_string();
+        strings([
+            ("members", members.len().to_string()),
+            ("failed", members.failed().to_string()),
+            ("left", members.left().to_string()),
+            ("health_score", members.awareness().score().to_string()),
+            ("member_time", members.time().to_string()),
+            ("event_time", "1".to_string()),
+            ("query_time", "1".to_string()),
+            ("membership_queue", depth(&self.depths.membership)),
+            ("intent_queue", depth(&self.depths.intents)),
+            ("event_queue", "0".to_string()),
+            ("query_queue", "0".to_string()),
+            ("encrypted", "false".to_string()),
+            ("incarnation", members.my_row().incarnation.to_string()),
+        ])
+    }
+
+    /// Members whose datagrams do not come through as they should, with the counts.
+    fn reachability(&self) -> BTreeMap<String, String> {
+        let table = self.table.read();
+        let troubled = |row: &&Row| row.probes.udp_failed > 0;
+        let show = |row: &Row| {
+            let p = row.probes;
+            let text = format!(
+                "udp {} ok, {} failed; tcp {} ok, {} failed",
+                p.udp_ok, p.udp_failed, p.tcp_ok, p.tcp_failed
+            );
+            (row.name.to_string(), text)
+        };
+        table.members.rows().filter(troubled).map(show).collect()
+    }
+}
+
+fn strings<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+}
+
+fn runtime_stats() -> BTreeMap<String, String> {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    strings([
+        ("arch", std::env::consts::ARCH.to_string()),
+        ("os", std::env::consts::OS.to_string()),
+        ("cpu_count", cpus.to_string()),
+        ("version", env!("CARGO_PKG_VERSION").to_string()),
+    ])
+}
+
+impl Control for AgentControl {
+    fn members(&self) -> Vec<Member> {
+        self.table.read().members.members()
+    }
+
+    fn stats(&self) -> Stats {
+        let me = self.table.read().members.my_row().member();
+        let counted = counters::ALL.iter().filter(|c| c.value() > 0);
+        let groups = [
+            ("agent", strings([("name", me.name.to_string())])),
+            ("runtime", runtime_stats()),
+            ("serf", self.serf_stats()),
+            ("tags", me.tags.0),
+            ("event_handlers", BTreeMap::new()),
+            ("counters", counted.map(|c| (c.name().to_string(), c.value().to_string())).collect()),
+            ("probe_trouble", self.reachability()),
+        ];
+        groups.into_iter().map(|(name, group)| (name.to_string(), group)).collect()
+    }
+
+    fn join(&mut self, addrs: Vec<String>, _replay: bool, token: Token) {
+        log::info!(target: "agent", "joining: {addrs:?}");
+        let rpc = self.rpc.clone();
+        let reply = Box::new(move |result: Result<usize, String>| {
+            let (joined, error) = match result {
+                Ok(joined) => (joined, None),
+                Err(why) => (0, Some(why)),
+            };
+            rpc.send(RpcMessage::Joined { token, joined, error });
+        });
+        let request = JoinRequest::new(addrs, reply);
+        if let Err(SyncMessage::Join(request)) = self.corridors.sync.send(SyncMessage::Join(request)) {
+            request.answer(Err("too many joins at once; try again".to_string()));
+        }
+    }
+
+    fn leave(&mut self, token: Token) {
+        if self.corridors.main.send(MainMessage::Leave(token)).is_err() {
+            let result = Err("the agent is too busy to leave; try again".to_string());
+            self.rpc.send(RpcMessage::Left { token, result });
+        }
+    }
+
+    fn force_leave(&mut self, node: String, prune: bool, token: Token) {
+        log::info!(target: "agent", "Force leaving node: {node}");
+        let result = NodeName::new(&node).map_err(|e| e.to_string()).map(|node| {
+            let mut fx = Effects::default();
+            let out = {
+                let mut table = self.table.write();
+                table.members.force_leave(&node, prune, self.clock.now(), &mut fx);
+                table.post(fx, None)
+            };
+            self.corridors.ring(out.gossip, out.events);
+            // A full corridor wakes that thread as well.
+            let _ = self.corridors.probe.send(ProbeMessage::TableChanged);
+        });
+        self.rpc.send(RpcMessage::ForceLeft { token, result });
+    }
+
+    fn want_log(&mut self, up_to: LevelFilter) {
+        if let Some(id) = self.log_subscription.take() {
+            self.logger.unsubscribe(id);
+        }
+        if up_to == LevelFilter::Off {
+            return;
+        }
+        let rpc = self.rpc.clone();
+        let subscription = self.logger.subscribe(move |line| {
+            if line.level <= up_to {
+                rpc.send(RpcMessage::Log(Arc::clone(line)));
+            }
+        });
+        self.log_subscription = Some(subscription.id);
+    }
+
+    fn recent_log(&self) -> RecentLog {
+        let lines = self.logger.recent();
+        let next = lines.last().map_or(0, |line| line.number + 1);
+        RecentLog { lines, next }
+    }
+}

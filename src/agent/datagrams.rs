@@ -1,0 +1,75 @@
+//! Sending datagrams: the UDP socket as the threads use it, and what its errors mean.
+
+use crate::membership::{Target, Transmit};
+use crate::messaging::Datagram;
+use crate::telemetry::counters;
+use crate::wire::datagram::Packer;
+use crate::wire::{self, Shared};
+use mio::net::UdpSocket;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The sending side of the agent's UDP socket. Never waits: what the kernel does not take at once
+/// is dropped and counted, as the network would.
+#[derive(Clone, Debug)]
+pub struct DatagramSender {
+    socket: Arc<UdpSocket>,
+    budget: usize,
+}
+
+impl DatagramSender {
+    /// Sends through `socket` datagrams of at most `budget` bytes.
+    pub fn new(socket: Arc<UdpSocket>, budget: usize) -> Self {
+        DatagramSender { socket, budget }
+    }
+
+    /// Sends one datagram.
+    pub fn send(&self, datagram: &Datagram) -> io::Result<()> {
+        self.send_to(datagram.to.addr, &datagram.bytes)
+    }
+
+    /// Packs and sends messages, and as many riders as still fit.
+    pub fn transmit(&self, transmit: &Transmit, riders: &[Shared]) -> io::Result<()> {
+        let Target { addr, dialect } = transmit.to;
+        let mut packer = Packer::new(self.budget);
+        for message in &transmit.messages {
+            if !packer.push(&wire::encode(dialect, message)) {
+                counters::DATAGRAMS_TOO_LARGE.inc();
+                log::error!(target: "memberlist", "A message to {addr} does not fit {} bytes: {message:?}", self.budget);
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+        }
+        for rider in riders {
+            // What does not fit has other chances.
+            let _ = packer.push(rider.bytes(dialect));
+        }
+        self.send_to(addr, &packer.finish())
+    }
+
+    fn send_to(&self, addr: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        match self.socket.send_to(bytes, addr) {
+            Ok(_) => {
+                counters::DATAGRAMS_SENT.inc();
+                counters::DATAGRAM_BYTES_SENT.add(bytes.len());
+                Ok(())
+            }
+            Err(e) => {
+                counters::DATAGRAMS_UNSENT.inc();
+                log::debug!(target: "memberlist", "Failed to send a datagram to {addr}: {e}{}", hint(&e));
+                Err(e)
+            }
+        }
+    }
+}
+
+/// What an operator should look at when the kernel refuses to send.
+pub fn hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        // EINVAL and ENOBUFS are what Linux says when its neighbour table is full.
+        Some(22 | 105) => " (is the neighbour table full? see net.ipv4.neigh.default.gc_thresh3)",
+        Some(1) => " (does a firewall rule reject it?)",
+        Some(101 | 113) => " (is there a route?)",
+        _ => "",
+    }
+}

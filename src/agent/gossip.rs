@@ -1,0 +1,94 @@
+//! The thread `serf-gossip`: owns the broadcast queue, and sends what is in it.
+
+use super::channels::{Corridors, GossipMessage, MainMessage};
+use super::clock::Clock;
+use super::datagrams::DatagramSender;
+use super::table::SharedTable;
+use crate::messaging::{Gossip, Kind};
+use crate::wire::Shared;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use fastrand::Rng;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many bytes of news ride along in a datagram that is sent anyway.
+const RIDER_ROOM: usize = 1000;
+
+/// Depths of the queue, for `stats`.
+#[derive(Debug, Default)]
+pub struct Depths {
+    /// Membership news.
+    pub membership: AtomicUsize,
+    /// Intents.
+    pub intents: AtomicUsize,
+}
+
+/// The thread's state.
+pub struct GossipActor {
+    /// The rules.
+    pub gossip: Gossip,
+    /// The table.
+    pub table: SharedTable,
+    /// Where datagrams go out.
+    pub sender: DatagramSender,
+    /// What other threads say.
+    pub messages: Receiver<GossipMessage>,
+    /// Where news for passing datagrams goes.
+    pub riders: Sender<Vec<Shared>>,
+    /// To the other threads.
+    pub corridors: Corridors,
+    /// Told to whoever asks for statistics.
+    pub depths: Arc<Depths>,
+    /// Time.
+    pub clock: Clock,
+    /// The thread's own random source.
+    pub rng: Rng,
+}
+
+impl GossipActor {
+    /// Runs until told to stop.
+    pub fn run(mut self) {
+        loop {
+            let message = match self.clock.instant(self.gossip.next_deadline()) {
+                Some(deadline) => self.messages.recv_deadline(deadline),
+                None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match message {
+                Ok(GossipMessage::Doorbell) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(GossipMessage::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.turn();
+        }
+    }
+
+    /// Fetches what is new and sends what is due.
+    fn turn(&mut self) {
+        let now = self.clock.now();
+        if !self.table.read().broadcasts.is_empty() {
+            let mut table = self.table.write();
+            let fresh = std::mem::take(&mut table.broadcasts);
+            for (message, ticket) in fresh {
+                self.gossip.push(Shared::new(message), ticket, &table.members, now);
+            }
+        }
+        let datagrams = {
+            let table = self.table.read();
+            let datagrams = self.gossip.tick(&table.members, now, &mut self.rng);
+            if self.riders.is_empty() && !self.gossip.queue.is_empty() {
+                // Full is impossible: this thread alone fills the slot.
+                let _ = self.riders.try_send(self.gossip.riders(RIDER_ROOM, &table.members));
+            }
+            datagrams
+        };
+        for datagram in &datagrams {
+            // A lost datagram is what gossip is built for; the sender counts it.
+            let _ = self.sender.send(datagram);
+        }
+        for ticket in self.gossip.queue.take_finished() {
+            // Whoever waits has a deadline of its own.
+            let _ = self.corridors.main.send(MainMessage::Said(ticket));
+        }
+        self.depths.membership.store(self.gossip.queue.len(Kind::Membership), Ordering::Relaxed);
+        self.depths.intents.store(self.gossip.queue.len(Kind::Intent), Ordering::Relaxed);
+    }
+}

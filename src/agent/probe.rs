@@ -1,0 +1,157 @@
+//! The thread `serf-probe`: the heartbeat by which others judge this process. It answers pings,
+//! probes, and applies what datagrams say.
+//!
+//! Architecture invariant: it never waits for anyone but its own socket and its own deadlines.
+
+use super::channels::{Corridors, ProbeMessage};
+use super::clock::Clock;
+use super::datagrams::DatagramSender;
+use super::table::{Outgoing, SharedTable};
+use crate::membership::{self, Effects, Prober, Transmit};
+use crate::telemetry::counters;
+use crate::wire::datagram::{self, MAX_DATAGRAM};
+use crate::wire::message::Message;
+use crate::wire::{self, Shared, WireError};
+use crossbeam_channel::Receiver;
+use fastrand::Rng;
+use mio::net::UdpSocket;
+use mio::{Events, Poll, Token};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Token of the socket in the thread's poll.
+pub const SOCKET: Token = Token(0);
+/// Token of the waker in the thread's poll.
+pub const WAKER: Token = Token(1);
+
+/// How many datagrams are applied at once, so that a flood does not keep the table locked.
+const BATCH: usize = 64;
+
+/// The thread's state.
+pub struct ProbeActor {
+    /// Registered with the socket and the waker.
+    pub poll: Poll,
+    /// The receiving side.
+    pub socket: Arc<UdpSocket>,
+    /// The sending side.
+    pub sender: DatagramSender,
+    /// The table.
+    pub table: SharedTable,
+    /// The rules.
+    pub prober: Prober,
+    /// What other threads say.
+    pub messages: Receiver<ProbeMessage>,
+    /// News that may ride along.
+    pub riders: Receiver<Vec<Shared>>,
+    /// To the other threads.
+    pub corridors: Corridors,
+    /// Time.
+    pub clock: Clock,
+    /// The thread's own random source.
+    pub rng: Rng,
+}
+
+impl ProbeActor {
+    /// Runs until told to stop.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(4);
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        // Whether the socket may hold more: mio tells only once.
+        let mut readable = true;
+        loop {
+            let deadline = self.prober.plan(&self.table.read().members);
+            let timeout = if readable { std::time::Duration::ZERO } else { deadline.until(self.clock.now()) };
+            match self.poll.poll(&mut events, Some(timeout)) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return log::error!(target: "agent", "serf-probe cannot wait for its socket: {e}"),
+            }
+            readable |= events.iter().any(|e| e.token() == SOCKET);
+            let mut results = Vec::new();
+            for message in self.messages.try_iter() {
+                match message {
+                    ProbeMessage::StreamPingDone { seq_no, answered } => results.push((seq_no, answered)),
+                    ProbeMessage::TableChanged => {}
+                    ProbeMessage::Stop => return,
+                }
+            }
+            let mut batch = Vec::new();
+            if readable {
+                readable = self.receive(&mut buffer, &mut batch);
+            }
+            self.apply(batch, results);
+        }
+    }
+
+    /// Reads up to [`BATCH`] datagrams. Says whether there may be more.
+    fn receive(&self, buffer: &mut [u8], batch: &mut Vec<(SocketAddr, Message)>) -> bool {
+        for _ in 0..BATCH {
+            match self.socket.recv_from(buffer) {
+                Ok((len, from)) => {
+                    counters::DATAGRAMS_RECEIVED.inc();
+                    counters::DATAGRAM_BYTES_RECEIVED.add(len);
+                    let bytes = buffer.get(..len).unwrap_or_default();
+                    if let Err(e) = decode(bytes, from, batch) {
+                        count(&e);
+                        log::debug!(target: "memberlist", "Ignoring a datagram from {from}: {e}");
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    // An ICMP error about something we sent; the next read tells of the next.
+                    log::debug!(target: "memberlist", "Error when reading datagrams: {e}");
+                }
+            }
+        }
+        true
+    }
+
+    fn apply(&mut self, batch: Vec<(SocketAddr, Message)>, results: Vec<(u32, bool)>) {
+        let mut fx = Effects::default();
+        let out = {
+            let mut table = self.table.write();
+            let now = self.clock.now();
+            let members = &mut table.members;
+            for (seq_no, answered) in results {
+                self.prober.stream_ping_done(seq_no, answered, members);
+            }
+            membership::receive(batch, members, &mut self.prober, now, &mut self.rng, &mut fx);
+            self.prober.tick(members, now, &mut self.rng, &mut fx);
+            table.post(fx, None)
+        };
+        self.carry_out(out);
+    }
+
+    fn carry_out(&mut self, out: Outgoing) {
+        self.corridors.ring(out.gossip, out.events);
+        self.corridors.request(out.streams);
+        for transmit in &out.transmits {
+            self.transmit(transmit);
+        }
+    }
+
+    fn transmit(&mut self, transmit: &Transmit) {
+        let riders = self.riders.try_recv().unwrap_or_default();
+        let failed = self.sender.transmit(transmit, &riders).is_err();
+        if let (true, Some(seq_no)) = (failed, transmit.probe) {
+            self.prober.send_failed(seq_no, self.clock.now());
+        }
+    }
+}
+
+fn decode(bytes: &[u8], from: SocketAddr, batch: &mut Vec<(SocketAddr, Message)>) -> Result<(), WireError> {
+    for part in datagram::open(bytes)? {
+        batch.push((from, wire::decode(part)?));
+    }
+    Ok(())
+}
+
+fn count(error: &WireError) {
+    match error {
+        WireError::Checksum => counters::REFUSED_CHECKSUM.inc(),
+        WireError::TooLong { .. } => counters::REFUSED_OVERSIZE.inc(),
+        _ => counters::REFUSED_MALFORMED.inc(),
+    }
+}

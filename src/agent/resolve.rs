@@ -1,0 +1,69 @@
+//! Looking up the addresses of a join. The system's resolver blocks, so it gets a thread of its
+//! own for as long as it takes.
+
+use super::channels::{JoinRequest, Mailbox, SyncMessage};
+use crate::model::{HostPort, canonical_ip};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::thread;
+
+/// The addresses, if all of them are literal and need no lookup.
+pub fn literals(addrs: &[String], default_port: u16) -> Option<Vec<SocketAddr>> {
+    addrs.iter().map(|text| HostPort::parse(without_name(text), default_port).ok()?.literal()).collect()
+}
+
+/// Looks the addresses up and sends them to `serf-sync`. A host name stands for all its addresses.
+pub fn look_up(request: JoinRequest, default_port: u16, sync: Mailbox<SyncMessage>) {
+    let thread = thread::Builder::new().name("serf-resolve".to_string());
+    // The request comes back inside the message, or is dropped with the agent that stops.
+    let spawned = thread.spawn(move || {
+        let (mut found, mut errors) = (Vec::new(), Vec::new());
+        for text in &request.addrs {
+            match resolve(text, default_port) {
+                Ok(addrs) => found.extend(addrs),
+                Err(why) => errors.push(format!("Failed to resolve {text}: {why}")),
+            }
+        }
+        found.dedup();
+        if let Err(SyncMessage::Resolved(request, ..)) =
+            sync.send(SyncMessage::Resolved(request, found, errors))
+        {
+            request.answer(Err("too many joins at once".to_string()));
+        }
+    });
+    if let Err(e) = spawned {
+        log::error!(target: "agent", "cannot start a thread to look up addresses: {e}");
+    }
+}
+
+fn resolve(text: &str, default_port: u16) -> Result<Vec<SocketAddr>, String> {
+    let host = HostPort::parse(without_name(text), default_port).map_err(|e| e.to_string())?;
+    let addrs = (host.host.as_str(), host.port).to_socket_addrs().map_err(|e| e.to_string())?;
+    Ok(addrs.map(|a| SocketAddr::new(canonical_ip(a.ip()), a.port())).collect())
+}
+
+/// Serf also accepts `name/address`; the name is of no use here.
+fn without_name(text: &str) -> &str {
+    text.rsplit_once('/').map_or(text, |(_, addr)| addr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literal_addresses_need_no_lookup() {
+        let all = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|s| s.to_string()).collect();
+            literals(&texts, 7946).map(|a| a.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let expected = ["10.0.0.1:7946", "[::1]:80", "10.0.0.2:1"].map(String::from).to_vec();
+        assert_eq!(all(&["10.0.0.1", "[::1]:80", "web-1/10.0.0.2:1"]), Some(expected));
+        assert_eq!(all(&["10.0.0.1", "localhost"]), None);
+    }
+
+    #[test]
+    fn names_are_looked_up_and_errors_named() {
+        assert!(resolve("localhost:5", 1).unwrap().iter().all(|a| a.port() == 5));
+        assert!(resolve("no such host.invalid", 1).is_err());
+    }
+}

@@ -1,0 +1,164 @@
+//! What passes between the thread that serves RPC clients and the rest of the agent.
+
+use crate::messaging::coalesce::MemberEvents;
+use crate::model::Member;
+use crate::rpc::Token;
+use crate::rpc::record::Stats;
+use crate::telemetry::LogLine;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use log::LevelFilter;
+use mio::Waker;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Answers that may wait for the thread. Each connection waits for one at a time.
+const ANSWERS_CAPACITY: usize = 1024;
+/// Events and log lines that may wait for the thread; the next is dropped and counted.
+const NEWS_CAPACITY: usize = 2048;
+
+/// What a control connection may ask of the agent. Every call returns at once; what takes time is
+/// answered later by an [`RpcMessage`] with the same token.
+pub trait Control: Send {
+    /// Everyone in the membership table.
+    fn members(&self) -> Vec<Member>;
+
+    /// Facts and counters, in groups.
+    fn stats(&self) -> Stats;
+
+    /// Joins by any of `addrs`; answered by [`RpcMessage::Joined`].
+    fn join(&mut self, addrs: Vec<String>, replay: bool, token: Token);
+
+    /// Leaves the cluster; answered by [`RpcMessage::Left`]. The agent shuts down afterwards.
+    fn leave(&mut self, token: Token);
+
+    /// Makes a failed member left, or forgets it; answered by [`RpcMessage::ForceLeft`].
+    fn force_leave(&mut self, node: String, prune: bool, token: Token);
+
+    /// From now on lines up to this level are wanted as [`RpcMessage::Log`]; `Off` when no monitor
+    /// is left. Called before [`Control::recent_log`].
+    fn want_log(&mut self, up_to: LevelFilter);
+
+    /// The lines that were logged last, for a new monitor.
+    fn recent_log(&self) -> RecentLog;
+}
+
+/// The last lines of the log.
+///
+/// A line that is among the recent ones and also on its way as [`RpcMessage::Log`] reaches a new
+/// monitor once: lines are numbered.
+#[derive(Clone, Debug, Default)]
+pub struct RecentLog {
+    /// Oldest first.
+    pub lines: Vec<Arc<LogLine>>,
+    /// Number of the first line that is not among them.
+    pub next: u64,
+}
+
+/// What may wake the thread from inside the agent.
+#[derive(Clone, Debug)]
+pub enum RpcMessage {
+    /// Answers `join`: how many addresses were joined, and what went wrong with the others.
+    Joined {
+        /// Of the request.
+        token: Token,
+        /// Addresses that were joined.
+        joined: usize,
+        /// Text for the client, if any address failed.
+        error: Option<String>,
+    },
+    /// Answers `leave`.
+    Left {
+        /// Of the request.
+        token: Token,
+        /// Text for the client if leaving failed.
+        result: Result<(), String>,
+    },
+    /// Answers `force-leave`.
+    ForceLeft {
+        /// Of the request.
+        token: Token,
+        /// Text for the client if it failed.
+        result: Result<(), String>,
+    },
+    /// For event streams.
+    MemberEvent(Arc<MemberEvents>),
+    /// For monitors.
+    Log(Arc<LogLine>),
+    /// `rpc_auth` changed (empty for none); concerns connections from now on.
+    AuthKey(String),
+    /// Deliver what is queued, close everything and end the thread.
+    Stop,
+}
+
+/// Sends messages to the thread. Cheap to clone; never blocks.
+#[derive(Clone, Debug)]
+pub struct RpcSender {
+    answers: Sender<RpcMessage>,
+    news: Sender<RpcMessage>,
+    waker: Arc<Waker>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Whether the thread was woken and has not looked into its channels since. Saves a system
+    /// call for every further message of a burst.
+    woken: AtomicBool,
+    /// News that found its channel full.
+    dropped: AtomicU64,
+}
+
+/// The thread's end of the channels.
+#[derive(Debug)]
+pub(super) struct RpcReceiver {
+    answers: Receiver<RpcMessage>,
+    news: Receiver<RpcMessage>,
+    shared: Arc<Shared>,
+}
+
+/// Both ends.
+pub(super) fn channel(waker: Arc<Waker>) -> (RpcSender, RpcReceiver) {
+    let (answers_in, answers) = bounded(ANSWERS_CAPACITY);
+    let (news_in, news) = bounded(NEWS_CAPACITY);
+    let shared = Arc::new(Shared::default());
+    let sender = RpcSender { answers: answers_in, news: news_in, waker, shared: Arc::clone(&shared) };
+    (sender, RpcReceiver { answers, news, shared })
+}
+
+impl RpcSender {
+    /// Queues a message and wakes the thread. Answers and orders have their own room, so a flood
+    /// of events or log lines cannot push them out. Returns whether there was room; what found
+    /// none is counted. Nothing is logged here: the caller may be the logger.
+    pub fn send(&self, message: RpcMessage) -> bool {
+        let lane = match message {
+            RpcMessage::MemberEvent(_) | RpcMessage::Log(_) => &self.news,
+            _ => &self.answers,
+        };
+        let queued = lane.try_send(message).is_ok();
+        if !queued {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        if !self.shared.woken.swap(true, Ordering::SeqCst) && self.waker.wake().is_err() {
+            // The next message tries again.
+            self.shared.woken.store(false, Ordering::SeqCst);
+        }
+        queued
+    }
+}
+
+impl RpcReceiver {
+    /// Call before the channels are emptied, so that what comes later wakes the thread again.
+    pub(super) fn begin(&self) {
+        self.shared.woken.store(false, Ordering::SeqCst);
+    }
+
+    /// The next message, answers first.
+    pub(super) fn next(&self) -> Option<RpcMessage> {
+        self.answers.try_recv().or_else(|_| self.news.try_recv()).ok()
+    }
+
+    /// How many messages were dropped since the last call.
+    pub(super) fn take_dropped(&self) -> u64 {
+        self.shared.dropped.swap(0, Ordering::Relaxed)
+    }
+}

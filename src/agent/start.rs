@@ -1,0 +1,293 @@
+//! Start and stop: opens the sockets, lays out the corridors, starts the threads in an order in
+//! which nobody misses anyone, and ends them in the opposite one.
+
+use super::bind::{self, Endpoints};
+use super::channels::{
+    self, Corridors, EventMessage, GossipMessage, MainMessage, ProbeMessage, SyncMessage, Wakers,
+};
+use super::clock::Clock;
+use super::control::AgentControl;
+use super::datagrams::DatagramSender;
+use super::events::EventActor;
+use super::gossip::{Depths, GossipActor};
+use super::probe::{self, ProbeActor};
+use super::rpc::{RpcError, RpcHandle, RpcServer, RpcSettings};
+use super::signals::Signals;
+use super::sync::{self, SyncActor, SyncParts};
+use super::table::SharedTable;
+use super::{say, say_indented};
+use crate::config::AgentConfig;
+use crate::membership::{Config, Effects, Members, Prober, SelfDescription};
+use crate::messaging::Gossip;
+use crate::messaging::coalesce::MemberCoalescer;
+use crate::model::TagsError;
+use crate::telemetry::LoggerHandle;
+use crossbeam_channel::Receiver;
+use fastrand::Rng;
+use mio::net::{TcpListener, UdpSocket};
+use mio::{Events, Interest, Poll, Token, Waker};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Token of the main thread's waker; its signals' tokens follow.
+const MAIN_WAKER: usize = 0;
+
+/// Why the agent did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// No address to bind or advertise was found.
+    Bind(bind::BindError),
+    /// A gossip socket cannot be bound.
+    Socket {
+        /// UDP or TCP.
+        what: &'static str,
+        /// The address that was tried.
+        addr: SocketAddr,
+        /// What the kernel says.
+        why: io::Error,
+    },
+    /// The RPC listener cannot be started.
+    Rpc(RpcError),
+    /// The tags do not fit.
+    Tags(TagsError),
+    /// The system refuses something every process needs.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Bind(e) => write!(f, "{e}"),
+            StartError::Socket { what, addr, why } => {
+                write!(f, "Failed to start {what} listener on {addr}: {}", plain(why))
+            }
+            StartError::Rpc(e) => write!(f, "Error starting RPC listener: {e}"),
+            StartError::Tags(e) => write!(f, "{e}"),
+            StartError::System(what, why) => write!(f, "Failed to {what}: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The two errors that people run into, in words; any other as the system puts it.
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the address is in use already (is another agent running?)".into(),
+        io::ErrorKind::AddrNotAvailable => "this host has no such address".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// A running agent, seen from the main thread.
+pub struct Running {
+    /// The table.
+    pub table: SharedTable,
+    /// To the threads.
+    pub corridors: Corridors,
+    /// To `serf-rpc`.
+    pub rpc: RpcHandle,
+    /// Time.
+    pub clock: Clock,
+    /// Signals.
+    pub signals: Signals,
+    /// What the threads say to the main thread.
+    pub messages: Receiver<MainMessage>,
+    /// Where the main thread waits.
+    pub poll: Poll,
+    /// What its poll brings.
+    pub poll_events: Events,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Starts everything. On an error nothing keeps running.
+pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, StartError> {
+    let system = |what| move |why| StartError::System(what, why);
+    let clock = Clock::start();
+    let mut endpoints = bind::choose(&config.bind, config.interface.as_deref(), config.advertise.as_ref())
+        .map_err(StartError::Bind)?;
+    if let Some(line) = &endpoints.announce {
+        say(logger, line);
+    }
+    let (tcp, udp) = open_sockets(&mut endpoints)?;
+    let mut rng = Rng::with_seed(entropy().map_err(system("read random data"))?);
+
+    let poll = Poll::new().map_err(system("create a poll"))?;
+    let probe_poll = Poll::new().map_err(system("create a poll"))?;
+    let sync_poll = Poll::new().map_err(system("create a poll"))?;
+    let waker = |poll: &Poll, token| Waker::new(poll.registry(), token).map_err(system("create a waker"));
+    let wakers = Wakers {
+        probe: waker(&probe_poll, probe::WAKER)?,
+        sync: waker(&sync_poll, sync::WAKER)?,
+        main: waker(&poll, Token(MAIN_WAKER))?,
+    };
+    let signals = Signals::register(poll.registry(), MAIN_WAKER + 1).map_err(system("register signals"))?;
+    let (mut tcp, mut udp) = (tcp, udp);
+    probe_poll
+        .registry()
+        .register(&mut udp, probe::SOCKET, Interest::READABLE)
+        .and_then(|()| sync_poll.registry().register(&mut tcp, sync::LISTENER, Interest::READABLE))
+        .map_err(system("poll the sockets"))?;
+
+    log::info!(target: "agent", "Serf agent starting");
+    if let Some(note) = &endpoints.note {
+        log::info!(target: "agent", "{note}");
+    }
+    if let Some(warning) = &endpoints.warning {
+        log::warn!(target: "agent", "{warning}");
+    }
+    let mut fx = Effects::default();
+    let me = SelfDescription {
+        name: config.node_name.clone(),
+        addr: endpoints.advertise,
+        tags: config.tags.clone(),
+    };
+    let rules = Config::for_profile(config.profile);
+    let now = clock.now();
+    let members = Members::new(rules, me, now, &mut fx).map_err(StartError::Tags)?;
+    let prober = Prober::new(&members, now, &mut rng);
+    let budget = members.config().datagram_budget;
+    let table = SharedTable::new(members);
+    table.write().post(fx, None);
+    let (corridors, ends) = channels::open(wakers);
+
+    let depths = Arc::new(Depths::default());
+    let auth_key = config.rpc_auth.clone().unwrap_or_default();
+    let server =
+        RpcServer::bind(RpcSettings { listen: config.rpc_addr, auth_key }).map_err(StartError::Rpc)?;
+    let to_rpc = server.sender();
+    let control = AgentControl::new(
+        table.clone(),
+        corridors.clone(),
+        server.sender(),
+        logger.clone(),
+        Arc::clone(&depths),
+        clock,
+    );
+    say(logger, "Starting Serf agent RPC...");
+
+    let udp = Arc::new(udp);
+    let sender = DatagramSender::new(Arc::clone(&udp), budget);
+    let probe = ProbeActor {
+        poll: probe_poll,
+        socket: udp,
+        sender: sender.clone(),
+        table: table.clone(),
+        prober,
+        messages: ends.probe,
+        riders: ends.riders_out,
+        corridors: corridors.clone(),
+        clock,
+        rng: rng.fork(),
+    };
+    let gossip = GossipActor {
+        gossip: Gossip::default(),
+        table: table.clone(),
+        sender,
+        messages: ends.gossip,
+        riders: ends.riders_in,
+        corridors: corridors.clone(),
+        depths,
+        clock,
+        rng: rng.fork(),
+    };
+    let sync = SyncActor::new(SyncParts {
+        poll: sync_poll,
+        listener: tcp,
+        table: table.clone(),
+        messages: ends.sync,
+        corridors: corridors.clone(),
+        clock,
+        rng: rng.fork(),
+    });
+    let events = EventActor {
+        table: table.clone(),
+        messages: ends.events,
+        coalescer: MemberCoalescer::default(),
+        rpc: to_rpc,
+        clock,
+    };
+    let threads = [
+        spawn("serf-events", move || events.run()),
+        spawn("serf-gossip", move || gossip.run()),
+        spawn("serf-sync", move || sync.run()),
+        spawn("serf-probe", move || probe.run()),
+    ];
+    let threads = threads.into_iter().collect::<io::Result<_>>().map_err(system("start a thread"))?;
+    corridors.ring(true, true);
+    // Last, so that whoever reaches the control port finds a running agent.
+    let rpc = server.spawn(Box::new(control)).map_err(StartError::Rpc)?;
+
+    say(logger, "Serf agent running!");
+    banner(config, &endpoints, logger);
+    Ok(Running {
+        table,
+        corridors,
+        rpc,
+        clock,
+        signals,
+        messages: ends.main,
+        poll,
+        poll_events: Events::with_capacity(8),
+        threads,
+    })
+}
+
+fn banner(config: &AgentConfig, endpoints: &Endpoints, logger: &LoggerHandle) {
+    let line = |text: &str| say_indented(logger, text);
+    line(&format!("                  Node name: '{}'", config.node_name));
+    line(&format!("                  Bind addr: '{}'", endpoints.bind));
+    if config.advertise.is_some() {
+        line(&format!("             Advertise addr: '{}'", endpoints.advertise));
+    }
+    line(&format!("                   RPC addr: '{}'", config.rpc_addr));
+    line("                  Encrypted: false");
+    line("                   Snapshot: false");
+    line(&format!("                    Profile: {}", config.profile.as_str()));
+    line("Message Compression Enabled: false");
+}
+
+/// Opens both gossip sockets on one port. With port 0 the kernel chooses for TCP, and UDP follows.
+fn open_sockets(endpoints: &mut Endpoints) -> Result<(TcpListener, UdpSocket), StartError> {
+    let addr = endpoints.bind;
+    let tcp = TcpListener::bind(addr).map_err(|why| StartError::Socket { what: "TCP", addr, why })?;
+    let addr = tcp.local_addr().unwrap_or(addr);
+    endpoints.bind = addr;
+    if endpoints.advertise.port() == 0 {
+        endpoints.advertise.set_port(addr.port());
+    }
+    let udp = UdpSocket::bind(addr).map_err(|why| StartError::Socket { what: "UDP", addr, why })?;
+    Ok((tcp, udp))
+}
+
+fn entropy() -> io::Result<u64> {
+    getrandom::u64().map_err(io::Error::other)
+}
+
+fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_string()).spawn(f)
+}
+
+impl Running {
+    /// Ends the threads, the nosiest first: control connections get what is due to them, then
+    /// gossip ends, then events are told to the last.
+    pub fn stop(self) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        log::info!(target: "agent", "requesting serf shutdown");
+        self.corridors.probe.insist(ProbeMessage::Stop, PATIENCE);
+        self.corridors.sync.insist(SyncMessage::Stop, PATIENCE);
+        // A closed corridor means that the thread has ended already.
+        let _ = self.corridors.gossip.send_timeout(GossipMessage::Stop, PATIENCE);
+        let _ = self.corridors.events.send_timeout(EventMessage::Stop, PATIENCE);
+        for thread in self.threads {
+            // A panic has aborted the process before it gets here.
+            let _ = thread.join();
+        }
+        self.rpc.stop();
+        log::info!(target: "agent", "shutdown complete");
+    }
+}

@@ -1,0 +1,165 @@
+//! One TCP stream of `serf-sync`: a non-blocking connection that carries one message out, one in,
+//! or both, before its deadline. Knows nothing of membership.
+
+use crate::model::Moment;
+use crate::wire::stream::{self, StreamMessage};
+use crate::wire::{Dialect, WireError};
+use mio::net::TcpStream;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+
+/// How many bytes one call of `read` may bring.
+const CHUNK: usize = 16 * 1024;
+
+/// Why a stream ended without doing its work.
+#[derive(Debug)]
+pub enum StreamError {
+    /// The kernel says so.
+    Io(io::Error),
+    /// The other side sent something that is no message.
+    Wire(WireError),
+    /// The other side closed before it had sent a whole message.
+    Closed,
+    /// The deadline passed.
+    Timeout,
+    /// All streams together hold as much as they may.
+    Budget,
+    /// The other side says why it refuses.
+    Refused(String),
+    /// The other side answered with something else than was asked for.
+    Unexpected,
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StreamError::Io(e) => match e.kind() {
+                io::ErrorKind::ConnectionRefused => write!(f, "connection refused"),
+                io::ErrorKind::ConnectionReset => write!(f, "connection reset by peer"),
+                _ => write!(f, "{e}{}", super::datagrams::hint(e)),
+            },
+            StreamError::Wire(e) => write!(f, "{e}"),
+            StreamError::Closed => write!(f, "closed by the other side before a message was complete"),
+            StreamError::Timeout => write!(f, "timed out"),
+            StreamError::Budget => write!(f, "too much is being received at once"),
+            StreamError::Refused(why) => write!(f, "refused by the other side: {why}"),
+            StreamError::Unexpected => write!(f, "the other side answered something unexpected"),
+        }
+    }
+}
+
+impl std::error::Error for StreamError {}
+
+/// A connection and what is under way on it.
+#[derive(Debug)]
+pub struct Stream {
+    socket: TcpStream,
+    /// The address of the other side.
+    pub peer: SocketAddr,
+    /// When it is given up.
+    pub deadline: Moment,
+    connected: bool,
+    outbox: Vec<u8>,
+    sent: usize,
+    inbox: Vec<u8>,
+}
+
+impl Stream {
+    /// A connection that was accepted.
+    pub fn accepted(socket: TcpStream, peer: SocketAddr, deadline: Moment) -> Self {
+        let (outbox, inbox) = Default::default();
+        Stream { socket, peer, deadline, connected: true, outbox, sent: 0, inbox }
+    }
+
+    /// Begins to connect, to send `message`.
+    pub fn connect(peer: SocketAddr, deadline: Moment, message: &StreamMessage) -> io::Result<Self> {
+        let socket = TcpStream::connect(peer)?;
+        let mut stream = Stream::accepted(socket, peer, deadline);
+        stream.connected = false;
+        stream.queue(message);
+        Ok(stream)
+    }
+
+    /// The socket, to be registered with a poll.
+    pub fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    /// Queues a message; [`Stream::drive`] sends it.
+    pub fn queue(&mut self, message: &StreamMessage) {
+        self.outbox.extend(stream::encode(Dialect::Native, message));
+    }
+
+    /// Whether everything that was queued has been sent.
+    pub fn is_flushed(&self) -> bool {
+        self.connected && self.sent == self.outbox.len()
+    }
+
+    /// How many received bytes wait for the rest of their message.
+    pub fn buffered(&self) -> usize {
+        self.inbox.len()
+    }
+
+    /// Sends and receives what is possible now. Answers with the message once it is complete.
+    /// `budget` is how many bytes more may be buffered.
+    pub fn drive(&mut self, budget: usize) -> Result<Option<StreamMessage>, StreamError> {
+        if !self.connected {
+            if let Some(e) = self.socket.take_error().map_err(StreamError::Io)? {
+                return Err(StreamError::Io(e));
+            }
+            match self.socket.peer_addr() {
+                Ok(_) => self.connected = true,
+                Err(e) if e.kind() == io::ErrorKind::NotConnected => return Ok(None),
+                Err(e) => return Err(StreamError::Io(e)),
+            }
+        }
+        self.flush().map_err(StreamError::Io)?;
+        self.receive(budget)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while let Some(rest) = self.outbox.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.socket.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => self.sent += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, budget: usize) -> Result<Option<StreamMessage>, StreamError> {
+        let mut chunk = [0; CHUNK];
+        let mut budget = budget;
+        loop {
+            match self.socket.read(&mut chunk) {
+                Ok(0) => return Err(StreamError::Closed),
+                Ok(n) => {
+                    budget = budget.checked_sub(n).ok_or(StreamError::Budget)?;
+                    self.inbox.extend_from_slice(chunk.get(..n).unwrap_or_default());
+                    if let Some(message) = stream::decode(&self.inbox).map_err(StreamError::Wire)? {
+                        self.inbox = Vec::new();
+                        return Ok(Some(message));
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(StreamError::Io(e)),
+            }
+        }
+    }
+
+    /// Sends only; for a stream whose message has been received.
+    pub fn finish(&mut self) -> Result<(), StreamError> {
+        self.flush().map_err(StreamError::Io)
+    }
+
+    /// Tells the other side that nothing more comes.
+    pub fn shut(&mut self) {
+        // It may be gone already; either way the stream is over.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}

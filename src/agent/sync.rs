@@ -1,0 +1,439 @@
+//! The thread `serf-sync`: everything over TCP. Push/pull both ways, joins, TCP pings. All streams
+//! are non-blocking with deadlines, so that no other side can hold anyone up.
+
+use super::channels::{Corridors, JoinRequest, JoinResult, ProbeMessage, SyncMessage};
+use super::clock::Clock;
+use super::resolve;
+use super::stream::{Stream, StreamError};
+use super::table::SharedTable;
+use crate::membership::{Effects, ExchangeSchedule, StreamRequest};
+use crate::model::{Moment, NodeName};
+use crate::telemetry::counters;
+use crate::wire::message::{Ack, Ping, PushPull};
+use crate::wire::stream::StreamMessage;
+use crossbeam_channel::Receiver;
+use fastrand::Rng;
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+
+/// Token of the listener in the thread's poll.
+pub const LISTENER: Token = Token(0);
+/// Token of the waker in the thread's poll.
+pub const WAKER: Token = Token(1);
+const FIRST_STREAM: usize = 2;
+
+/// The most streams that others may have open here at once (memberlist's `maxPushPullRequests`).
+/// One more and the one that has idled longest is closed.
+pub const MAX_INBOUND: usize = 128;
+/// The most streams that this process opens at once.
+pub const MAX_OUTBOUND: usize = 128;
+/// The most bytes that all streams together buffer of unfinished messages.
+pub const MAX_BUFFERED: usize = 32 << 20;
+
+/// Why a stream exists.
+#[derive(Debug)]
+enum Purpose {
+    /// Someone connected.
+    Inbound,
+    /// Its answer is queued; it ends when that is sent.
+    Answering,
+    /// One address of a join.
+    Join(u64),
+    /// The periodic exchange, or one that rules asked for.
+    Exchange(NodeName),
+    /// A TCP ping for the prober.
+    Ping(u32),
+}
+
+/// A join under way: how many addresses are still open, and how the others went.
+struct Join {
+    pending: usize,
+    joined: usize,
+    errors: Vec<String>,
+    request: JoinRequest,
+}
+
+/// The thread's state.
+pub struct SyncActor {
+    poll: Poll,
+    listener: TcpListener,
+    table: SharedTable,
+    schedule: ExchangeSchedule,
+    messages: Receiver<SyncMessage>,
+    corridors: Corridors,
+    clock: Clock,
+    rng: Rng,
+    streams: BTreeMap<Token, (Stream, Purpose)>,
+    next_token: usize,
+    joins: BTreeMap<u64, Join>,
+    next_join: u64,
+}
+
+/// What a [`SyncActor`] is made of.
+pub struct SyncParts {
+    /// Registered with the listener and the waker.
+    pub poll: Poll,
+    /// Where others connect.
+    pub listener: TcpListener,
+    /// The table.
+    pub table: SharedTable,
+    /// What other threads say.
+    pub messages: Receiver<SyncMessage>,
+    /// To the other threads.
+    pub corridors: Corridors,
+    /// Time.
+    pub clock: Clock,
+    /// The thread's own random source.
+    pub rng: Rng,
+}
+
+impl SyncActor {
+    /// Puts the parts together.
+    pub fn new(mut parts: SyncParts) -> Self {
+        let now = parts.clock.now();
+        let schedule = ExchangeSchedule::new(&parts.table.read().members, now, &mut parts.rng);
+        SyncActor {
+            poll: parts.poll,
+            listener: parts.listener,
+            table: parts.table,
+            schedule,
+            messages: parts.messages,
+            corridors: parts.corridors,
+            clock: parts.clock,
+            rng: parts.rng,
+            streams: BTreeMap::new(),
+            next_token: FIRST_STREAM,
+            joins: BTreeMap::new(),
+            next_join: 0,
+        }
+    }
+
+    /// Runs until told to stop.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(128);
+        loop {
+            let streams = self.streams.values().map(|(s, _)| s.deadline).min();
+            let deadline = self.schedule.next_deadline().min(streams.unwrap_or(Moment::NEVER));
+            let timeout = deadline.until(self.clock.now());
+            match self.poll.poll(&mut events, Some(timeout)) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return log::error!(target: "agent", "serf-sync cannot wait for its sockets: {e}"),
+            }
+            while let Ok(message) = self.messages.try_recv() {
+                match message {
+                    SyncMessage::Join(request) => self.join(request),
+                    SyncMessage::Resolved(request, addrs, errors) => self.contact(request, addrs, errors),
+                    SyncMessage::Stream(request) => self.open(request),
+                    SyncMessage::Stop => return,
+                }
+            }
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept(),
+                    WAKER => {}
+                    token => self.drive(token),
+                }
+            }
+            self.expire();
+            let now = self.clock.now();
+            let exchange = self.schedule.tick(&self.table.read().members, now, &mut self.rng);
+            if let Some(request) = exchange {
+                self.open(request);
+            }
+        }
+    }
+
+    // ---- streams that others open ------------------------------------------------------
+
+    fn accept(&mut self) {
+        loop {
+            match self.listener.accept() {
+                Ok((socket, peer)) => {
+                    counters::STREAMS_ACCEPTED.inc();
+                    log::debug!(target: "memberlist", "Stream connection from {peer}");
+                    self.make_room();
+                    let deadline = self.clock.now() + self.tcp_timeout();
+                    self.add(Stream::accepted(socket, peer, deadline), Purpose::Inbound);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    // Out of descriptors, or the other side went away again. What stays in the
+                    // backlog is tried with the next connection.
+                    log::warn!(target: "memberlist", "Failed to accept a stream: {e}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Closes the inbound stream that is nearest to its deadline when there are too many.
+    fn make_room(&mut self) {
+        let inbound = self
+            .streams
+            .iter()
+            .filter(|(_, (_, purpose))| matches!(purpose, Purpose::Inbound | Purpose::Answering));
+        let (count, oldest) = inbound
+            .map(|(token, (stream, _))| (stream.deadline, *token))
+            .fold((0, None), |(n, oldest), s| (n + 1, Some(oldest.map_or(s, |o: (Moment, Token)| o.min(s)))));
+        if count >= MAX_INBOUND
+            && let Some((_, token)) = oldest
+        {
+            counters::STREAMS_REFUSED.inc();
+            self.remove(token);
+        }
+    }
+
+    fn answer(&mut self, token: Token, message: StreamMessage) {
+        let Some((stream, purpose)) = self.streams.get_mut(&token) else { return };
+        let reply = match message {
+            StreamMessage::PushPull(theirs) => {
+                let mine = self.table.read().members.push_pull(theirs.join);
+                stream.queue(&StreamMessage::PushPull(mine));
+                *purpose = Purpose::Answering;
+                self.merge(&theirs);
+                return self.drive(token);
+            }
+            StreamMessage::Ping(Ping { node, seq_no, .. }) => {
+                let members = &self.table.read().members;
+                if node == *members.me() {
+                    let digest = Some(members.digest());
+                    StreamMessage::Ack(Ack { seq_no, digest, payload: Vec::new() })
+                } else {
+                    StreamMessage::Error(format!("this is '{}', not '{node}'", members.me()))
+                }
+            }
+            StreamMessage::Error(why) => {
+                log::warn!(target: "memberlist", "{} reports an error: {why}", stream.peer);
+                return self.remove(token);
+            }
+            StreamMessage::Ack(_) => {
+                let e = StreamError::Unexpected;
+                log::warn!(target: "memberlist", "Failed to receive a stream from {}: {e}", stream.peer);
+                return self.remove(token);
+            }
+        };
+        stream.queue(&reply);
+        *purpose = Purpose::Answering;
+        self.drive(token);
+    }
+
+    fn merge(&mut self, theirs: &PushPull) {
+        self.change(|table, now, rng, fx| table.members.merge(theirs, now, rng, fx));
+    }
+
+    /// Changes the table and carries out what the rules ask for.
+    fn change(&mut self, rule: impl FnOnce(&mut super::table::Table, Moment, &mut Rng, &mut Effects)) {
+        let mut fx = Effects::default();
+        let out = {
+            let mut table = self.table.write();
+            let now = self.clock.now();
+            rule(&mut table, now, &mut self.rng, &mut fx);
+            table.post(fx, None)
+        };
+        debug_assert!(out.transmits.is_empty() && out.streams.is_empty(), "only the prober sends");
+        self.corridors.ring(out.gossip, out.events);
+        // A full corridor wakes that thread as well.
+        let _ = self.corridors.probe.send(ProbeMessage::TableChanged);
+    }
+
+    // ---- streams that this process opens -----------------------------------------------
+
+    fn open(&mut self, request: StreamRequest) {
+        let (to, message, purpose) = match request {
+            StreamRequest::Ping { to, ping } => {
+                let seq_no = ping.seq_no;
+                (to, StreamMessage::Ping(ping), Purpose::Ping(seq_no))
+            }
+            StreamRequest::PushPull { node, to } => {
+                let mine = self.table.read().members.push_pull(false);
+                (to, StreamMessage::PushPull(mine), Purpose::Exchange(node))
+            }
+        };
+        self.connect(to.addr, message, purpose);
+    }
+
+    fn connect(&mut self, addr: SocketAddr, message: StreamMessage, purpose: Purpose) {
+        let outbound =
+            self.streams.values().filter(|(_, p)| !matches!(p, Purpose::Inbound | Purpose::Answering));
+        if outbound.count() >= MAX_OUTBOUND {
+            return self.failed(purpose, addr, &StreamError::Budget);
+        }
+        counters::STREAMS_OPENED.inc();
+        let deadline = self.clock.now() + self.tcp_timeout();
+        match Stream::connect(addr, deadline, &message) {
+            Ok(stream) => self.add(stream, purpose),
+            Err(e) => self.failed(purpose, addr, &StreamError::Io(e)),
+        }
+    }
+
+    fn succeeded(&mut self, purpose: Purpose, message: StreamMessage, peer: SocketAddr) {
+        match (purpose, message) {
+            (Purpose::Join(id), StreamMessage::PushPull(theirs)) => {
+                self.merge(&theirs);
+                self.joined(id, Ok(()));
+            }
+            (Purpose::Exchange(_), StreamMessage::PushPull(theirs)) => self.merge(&theirs),
+            (Purpose::Ping(seq_no), StreamMessage::Ack(ack)) if ack.seq_no == seq_no => {
+                self.ping_done(seq_no, true);
+            }
+            (purpose, StreamMessage::Error(why)) => self.failed(purpose, peer, &StreamError::Refused(why)),
+            (purpose, _) => self.failed(purpose, peer, &StreamError::Unexpected),
+        }
+    }
+
+    fn failed(&mut self, purpose: Purpose, peer: SocketAddr, why: &StreamError) {
+        counters::STREAMS_FAILED.inc();
+        match purpose {
+            Purpose::Inbound | Purpose::Answering => {
+                log::debug!(target: "memberlist", "Failed to receive a stream from {peer}: {why}");
+            }
+            Purpose::Join(id) => {
+                log::debug!(target: "memberlist", "Failed to join {peer}: {why}");
+                self.joined(id, Err(format!("Failed to join {peer}: {why}")));
+            }
+            Purpose::Exchange(node) => {
+                log::error!(target: "memberlist", "Push/Pull with {node} ({peer}) failed: {why}");
+            }
+            Purpose::Ping(seq_no) => {
+                log::debug!(target: "memberlist", "Failed fallback TCP ping of {peer}: {why}");
+                self.ping_done(seq_no, false);
+            }
+        }
+    }
+
+    fn ping_done(&self, seq_no: u32, answered: bool) {
+        // When the corridor is full the prober's deadline decides.
+        let _ = self.corridors.probe.send(ProbeMessage::StreamPingDone { seq_no, answered });
+    }
+
+    // ---- joins -------------------------------------------------------------------------
+
+    fn join(&mut self, request: JoinRequest) {
+        let port = self.table.read().members.my_row().addr.port();
+        match resolve::literals(&request.addrs, port) {
+            Some(addrs) => self.contact(request, addrs, Vec::new()),
+            None => resolve::look_up(request, port, self.corridors.sync.clone()),
+        }
+    }
+
+    fn contact(&mut self, request: JoinRequest, addrs: Vec<SocketAddr>, errors: Vec<String>) {
+        self.change(|table, now, _, fx| table.members.come_back(now, fx));
+        self.next_join += 1;
+        let id = self.next_join;
+        // One more than addresses, so that the join does not end while it still begins.
+        let pending = addrs.len() + 1;
+        self.joins.insert(id, Join { pending, joined: 0, errors, request });
+        for addr in addrs {
+            let mine = self.table.read().members.push_pull(true);
+            self.connect(addr, StreamMessage::PushPull(mine), Purpose::Join(id));
+        }
+        self.part_over(id);
+    }
+
+    fn joined(&mut self, id: u64, outcome: Result<(), String>) {
+        let Some(join) = self.joins.get_mut(&id) else { return };
+        match outcome {
+            Ok(()) => {
+                join.joined += 1;
+                if join.joined == 1 {
+                    self.change(|table, now, _, fx| table.members.announce_join(now, fx));
+                    let now = self.clock.now();
+                    self.schedule.joined(now, &mut self.rng);
+                }
+            }
+            Err(why) => join.errors.push(why),
+        }
+        self.part_over(id);
+    }
+
+    fn part_over(&mut self, id: u64) {
+        let Some(join) = self.joins.get_mut(&id) else { return };
+        join.pending -= 1;
+        if join.pending == 0
+            && let Some(join) = self.joins.remove(&id)
+        {
+            let result: JoinResult = match join.joined {
+                0 if join.errors.is_empty() => Err("no address to join was given".to_string()),
+                0 => Err(join.errors.join("; ")),
+                n => Ok(n),
+            };
+            join.request.answer(result);
+        }
+    }
+
+    // ---- upkeep ------------------------------------------------------------------------
+
+    fn tcp_timeout(&self) -> std::time::Duration {
+        self.table.read().members.config().tcp_timeout
+    }
+
+    fn add(&mut self, mut stream: Stream, purpose: Purpose) {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        match self.poll.registry().register(stream.socket(), token, interest) {
+            Ok(()) => drop(self.streams.insert(token, (stream, purpose))),
+            Err(e) => self.failed(purpose, stream.peer, &StreamError::Io(e)),
+        }
+    }
+
+    fn drive(&mut self, token: Token) {
+        let buffered: usize = self.streams.values().map(|(s, _)| s.buffered()).sum();
+        let Some((stream, purpose)) = self.streams.get_mut(&token) else { return };
+        if let Purpose::Answering = purpose {
+            let over = stream.finish().is_err() || stream.is_flushed();
+            return if over {
+                self.remove(token)
+            };
+        }
+        match stream.drive(MAX_BUFFERED.saturating_sub(buffered)) {
+            Ok(None) => {}
+            Ok(Some(message)) if matches!(purpose, Purpose::Inbound) => self.answer(token, message),
+            Ok(Some(message)) => {
+                if let Some((stream, purpose)) = self.take(token) {
+                    self.succeeded(purpose, message, stream.peer);
+                }
+            }
+            Err(why) => {
+                if let (Purpose::Inbound, StreamError::Wire(e)) = (&*purpose, &why) {
+                    // Say why, if the other side still listens: a stranger with another setting
+                    // learns it there, not only in our log.
+                    log::warn!(target: "memberlist", "Ignoring a stream from {}: {e}", stream.peer);
+                    stream.queue(&StreamMessage::Error(e.to_string()));
+                    let _ = stream.finish();
+                }
+                if let Some((stream, purpose)) = self.take(token) {
+                    self.failed(purpose, stream.peer, &why);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, token: Token) -> Option<(Stream, Purpose)> {
+        let (mut stream, purpose) = self.streams.remove(&token)?;
+        // Deregistering can only fail for a socket that was not registered.
+        let _ = self.poll.registry().deregister(stream.socket());
+        stream.shut();
+        Some((stream, purpose))
+    }
+
+    fn remove(&mut self, token: Token) {
+        drop(self.take(token));
+    }
+
+    fn expire(&mut self) {
+        let now = self.clock.now();
+        let due: Vec<Token> =
+            self.streams.iter().filter(|(_, (s, _))| s.deadline <= now).map(|(t, _)| *t).collect();
+        for token in due {
+            if let Some((stream, purpose)) = self.take(token) {
+                self.failed(purpose, stream.peer, &StreamError::Timeout);
+            }
+        }
+    }
+}

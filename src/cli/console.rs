@@ -1,0 +1,117 @@
+//! Where commands print: standard output and error, and how a command ends.
+//!
+//! A reader that goes away (`serf members | head -1`) is no error, so every write to standard
+//! output returns what a command passes on with `?`.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+/// How a command that did not succeed ends.
+#[derive(Debug)]
+pub enum Failure {
+    /// Whoever read standard output has seen enough. Nothing went wrong.
+    ReaderGone,
+    /// Standard output cannot be written (a full disk, most likely).
+    Output(io::Error),
+    /// Something went wrong; the text says what.
+    Message(String),
+    /// The command was called in a wrong way; the text says what is missing and the usage
+    /// follows it.
+    Misuse(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::ReaderGone,
+            _ => Failure::Output(error),
+        }
+    }
+}
+
+impl Failure {
+    /// `context: error`, on one line of standard error.
+    pub fn message(context: &str, error: impl fmt::Display) -> Failure {
+        Failure::Message(format!("{context}: {error}"))
+    }
+}
+
+/// The two streams of a program.
+pub struct Console<'a> {
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+    terminal: bool,
+    colour: bool,
+}
+
+impl<'a> Console<'a> {
+    /// Prints to these streams, for programs: no colours.
+    pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Console<'a> {
+        Console { out, err, terminal: false, colour: false }
+    }
+
+    /// Prints to the streams of the process. Colours are used on a terminal that can show them
+    /// unless `NO_COLOR` is set (<https://no-color.org>).
+    pub fn of_process(out: &'a mut io::Stdout, err: &'a mut io::Stderr) -> Console<'a> {
+        let terminal = out.is_terminal();
+        let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
+        let colour = terminal && !dumb && !set("NO_COLOR");
+        Console { terminal, colour, ..Console::new(out, err) }
+    }
+
+    /// Whether a person reads standard output.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Whether that person's terminal may be sent colours.
+    pub fn has_colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Prints a text and a line break.
+    pub fn line(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
+        // One write: what a terminal or a pipe gets is whole lines.
+        let mut line = text.as_ref().to_string();
+        line.push('\n');
+        self.out.write_all(line.as_bytes())?;
+        self.out.flush()?;
+        Ok(())
+    }
+
+    /// Prints a text and a line break to standard error. If even that fails there is nobody
+    /// left to tell.
+    pub fn error(&mut self, text: impl AsRef<str>) {
+        let mut line = text.as_ref().to_string();
+        line.push('\n');
+        let _ = self.err.write_all(line.as_bytes());
+        let _ = self.err.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Refusing(io::ErrorKind);
+
+    impl Write for Refusing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_told_from_a_full_disk() {
+        let mut err = Vec::new();
+        let mut closed = Refusing(io::ErrorKind::BrokenPipe);
+        assert!(matches!(Console::new(&mut closed, &mut err).line("x"), Err(Failure::ReaderGone)));
+        let mut full = Refusing(io::ErrorKind::StorageFull);
+        assert!(matches!(Console::new(&mut full, &mut err).line("x"), Err(Failure::Output(_))));
+        assert!(err.is_empty());
+    }
+}

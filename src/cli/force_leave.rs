@@ -1,0 +1,15 @@
+//! `serf force-leave`: declares that a failed member has left.
+
+use super::connection::connect;
+use super::console::{Console, Failure};
+use crate::config::Flags;
+
+/// Runs the command. Prints nothing when all went well.
+pub fn run(flags: &Flags, _console: &mut Console<'_>) -> Result<(), Failure> {
+    let [node] = flags.rest.as_slice() else {
+        return Err(Failure::Misuse("A node name must be specified to force leave.".into()));
+    };
+    connect(flags)?
+        .force_leave(node, flags.switch("prune"))
+        .map_err(|e| Failure::message("Error force leaving", e))
+}

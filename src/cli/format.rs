@@ -1,0 +1,117 @@
+//! The two forms of output that scripts rely on: aligned columns and Go's JSON.
+
+use super::console::Failure;
+use serde::Serialize;
+
+/// `-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Format {
+    /// Reads the value of `-format`.
+    pub fn parse(text: Option<&str>) -> Result<Format, Failure> {
+        match text {
+            None | Some("text") => Ok(Format::Text),
+            Some("json") => Ok(Format::Json),
+            Some(other) => {
+                Err(Failure::Message(format!("Encoding error: Invalid output format \"{other}\"")))
+            }
+        }
+    }
+}
+
+/// Rows as lines: every column as wide as its widest cell, two blanks between columns.
+///
+/// An empty last cell leaves the two blanks before it at the end of its line, except on the
+/// last line. Serf does so, and scripts compare.
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    for row in rows {
+        for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
+            out.push_str(cell);
+            if i + 1 < N {
+                let blanks = width - cell.chars().count() + 2;
+                out.extend(std::iter::repeat_n(' ', blanks));
+            }
+        }
+        out.push('\n');
+    }
+    out.trim().to_string()
+}
+
+/// The text with everything escaped that could drive a terminal.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// JSON as Go's `MarshalIndent` writes it with an indent of two blanks.
+///
+/// Go escapes what could end a script element in a web page. Outside of strings JSON has none
+/// of these characters, so the finished text can be searched for them.
+pub fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
+    let plain = serde_json::to_string_pretty(value).map_err(|e| Failure::message("Encoding error", e))?;
+    let mut out = String::with_capacity(plain.len());
+    for c in plain.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => out.push(c),
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn columns_are_those_of_serf() {
+        // Printed by Serf 0.8.2, up to its random order of tags.
+        let rows = [
+            ["a", "127.8.2.1:7946", "alive", "h=<a&b>,x=1"],
+            ["a-longer", "127.8.2.2:7946", "alive", ""],
+            ["éééééééééééé", "127.8.2.5:7946", "alive", ""],
+        ]
+        .map(|row| row.map(str::to_string));
+        assert_eq!(
+            columns(&rows),
+            "a             127.8.2.1:7946  alive  h=<a&b>,x=1\n\
+             a-longer      127.8.2.2:7946  alive  \n\
+             éééééééééééé  127.8.2.5:7946  alive"
+        );
+        assert_eq!(columns::<3>(&[]), "");
+    }
+
+    #[test]
+    fn json_is_that_of_go() {
+        let map = BTreeMap::from([("k", "<a>&\"\\\u{2028}\n\u{1}")]);
+        assert_eq!(json(&map).unwrap(), "{\n  \"k\": \"\\u003ca\\u003e\\u0026\\\"\\\\\\u2028\\n\\u0001\"\n}");
+        assert_eq!(json(&BTreeMap::<String, String>::new()).unwrap(), "{}");
+        assert_eq!(json(&None::<u8>).unwrap(), "null");
+    }
+
+    #[test]
+    fn formats_by_name() {
+        assert_eq!(Format::parse(None).unwrap(), Format::Text);
+        assert_eq!(Format::parse(Some("text")).unwrap(), Format::Text);
+        assert_eq!(Format::parse(Some("json")).unwrap(), Format::Json);
+        let Err(Failure::Message(text)) = Format::parse(Some("xml")) else { panic!("accepted") };
+        assert_eq!(text, "Encoding error: Invalid output format \"xml\"");
+    }
+}

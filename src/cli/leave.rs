@@ -1,0 +1,11 @@
+//! `serf leave`: lets the agent leave its cluster and end.
+
+use super::connection::connect;
+use super::console::{Console, Failure};
+use crate::config::Flags;
+
+/// Runs the command.
+pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+    connect(flags)?.leave().map_err(|e| Failure::message("Error leaving", e))?;
+    console.line("Graceful leave complete")
+}

@@ -1,0 +1,256 @@
+//! `serf members`: who is here.
+
+use super::connection::connect;
+use super::console::{Console, Failure};
+use super::format::{Format, columns, json, printable};
+use crate::config::Flags;
+use crate::model::{Status, Tags};
+use crate::rpc::record::{MemberRecord, MembersFilteredRequest};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// Runs the command.
+pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+    let format = Format::parse(flags.text("format"))?;
+    let mut filters = flags.texts("tag");
+    if let Some(role) = flags.text("role") {
+        // Not on standard output, where it would spoil JSON.
+        console.error("Deprecation warning: 'Role' has been replaced with 'Tags'");
+        filters.push(format!("role={role}"));
+    }
+    let filter = MembersFilteredRequest {
+        tags: Tags::from_pairs(filters).map_err(|e| Failure::message("Error", e))?.0,
+        status: flags.text("status").unwrap_or("").to_string(),
+        name: flags.text("name").unwrap_or("").to_string(),
+    };
+    let mut members = connect(flags)?
+        .members_filtered(&filter)
+        .map_err(|e| Failure::message("Error retrieving members", e))?;
+    members.sort_by(|a, b| a.name.cmp(&b.name));
+    match format {
+        Format::Json => console.line(as_json(&members)?),
+        Format::Text if console.is_terminal() => {
+            let text = for_people(&members, flags.switch("detailed"), console.has_colour());
+            console.line(text)
+        }
+        Format::Text => console.line(as_text(&members, flags.switch("detailed"))),
+    }
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    /// Go writes an empty list that was never touched as null, and so do we.
+    members: Option<Vec<Row<'a>>>,
+}
+
+/// A member as JSON shows it; the order of the fields is that of the output.
+#[derive(Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    addr: String,
+    port: u16,
+    tags: &'a BTreeMap<String, String>,
+    status: &'a str,
+    protocol: Protocol,
+}
+
+/// In Go a map, hence in alphabetical order.
+#[derive(Serialize)]
+struct Protocol {
+    max: u8,
+    min: u8,
+    version: u8,
+}
+
+/// `10.0.0.1:7946`, `[::1]:7946`.
+fn address(member: &MemberRecord) -> String {
+    SocketAddr::new(member.addr.0, member.port).to_string()
+}
+
+fn as_json(members: &[MemberRecord]) -> Result<String, Failure> {
+    let rows: Vec<Row<'_>> = members
+        .iter()
+        .map(|m| Row {
+            name: &m.name,
+            addr: address(m),
+            port: m.port,
+            tags: &m.tags,
+            status: &m.status,
+            protocol: Protocol { max: m.delegate_max, min: m.delegate_min, version: m.delegate_cur },
+        })
+        .collect();
+    json(&List { members: if rows.is_empty() { None } else { Some(rows) } })
+}
+
+fn as_text(members: &[MemberRecord], detailed: bool) -> String {
+    let cells =
+        |m: &MemberRecord| [m.name.clone(), address(m), m.status.clone(), Tags(m.tags.clone()).to_string()];
+    if !detailed {
+        return columns(&members.iter().map(cells).collect::<Vec<_>>());
+    }
+    let rows: Vec<[String; 6]> = members
+        .iter()
+        .map(|m| {
+            let [name, addr, status, tags] = cells(m);
+            let speaks = format!("Protocol Version: {}", m.delegate_cur);
+            let understands = format!("Available Protocol Range: [{}, {}]", m.delegate_min, m.delegate_max);
+            [name, addr, status, tags, speaks, understands]
+        })
+        .collect();
+    columns(&rows)
+}
+
+/// The same lines for a terminal. Names and tags come from other hosts, so what could drive
+/// the terminal is escaped; the status is coloured if there are colours.
+fn for_people(members: &[MemberRecord], detailed: bool, colour: bool) -> String {
+    let shown: Vec<MemberRecord> = members.iter().map(without_controls).collect();
+    let text = as_text(&shown, detailed);
+    if !colour {
+        return text;
+    }
+    // The status is the third column, at the same place in every line: coloured after the
+    // columns were laid out, because colours have no width.
+    let width =
+        |cell: fn(&MemberRecord) -> String| shown.iter().map(|m| cell(m).chars().count()).max().unwrap_or(0);
+    let start = width(|m| m.name.clone()) + 2 + width(address) + 2;
+    let lines: Vec<String> = text
+        .lines()
+        .zip(&shown)
+        .map(|(line, member)| {
+            let word = member.status.as_str();
+            let Ok(status) = word.parse() else { return line.to_string() };
+            let at = line.char_indices().nth(start).map_or(line.len(), |(at, _)| at);
+            match line.split_at(at) {
+                (before, rest) if rest.starts_with(word) => {
+                    format!("{before}\x1b[{}m{word}\x1b[0m{}", shade(status), &rest[word.len()..])
+                }
+                _ => line.to_string(),
+            }
+        })
+        .collect();
+    lines.join("\n")
+}
+
+/// ANSI colours: green, yellow, grey, red.
+fn shade(status: Status) -> u8 {
+    match status {
+        Status::Alive => 32,
+        Status::Leaving => 33,
+        Status::Left => 90,
+        Status::Failed => 31,
+    }
+}
+
+fn without_controls(member: &MemberRecord) -> MemberRecord {
+    let mut shown = member.clone();
+    shown.name = printable(&member.name);
+    shown.tags = member.tags.iter().map(|(k, v)| (printable(k), printable(v))).collect();
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Incarnation, Member, NodeName, Versions};
+
+    fn member(name: &str, addr: &str, status: Status, tags: &[&str]) -> MemberRecord {
+        MemberRecord::from(&Member {
+            name: NodeName::new(name).unwrap(),
+            addr: addr.parse().unwrap(),
+            tags: Tags::from_pairs(tags).unwrap(),
+            status,
+            versions: Versions::OURS,
+            incarnation: Incarnation::default(),
+        })
+    }
+
+    fn two() -> [MemberRecord; 2] {
+        [
+            member("a", "127.8.2.1:7946", Status::Alive, &["x=1", "h=<a&b>"]),
+            member("a-longer", "127.8.2.2:7946", Status::Alive, &[]),
+        ]
+    }
+
+    // The three expectations that follow are what Serf 0.8.2 printed for such a cluster, with
+    // the tags in order.
+
+    #[test]
+    fn text_is_that_of_serf() {
+        assert_eq!(
+            as_text(&two(), false),
+            "a         127.8.2.1:7946  alive  h=<a&b>,x=1\n\
+             a-longer  127.8.2.2:7946  alive"
+        );
+        assert_eq!(
+            as_text(&two(), true),
+            "a         127.8.2.1:7946  alive  h=<a&b>,x=1  Protocol Version: 5  Available Protocol Range: [2, 5]\n\
+             a-longer  127.8.2.2:7946  alive               Protocol Version: 5  Available Protocol Range: [2, 5]"
+        );
+        let mut reversed = two();
+        reversed.reverse();
+        assert_eq!(
+            as_text(&reversed, false),
+            "a-longer  127.8.2.2:7946  alive  \n\
+             a         127.8.2.1:7946  alive  h=<a&b>,x=1"
+        );
+        assert_eq!(as_text(&[], true), "");
+    }
+
+    #[test]
+    fn json_is_that_of_serf() {
+        let expected = r#"{
+  "members": [
+    {
+      "name": "a",
+      "addr": "127.8.2.1:7946",
+      "port": 7946,
+      "tags": {
+        "h": "\u003ca\u0026b\u003e",
+        "x": "1"
+      },
+      "status": "alive",
+      "protocol": {
+        "max": 5,
+        "min": 2,
+        "version": 5
+      }
+    },
+    {
+      "name": "a-longer",
+      "addr": "127.8.2.2:7946",
+      "port": 7946,
+      "tags": {},
+      "status": "alive",
+      "protocol": {
+        "max": 5,
+        "min": 2,
+        "version": 5
+      }
+    }
+  ]
+}"#;
+        assert_eq!(as_json(&two()).unwrap(), expected);
+        assert_eq!(as_json(&[]).unwrap(), "{\n  \"members\": null\n}");
+        let six = as_json(&[member("n", "[::1]:7946", Status::Left, &[])]).unwrap();
+        assert!(six.contains("\"addr\": \"[::1]:7946\""));
+    }
+
+    #[test]
+    fn a_terminal_gets_colours_and_no_commands() {
+        let members = [
+            member("é", "127.0.0.1:1", Status::Alive, &["k=\u{1b}[2Jx"]),
+            member("long-name", "127.0.0.1:12", Status::Failed, &[]),
+        ];
+        assert_eq!(
+            for_people(&members, false, true),
+            "é          127.0.0.1:1   \u{1b}[32malive\u{1b}[0m   k=\\u{1b}[2Jx\n\
+             long-name  127.0.0.1:12  \u{1b}[31mfailed\u{1b}[0m"
+        );
+        assert_eq!(
+            for_people(&members, false, false),
+            "é          127.0.0.1:1   alive   k=\\u{1b}[2Jx\nlong-name  127.0.0.1:12  failed"
+        );
+        assert_eq!(for_people(&[], true, true), "");
+    }
+}

@@ -1,0 +1,155 @@
+//! `serf monitor`: the agent's log and everything that happens, as it happens.
+
+use super::connection::connect;
+use super::console::{Console, Failure};
+use super::format::printable;
+use crate::config::Flags;
+use crate::model::Tags;
+use crate::rpc::record::MemberRecord;
+use crate::rpc::{ClientError, Record};
+use signal_hook::consts::SIGINT;
+use signal_hook::iterator::Signals;
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// Runs the command until it is interrupted, which is success, or the agent ends it.
+pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+    let level = flags.text("log-level").unwrap_or("INFO");
+    let mut client = connect(flags)?;
+    client.stream("*").map_err(|e| Failure::message("Error starting stream", e))?;
+    client.monitor(level).map_err(|e| Failure::message("Error starting monitor", e))?;
+    succeed_on_interrupt().map_err(|e| Failure::message("Error starting monitor", e))?;
+    loop {
+        match client.next_record(None) {
+            Ok(Some((_, record))) => console.line(describe(&record))?,
+            Ok(None) | Err(ClientError::Closed | ClientError::Io(_)) => {
+                return Err(Failure::Message(
+                    "\nRemote side ended the monitor! This usually means that the\n\
+                     remote side has exited or crashed."
+                        .into(),
+                ));
+            }
+            Err(error) => return Err(Failure::message("Error reading from the agent", error)),
+        }
+    }
+}
+
+/// Ends the process from a thread of its own: the command may be waiting for the agent, or
+/// for a reader that does not read, and neither may keep it from ending.
+fn succeed_on_interrupt() -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGINT])?;
+    let wait = move || {
+        if signals.forever().next().is_some() {
+            std::process::exit(0);
+        }
+    };
+    std::thread::Builder::new().name("serf-interrupt".into()).spawn(wait).map(drop)
+}
+
+/// A log line as it is; anything else as `Event Info:` and one line for each field.
+///
+/// Serf prints the fields in random order and with Go's notation for values. The order is
+/// alphabetical here, and members are lines like those of `serf members`.
+fn describe(record: &Record) -> String {
+    let mut out = String::from("Event Info:");
+    match record {
+        Record::Log(line) => return line.clone(),
+        Record::User(e) => {
+            field(&mut out, "Coalesce", e.coalesce);
+            field(&mut out, "Event", quoted(&e.event));
+            field(&mut out, "LTime", e.ltime);
+            field(&mut out, "Name", quoted(&e.name));
+            field(&mut out, "Payload", go_bytes(&e.payload));
+        }
+        Record::Query(e) => {
+            field(&mut out, "Event", quoted(&e.event));
+            field(&mut out, "ID", e.id);
+            field(&mut out, "LTime", e.ltime);
+            field(&mut out, "Name", quoted(&e.name));
+            field(&mut out, "Payload", go_bytes(&e.payload));
+        }
+        Record::Members(e) => {
+            field(&mut out, "Event", quoted(&e.event));
+            field(&mut out, "Members", e.members.len());
+            for member in &e.members {
+                let _ = write!(out, "\n\t\t{}", member_line(member));
+            }
+        }
+        Record::Answer(a) => {
+            field(&mut out, "From", quoted(&a.from));
+            field(&mut out, "Payload", go_bytes(&a.payload));
+            field(&mut out, "Type", quoted(&a.kind));
+        }
+    }
+    out
+}
+
+fn field(out: &mut String, name: &str, value: impl std::fmt::Display) {
+    let _ = write!(out, "\n\t{name}: {value}");
+}
+
+fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}
+
+/// As Go prints a byte string with `%#v`; an empty one travels as nil.
+fn go_bytes(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "<nil>".to_string();
+    }
+    let hex: Vec<String> = bytes.iter().map(|b| format!("{b:#x}")).collect();
+    format!("[]byte{{{}}}", hex.join(", "))
+}
+
+fn member_line(member: &MemberRecord) -> String {
+    let addr = SocketAddr::new(member.addr.0, member.port);
+    let tags = Tags(member.tags.clone());
+    let line = format!("{}  {addr}  {}  {tags}", member.name, member.status);
+    printable(line.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::record::{MemberEventRecord, QueryEventRecord, UserEventRecord, WireAddr};
+
+    #[test]
+    fn records_read_like_those_of_serf() {
+        let user = UserEventRecord {
+            coalesce: true,
+            event: "user".into(),
+            ltime: 1,
+            name: "foo".into(),
+            payload: b"bar".to_vec(),
+        };
+        assert_eq!(
+            describe(&Record::User(user)),
+            "Event Info:\n\tCoalesce: true\n\tEvent: \"user\"\n\tLTime: 1\n\tName: \"foo\"\n\
+             \tPayload: []byte{0x62, 0x61, 0x72}"
+        );
+        let query =
+            QueryEventRecord { event: "query".into(), id: 1, ltime: 2, name: "q".into(), payload: vec![] };
+        assert_eq!(
+            describe(&Record::Query(query)),
+            "Event Info:\n\tEvent: \"query\"\n\tID: 1\n\tLTime: 2\n\tName: \"q\"\n\tPayload: <nil>"
+        );
+        let member = |name: &str, tag: Option<&str>| MemberRecord {
+            name: name.into(),
+            addr: WireAddr("::1".parse().unwrap()),
+            port: 7946,
+            status: "alive".into(),
+            tags: tag.map(|v| ("k".to_string(), v.to_string())).into_iter().collect(),
+            ..MemberRecord::default()
+        };
+        let joined = MemberEventRecord {
+            event: "member-join".into(),
+            members: vec![member("a", Some("v")), member("b", None)],
+        };
+        assert_eq!(
+            describe(&Record::Members(joined)),
+            "Event Info:\n\tEvent: \"member-join\"\n\tMembers: 2\n\
+             \t\ta  [::1]:7946  alive  k=v\n\t\tb  [::1]:7946  alive"
+        );
+        assert_eq!(describe(&Record::Log("2013/10/22 [INFO] x".into())), "2013/10/22 [INFO] x");
+    }
+}

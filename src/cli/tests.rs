@@ -1,0 +1,148 @@
+//! Both programs from the outside: streams, exit codes, help. Commands that need an agent are
+//! pointed at an address where none listens.
+
+use super::*;
+use crate::config::options::Kind;
+use proptest::prelude::*;
+
+/// Nothing listens there: port 1 of a loopback address of our own.
+const NOBODY: &str = "-rpc-addr=127.8.2.254:1";
+
+struct Ran {
+    code: ExitCode,
+    out: String,
+    err: String,
+}
+
+fn ran(program: Program, arguments: &[&str]) -> Ran {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let arguments = arguments.iter().map(OsString::from).collect();
+    let code = run(program, arguments, &mut Console::new(&mut out, &mut err));
+    Ran { code, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+}
+
+fn serf(arguments: &[&str]) -> Ran {
+    ran(Program::Serf, arguments)
+}
+
+#[test]
+fn the_two_programs_differ_by_the_agent() {
+    let names = |p: Program| p.commands().map(|c| c.spec.name).collect::<Vec<_>>();
+    let all: Vec<&str> = options::COMMANDS.iter().map(|c| c.name).collect();
+    assert_eq!(names(Program::Serf), all);
+    let without: Vec<&str> = all.into_iter().filter(|n| *n != "agent").collect();
+    assert_eq!(names(Program::SerfCtl), without);
+    let refused = ran(Program::SerfCtl, &["agent"]);
+    assert_eq!(refused.code, ExitCode::from(127));
+    assert!(refused.err.starts_with("serf-ctl has no command 'agent'.\n\nUsage: serf-ctl "));
+}
+
+#[test]
+fn without_a_command_the_list_and_127() {
+    for arguments in [&[][..], &["bogus"], &["help"], &["-bogus"], &["bogus", "-h"]] {
+        let ran = serf(arguments);
+        assert_eq!(ran.code, ExitCode::from(127), "{arguments:?}");
+        assert!(
+            ran.err
+                .contains("Usage: serf [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n")
+        );
+        assert_eq!(ran.out, "");
+    }
+    for flag in ["-h", "-help", "--help"] {
+        let ran = serf(&[flag]);
+        assert_eq!((ran.code, ran.out), (ExitCode::SUCCESS, String::new()));
+        assert!(ran.err.starts_with("Usage: serf [--version]"));
+    }
+}
+
+#[test]
+fn every_way_to_ask_for_the_version() {
+    let expected = format!("{}\nAgent Protocol: 5 (Understands back to: 2)\n", env!("CARGO_PKG_VERSION"));
+    for arguments in [&["version"][..], &["-v"], &["--version"], &["-v", "members"], &["members", "-v"]] {
+        let ran = serf(arguments);
+        assert_eq!((ran.code, ran.out, ran.err), (ExitCode::SUCCESS, expected.clone(), String::new()));
+    }
+}
+
+#[test]
+fn every_command_has_help() {
+    for command in options::COMMANDS {
+        for arguments in [[command.name, "-h"], [command.name, "--help"], ["-h", command.name]] {
+            let ran = serf(&arguments);
+            assert_eq!((ran.code, ran.out), (ExitCode::SUCCESS, String::new()), "{arguments:?}");
+            assert_eq!(ran.err, help("serf", command) + "\n");
+        }
+    }
+}
+
+#[test]
+fn wrong_flags_are_named_and_the_usage_follows() {
+    for command in options::COMMANDS {
+        let usage = help("serf", command) + "\n";
+        let refused = serf(&[command.name, "-bogus"]);
+        assert_eq!((refused.code, refused.out), (ExitCode::FAILURE, String::new()));
+        assert_eq!(refused.err, format!("unknown flag: -bogus\n\n{usage}"));
+        for option in command.options.iter().filter(|o| o.kind != Kind::Switch) {
+            let name = option.name();
+            let refused = serf(&[command.name, &format!("-{name}")]);
+            assert_eq!(refused.code, ExitCode::FAILURE);
+            assert_eq!(refused.err, format!("flag -{name} needs a value\n\n{usage}"));
+        }
+    }
+    let misplaced = serf(&["-detailed", "members"]);
+    assert_eq!(misplaced.code, ExitCode::FAILURE);
+    assert!(misplaced.err.starts_with("Flags go after the command: serf members ...\n\nUsage: serf members"));
+}
+
+#[test]
+fn arguments_that_are_missing_are_asked_for() {
+    for (arguments, text) in [
+        (&["join", NOBODY][..], "At least one address to join must be specified.\n\nUsage: serf join"),
+        (
+            &["force-leave", NOBODY],
+            "A node name must be specified to force leave.\n\nUsage: serf force-leave",
+        ),
+        (&["force-leave", NOBODY, "a", "b"], "A node name must be specified to force leave.\n\n"),
+        (&["members", NOBODY, "-format=xml"], "Encoding error: Invalid output format \"xml\"\n"),
+        (&["info", NOBODY, "-format=xml"], "Encoding error: Invalid output format \"xml\"\n"),
+        (&["members", NOBODY, "-tag", "foo"], "Error: Invalid tag: 'foo' (expected key=value)\n"),
+        (&["agent", "-tag", "foo"], "==> Error: Invalid tag: 'foo' (expected key=value)\n"),
+        (&["agent", "-encrypt=x"], "==> -encrypt is not supported in this version of serf\n"),
+    ] {
+        let refused = serf(arguments);
+        assert_eq!((refused.code, refused.out), (ExitCode::FAILURE, String::new()), "{arguments:?}");
+        assert!(refused.err.starts_with(text), "{arguments:?}: {}", refused.err);
+    }
+}
+
+#[test]
+fn an_agent_that_does_not_answer_is_an_error() {
+    for arguments in [
+        &["members", NOBODY][..],
+        &["info", NOBODY],
+        &["join", NOBODY, "127.0.0.1"],
+        &["leave", NOBODY],
+        &["force-leave", NOBODY, "n"],
+        &["monitor", NOBODY],
+    ] {
+        let failed = serf(arguments);
+        assert_eq!((failed.code, failed.out), (ExitCode::FAILURE, String::new()), "{arguments:?}");
+        assert!(failed.err.starts_with("Error connecting to Serf agent: "), "{arguments:?}: {}", failed.err);
+        assert_eq!(failed.err.lines().count(), 1, "{}", failed.err);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_arguments_panic(
+        // No command word: agents and connections are for the tests with addresses of their own.
+        words in proptest::collection::vec("-{0,2}[a-z=\"]{0,5}|bogus|-h|-v|--", 0..5),
+        command in "(keygen|version|nothing)?",
+    ) {
+        for program in [Program::Serf, Program::SerfCtl] {
+            let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
+            arguments.insert(0, &command);
+            let _ = ran(program, &arguments);
+        }
+    }
+}

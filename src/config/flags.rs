@@ -1,0 +1,409 @@
+//! Reads arguments as Go's `flag` package does: one dash or two, `-k v` or `-k=v`.
+//!
+//! Arguments are first walked with the option table and written in one unambiguous form,
+//! from which `pico-args` extracts the values. What a value means to an agent is not known
+//! here.
+
+use super::options::{CommandSpec, Kind, OptionSpec};
+use crate::model::parse_duration;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+/// One value of one flag, checked against its [`Kind`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Of a [`Kind::Switch`].
+    Switch(bool),
+    /// Of a [`Kind::Text`].
+    Text(String),
+    /// Of a [`Kind::Number`].
+    Number(i64),
+    /// Of a [`Kind::Duration`]; none if the text was empty.
+    Duration(Option<Duration>),
+}
+
+/// The flags that were given, and the arguments after them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    values: BTreeMap<&'static str, Vec<Value>>,
+    /// The arguments after the last flag.
+    pub rest: Vec<String>,
+}
+
+/// What the arguments of a command ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// To run it.
+    Run(Flags),
+    /// `-h`, `-help`: to print its help.
+    Help,
+    /// `-v`, `-version`: to print the program's version.
+    Version,
+}
+
+/// Why arguments were refused. Every variant names the flag as it was written in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlagError {
+    /// The command has no such flag.
+    Unknown(String),
+    /// Three dashes, or no name before `=`.
+    BadSyntax(String),
+    /// The last argument is a flag that needs a value.
+    MissingValue(&'static str),
+    /// The value is not of the flag's kind.
+    BadValue {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: String,
+        /// What would have been right.
+        expected: &'static str,
+    },
+    /// An argument is not UTF-8; here it is with the offending bytes replaced.
+    NotUtf8(String),
+}
+
+impl fmt::Display for FlagError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FlagError::Unknown(name) => write!(f, "unknown flag: -{name}"),
+            FlagError::BadSyntax(text) => write!(f, "not a flag: {text} (expected -name or -name=value)"),
+            FlagError::MissingValue(flag) => write!(f, "flag -{flag} needs a value"),
+            FlagError::BadValue { flag, value, expected } => {
+                write!(f, "invalid value \"{value}\" for flag -{flag}: expected {expected}")
+            }
+            FlagError::NotUtf8(text) => write!(f, "argument is not valid UTF-8: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for FlagError {}
+
+impl Flags {
+    /// The value that counts where only one does.
+    pub fn last(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)?.last()
+    }
+
+    /// Whether the flag was given at all, with whatever value.
+    pub fn given(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// A switch; off unless given.
+    pub fn switch(&self, name: &str) -> bool {
+        matches!(self.last(name), Some(Value::Switch(true)))
+    }
+
+    /// A text; the last one counts, and an empty one is none.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.last(name) {
+            Some(Value::Text(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Every text given with a repeatable flag, in order, empty ones included.
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        let values = self.values.get(name).map(Vec::as_slice).unwrap_or_default();
+        values.iter().filter_map(|v| if let Value::Text(t) = v { Some(t.clone()) } else { None }).collect()
+    }
+
+    /// A number; the last one counts.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        match self.last(name) {
+            Some(Value::Number(n)) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// A duration; the last one counts.
+    pub fn duration(&self, name: &str) -> Option<Duration> {
+        match self.last(name) {
+            Some(Value::Duration(d)) => *d,
+            _ => None,
+        }
+    }
+}
+
+/// Reads the arguments after the name of a command.
+pub fn parse(command: &CommandSpec, arguments: Vec<OsString>) -> Result<Parsed, FlagError> {
+    let arguments = arguments
+        .into_iter()
+        .map(|a| a.into_string().map_err(|a| FlagError::NotUtf8(a.to_string_lossy().into_owned())))
+        .collect::<Result<Vec<String>, FlagError>>()?;
+    match normalise(command, arguments)? {
+        Walked::Flags { normal, rest } => Ok(Parsed::Run(Flags { values: extract(command, normal)?, rest })),
+        Walked::Help => Ok(Parsed::Help),
+        Walked::Version => Ok(Parsed::Version),
+    }
+}
+
+enum Walked {
+    Flags { normal: Vec<OsString>, rest: Vec<String> },
+    Help,
+    Version,
+}
+
+/// Walks the arguments with the table in hand, which alone tells whether `-a -b` are two
+/// switches or a flag and its value.
+fn normalise(command: &CommandSpec, arguments: Vec<String>) -> Result<Walked, FlagError> {
+    let mut normal = Vec::new();
+    let mut arguments = arguments.into_iter();
+    let mut rest = Vec::new();
+    while let Some(argument) = arguments.next() {
+        if argument == "--" {
+            rest.extend(arguments);
+            return Ok(Walked::Flags { normal, rest });
+        }
+        let Some(body) = argument.strip_prefix('-').filter(|body| !body.is_empty()) else {
+            rest.push(argument);
+            break;
+        };
+        let body = body.strip_prefix('-').unwrap_or(body);
+        let (name, inline) = match body.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_string())),
+            None => (body, None),
+        };
+        if name.is_empty() || name.starts_with('-') {
+            return Err(FlagError::BadSyntax(argument));
+        }
+        let Some(option) = command.option(name) else {
+            return match name {
+                "h" | "help" => Ok(Walked::Help),
+                "v" | "version" => Ok(Walked::Version),
+                _ => Err(FlagError::Unknown(name.to_string())),
+            };
+        };
+        let value = match (inline, option.kind) {
+            (Some(value), _) => value,
+            (None, Kind::Switch) => "true".to_string(),
+            (None, Kind::Text | Kind::Number | Kind::Duration) => {
+                arguments.next().ok_or(FlagError::MissingValue(option.name()))?
+            }
+        };
+        normal.push(normal_form(option, &value));
+    }
+    // Serf answers a plea for help wherever it stands, up to `--`: `serf join host -h` does
+    // not try to join a host named "-h".
+    rest.extend(arguments);
+    for argument in rest.iter().take_while(|a| *a != "--") {
+        match argument.as_str() {
+            "-h" | "-help" | "--help" => return Ok(Walked::Help),
+            "-v" | "--version" => return Ok(Walked::Version),
+            _ => {}
+        }
+    }
+    Ok(Walked::Flags { normal, rest })
+}
+
+/// `--name="=value"`. `pico-args` strips one pair of quotes, so there is always one to strip;
+/// and it takes an empty value for a missing one, so there is always a character in front.
+fn normal_form(option: &OptionSpec, value: &str) -> OsString {
+    OsString::from(format!("--{}=\"={value}\"", option.name()))
+}
+
+fn extract(
+    command: &CommandSpec,
+    normal: Vec<OsString>,
+) -> Result<BTreeMap<&'static str, Vec<Value>>, FlagError> {
+    let mut arguments = pico_args::Arguments::from_vec(normal);
+    let mut values = BTreeMap::new();
+    for option in command.options {
+        let texts: Vec<String> = arguments
+            .values_from_fn(option.long, |marked| {
+                Ok::<String, std::convert::Infallible>(marked.strip_prefix('=').unwrap_or(marked).to_string())
+            })
+            // Cannot happen to the normal form, and is an error and not a panic all the same.
+            .map_err(|_| FlagError::MissingValue(option.name()))?;
+        let checked: Vec<Value> =
+            texts.into_iter().map(|text| check(option, text)).collect::<Result<_, FlagError>>()?;
+        if !checked.is_empty() {
+            values.insert(option.name(), checked);
+        }
+    }
+    debug_assert!(arguments.finish().is_empty(), "every argument came from the table");
+    Ok(values)
+}
+
+fn check(option: &OptionSpec, text: String) -> Result<Value, FlagError> {
+    let expected = match option.kind {
+        Kind::Text => return Ok(Value::Text(text)),
+        // The spellings that Go's strconv.ParseBool knows.
+        Kind::Switch => match text.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => return Ok(Value::Switch(true)),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => return Ok(Value::Switch(false)),
+            _ => "true or false",
+        },
+        Kind::Number => match text.parse() {
+            Ok(n) => return Ok(Value::Number(n)),
+            Err(_) => "a whole number",
+        },
+        Kind::Duration if text.is_empty() => return Ok(Value::Duration(None)),
+        Kind::Duration => match parse_duration(&text) {
+            Ok(d) => return Ok(Value::Duration(Some(d))),
+            Err(_) => "a duration, such as 300ms, 30s or 1h15m",
+        },
+    };
+    Err(FlagError::BadValue { flag: option.name(), value: text, expected })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::options::{AGENT, COMMANDS, JOIN, MEMBERS};
+    use proptest::prelude::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn read(command: &CommandSpec, arguments: &[&str]) -> Result<Parsed, FlagError> {
+        parse(command, arguments.iter().map(OsString::from).collect())
+    }
+
+    fn flags(command: &CommandSpec, arguments: &[&str]) -> Flags {
+        match read(command, arguments) {
+            Ok(Parsed::Run(flags)) => flags,
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_flag_in_every_form() {
+        for command in COMMANDS {
+            for option in command.options {
+                let name = option.name();
+                let (text, value) = match option.kind {
+                    Kind::Switch => ("true", Value::Switch(true)),
+                    Kind::Text => ("some text", Value::Text("some text".into())),
+                    Kind::Number => ("-4", Value::Number(-4)),
+                    Kind::Duration => ("1m30s", Value::Duration(Some(Duration::from_secs(90)))),
+                };
+                let inline = [format!("-{name}={text}"), format!("--{name}={text}")];
+                for argument in &inline {
+                    assert_eq!(flags(command, &[argument]).last(name), Some(&value), "{argument}");
+                }
+                for flag in [format!("-{name}"), format!("--{name}")] {
+                    let given = match option.kind {
+                        Kind::Switch => flags(command, &[&flag]),
+                        _ => {
+                            assert_eq!(read(command, &[&flag]), Err(FlagError::MissingValue(name)));
+                            flags(command, &[&flag, text])
+                        }
+                    };
+                    assert_eq!(given.last(name), Some(&value), "{flag}");
+                    assert!(given.rest.is_empty());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn awkward_values_arrive_unchanged() {
+        for value in
+            ["", "\"", "'", "\"quoted\"", "'q", "a\"", "-x", "--name", "--name=y", "a=b=c", "=", " ", "é\n"]
+        {
+            for arguments in [vec!["-tag".to_string(), value.into()], vec![format!("--tag={value}")]] {
+                let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                assert_eq!(flags(&MEMBERS, &arguments).texts("tag"), [value], "{arguments:?}");
+            }
+        }
+        assert_eq!(flags(&MEMBERS, &["-name", "-h"]).text("name"), Some("-h"));
+        assert_eq!(flags(&MEMBERS, &["-name", "--"]).text("name"), Some("--"));
+    }
+
+    #[test]
+    fn the_last_value_counts_unless_all_do() {
+        let given =
+            flags(&AGENT, &["-node=a", "-join=x", "-node", "b", "-join", "y", "-replay", "-replay=f"]);
+        assert_eq!(given.text("node"), Some("b"));
+        assert_eq!(given.texts("join"), ["x", "y"]);
+        assert!(given.given("replay") && !given.switch("replay"));
+        assert_eq!(flags(&AGENT, &["-node=a", "-node="]).text("node"), None);
+    }
+
+    #[test]
+    fn switches_never_swallow_the_next_argument() {
+        let given = flags(&JOIN, &["-replay", "false"]);
+        assert!(given.switch("replay"));
+        assert_eq!(given.rest, ["false"]);
+        for (text, on) in
+            [("1", true), ("T", true), ("True", true), ("0", false), ("FALSE", false), ("f", false)]
+        {
+            assert_eq!(flags(&JOIN, &[&format!("-replay={text}")]).switch("replay"), on, "{text}");
+        }
+    }
+
+    #[test]
+    fn flags_end_at_the_first_argument_that_is_none() {
+        assert_eq!(flags(&JOIN, &["a", "-replay"]).rest, ["a", "-replay"]);
+        assert_eq!(flags(&JOIN, &["-", "b"]).rest, ["-", "b"]);
+        assert_eq!(flags(&JOIN, &["--", "-replay", "-h"]).rest, ["-replay", "-h"]);
+        assert_eq!(flags(&JOIN, &["a", "--", "-h"]).rest, ["a", "--", "-h"]);
+        assert!(!flags(&JOIN, &["a", "-replay"]).switch("replay"));
+    }
+
+    #[test]
+    fn help_and_version_are_found() {
+        for arguments in
+            [&["-h"][..], &["--help"], &["-help"], &["-replay", "-h"], &["host", "-h"], &["-h=false"]]
+        {
+            assert_eq!(read(&JOIN, arguments), Ok(Parsed::Help), "{arguments:?}");
+        }
+        for arguments in [&["-v"][..], &["--version"], &["host", "-v"]] {
+            assert_eq!(read(&JOIN, arguments), Ok(Parsed::Version), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn refusals_name_the_flag_and_the_value() {
+        for (arguments, text) in [
+            (&["-bogus"][..], "unknown flag: -bogus"),
+            (&["--bogus=1"], "unknown flag: -bogus"),
+            (&["---x"], "not a flag: ---x (expected -name or -name=value)"),
+            (&["-=x"], "not a flag: -=x (expected -name or -name=value)"),
+            (&["--=x"], "not a flag: --=x (expected -name or -name=value)"),
+            (&["-bind"], "flag -bind needs a value"),
+            (&["-protocol=x"], "invalid value \"x\" for flag -protocol: expected a whole number"),
+            (&["-protocol="], "invalid value \"\" for flag -protocol: expected a whole number"),
+            (&["-replay=zz"], "invalid value \"zz\" for flag -replay: expected true or false"),
+            (&["-replay="], "invalid value \"\" for flag -replay: expected true or false"),
+            (
+                &["-broadcast-timeout", "5"],
+                "invalid value \"5\" for flag -broadcast-timeout: \
+                 expected a duration, such as 300ms, 30s or 1h15m",
+            ),
+        ] {
+            assert_eq!(read(&AGENT, arguments).unwrap_err().to_string(), text);
+        }
+        let bytes = OsString::from_vec(b"-node=\xff".to_vec());
+        assert_eq!(parse(&AGENT, vec![bytes]), Err(FlagError::NotUtf8("-node=\u{fffd}".into())));
+    }
+
+    proptest! {
+        #[test]
+        fn no_arguments_panic(
+            arguments in proptest::collection::vec(
+                prop_oneof![
+                    proptest::collection::vec(any::<u8>(), 0..12),
+                    "-{0,3}[a-z\"'=-]{0,6}".prop_map(String::into_bytes),
+                    (0usize..30, "(=.{0,8})?").prop_map(|(i, tail)| {
+                        format!("-{}{tail}", AGENT.options[i % AGENT.options.len()].name()).into_bytes()
+                    }),
+                ],
+                0..8,
+            ),
+        ) {
+            for command in COMMANDS {
+                let _ = parse(command, arguments.iter().cloned().map(OsString::from_vec).collect());
+            }
+        }
+
+        #[test]
+        fn texts_round_trip(values in proptest::collection::vec(".{0,12}", 0..5)) {
+            let arguments = values.iter().flat_map(|v| ["-tag".into(), OsString::from(v)]).collect();
+            let Ok(Parsed::Run(given)) = parse(&AGENT, arguments) else { panic!("refused") };
+            prop_assert_eq!(given.texts("tag"), values);
+        }
+    }
+}

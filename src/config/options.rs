@@ -1,0 +1,422 @@
+//! The one table of commands and their options: parsing, `-h` and the reference come from it.
+//!
+//! What a row means is written here and nowhere else. How arguments are read is in `flags`,
+//! how the table becomes help text in `usage`, what an agent makes of the values in `agent`.
+
+/// What follows a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing, or `=true`, `=false` and Go's short forms of them.
+    Switch,
+    /// Any text. An empty one counts as not given.
+    Text,
+    /// A decimal integer.
+    Number,
+    /// A duration as Go writes it. An empty one counts as not given.
+    Duration,
+}
+
+/// Whether an option does what it says in this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Availability {
+    /// It works.
+    Ready,
+    /// It is understood, and refused with a clear message: ignoring it in silence could mean
+    /// an unencrypted agent or a handler that never runs.
+    Later,
+}
+
+/// One option of one command.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionSpec {
+    /// The flag in its long form, `--bind`.
+    pub long: &'static str,
+    /// What follows it.
+    pub kind: Kind,
+    /// What the help shows in place of the value; empty for a switch.
+    pub placeholder: &'static str,
+    /// Whether every occurrence counts, not only the last.
+    pub repeatable: bool,
+    /// The default as the help shows it; empty if there is none.
+    pub default: &'static str,
+    /// What it does, for `-h`.
+    pub help: &'static str,
+    /// The key of the same setting in a configuration file.
+    pub key: Option<&'static str>,
+    /// Whether it works in this version.
+    pub availability: Availability,
+}
+
+impl OptionSpec {
+    /// The flag without its dashes.
+    pub fn name(&self) -> &'static str {
+        self.long.trim_start_matches('-')
+    }
+
+    const fn new(
+        kind: Kind,
+        long: &'static str,
+        placeholder: &'static str,
+        help: &'static str,
+    ) -> OptionSpec {
+        OptionSpec {
+            long,
+            kind,
+            placeholder,
+            repeatable: false,
+            default: "",
+            help,
+            key: None,
+            availability: Availability::Ready,
+        }
+    }
+
+    const fn switch(long: &'static str, help: &'static str) -> OptionSpec {
+        OptionSpec::new(Kind::Switch, long, "", help)
+    }
+
+    const fn text(long: &'static str, placeholder: &'static str, help: &'static str) -> OptionSpec {
+        OptionSpec::new(Kind::Text, long, placeholder, help)
+    }
+
+    const fn number(long: &'static str, help: &'static str) -> OptionSpec {
+        OptionSpec::new(Kind::Number, long, "n", help)
+    }
+
+    const fn duration(long: &'static str, help: &'static str) -> OptionSpec {
+        OptionSpec::new(Kind::Duration, long, "duration", help)
+    }
+
+    const fn default(mut self, default: &'static str) -> OptionSpec {
+        self.default = default;
+        self
+    }
+
+    const fn key(mut self, key: &'static str) -> OptionSpec {
+        self.key = Some(key);
+        self
+    }
+
+    const fn repeatable(mut self) -> OptionSpec {
+        self.repeatable = true;
+        self
+    }
+
+    const fn later(mut self) -> OptionSpec {
+        self.availability = Availability::Later;
+        self
+    }
+}
+
+/// One command: how it is called and what it is for.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandSpec {
+    /// The word that selects it.
+    pub name: &'static str,
+    /// What follows the name in the usage line.
+    pub arguments: &'static str,
+    /// One line for the list of commands.
+    pub synopsis: &'static str,
+    /// A paragraph for `-h`.
+    pub about: &'static str,
+    /// Its options, in the order of the help.
+    pub options: &'static [OptionSpec],
+}
+
+impl CommandSpec {
+    /// The option of this name.
+    pub fn option(&self, name: &str) -> Option<&'static OptionSpec> {
+        self.options.iter().find(|o| o.name() == name)
+    }
+}
+
+const RPC_ADDR: OptionSpec = OptionSpec::text(
+    "--rpc-addr",
+    "addr:port",
+    "Where the agent to control listens. SERF_RPC_ADDR in the environment changes the default.",
+)
+.default("127.0.0.1:7373");
+
+const RPC_AUTH: OptionSpec = OptionSpec::text(
+    "--rpc-auth",
+    "token",
+    "The agent's RPC token, if it asks for one. SERF_RPC_AUTH in the environment changes the default, \
+     and unlike the flag it does not show in the process list.",
+);
+
+const FORMAT: OptionSpec =
+    OptionSpec::text("--format", "text|json", "How to print: for people or for programs.").default("text");
+
+/// `serf agent`.
+pub const AGENT: CommandSpec = CommandSpec {
+    name: "agent",
+    arguments: "[options]",
+    synopsis: "Runs a Serf agent",
+    about: "Makes this host a member of a cluster. The agent runs until it is interrupted (it then leaves the \
+            cluster), terminated, or told to leave over RPC.",
+    options: AGENT_OPTIONS,
+};
+
+const AGENT_OPTIONS: &[OptionSpec] = &[
+    OptionSpec::text(
+        "--bind",
+        "addr[:port]",
+        "Address for gossip, UDP and TCP. An IPv6 address with a port needs brackets: [::1]:7946.",
+    )
+    .default("0.0.0.0:7946")
+    .key("bind"),
+    OptionSpec::text(
+        "--iface",
+        "name",
+        "Network interface to bind to, for when its name is known and its address is not. Together with \
+         -bind, the interface must have that address.",
+    )
+    .key("interface"),
+    OptionSpec::text("--mdns-iface", "name", "Network interface for mDNS, if another one than -iface.")
+        .key("mdns.interface")
+        .later(),
+    OptionSpec::switch("--mdns-disable-ipv4", "No mDNS over IPv4.").key("mdns.disable_ipv4").later(),
+    OptionSpec::switch("--mdns-disable-ipv6", "No mDNS over IPv6.").key("mdns.disable_ipv6").later(),
+    OptionSpec::text(
+        "--advertise",
+        "addr[:port]",
+        "Address that others are told to reach this agent at, when it is not the one it binds to. The port \
+         is that of -bind if none is given.",
+    )
+    .key("advertise"),
+    OptionSpec::text("--config-file", "path", "JSON file with settings; flags win over it.")
+        .repeatable()
+        .later(),
+    OptionSpec::text("--config-dir", "path", "Directory whose *.json files are read, in alphabetical order.")
+        .repeatable()
+        .later(),
+    OptionSpec::text("--discover", "cluster", "Find members of this cluster by mDNS and join them.")
+        .key("discover")
+        .later(),
+    OptionSpec::text("--encrypt", "key", "Key that encrypts all gossip, in base64 (see 'serf keygen').")
+        .key("encrypt_key")
+        .later(),
+    OptionSpec::text("--keyring-file", "path", "File that keeps the encryption keys across restarts.")
+        .key("keyring_file")
+        .later(),
+    OptionSpec::text(
+        "--event-handler",
+        "[filter=]script",
+        "Script to run when something happens. A filter (member-join, user:deploy, query:load, …) names \
+         what it wants to hear of; without one it hears of everything.",
+    )
+    .repeatable()
+    .key("event_handlers")
+    .later(),
+    OptionSpec::text(
+        "--join",
+        "addr[:port]",
+        "Member to join when starting. If none can be joined, the agent gives up.",
+    )
+    .repeatable()
+    .key("start_join"),
+    OptionSpec::text("--log-level", "level", "Least severe lines to log: trace, debug, info, warn or err.")
+        .default("info")
+        .key("log_level"),
+    OptionSpec::text("--node", "name", "Name of this member, unique in the cluster.")
+        .default("the host name")
+        .key("node_name"),
+    OptionSpec::text("--profile", "lan|wan|local", "Timers that suit the network between the members.")
+        .default("lan")
+        .key("profile"),
+    OptionSpec::number("--protocol", "Serf protocol version to speak, 2 to 5.").default("5").key("protocol"),
+    OptionSpec::switch(
+        "--rejoin",
+        "Rejoin the members in the snapshot even after having left. Needs -snapshot.",
+    )
+    .key("rejoin_after_leave")
+    .later(),
+    OptionSpec::text("--retry-join", "addr[:port]", "Like -join, but keeps trying instead of giving up.")
+        .repeatable()
+        .key("retry_join")
+        .later(),
+    OptionSpec::duration("--retry-interval", "Time between attempts of -retry-join.")
+        .default("30s")
+        .key("retry_interval")
+        .later(),
+    OptionSpec::number("--retry-max", "Attempts of -retry-join before the agent gives up; 0 means never.")
+        .default("0")
+        .key("retry_max_attempts")
+        .later(),
+    OptionSpec::switch(
+        "--disable-compression",
+        "Send nothing compressed. Accepted for compatibility: this agent never compresses what it sends, \
+         and always understands what others compressed.",
+    ),
+    OptionSpec::text("--role", "name", "Old form of '-tag role=name'.").key("role"),
+    OptionSpec::text("--rpc-addr", "addr:port", "Address for the control protocol.")
+        .default("127.0.0.1:7373")
+        .key("rpc_addr"),
+    OptionSpec::text("--snapshot", "path", "File that keeps known members and event times across restarts.")
+        .key("snapshot_path")
+        .later(),
+    OptionSpec::text("--tag", "key=value", "Tag to describe this member with.").repeatable().key("tags"),
+    OptionSpec::text(
+        "--tags-file",
+        "path",
+        "File that keeps tags that were changed while running. Excludes -tag.",
+    )
+    .key("tags_file")
+    .later(),
+    OptionSpec::switch("--syslog", "Log to syslog as well.").key("enable_syslog").later(),
+    OptionSpec::duration(
+        "--broadcast-timeout",
+        "How long leaving, force-leave and key changes wait for their news to spread. At least 1s.",
+    )
+    .default("5s")
+    .key("broadcast_timeout"),
+    OptionSpec::switch("--replay", "With -join: also hear the user events of before the join.")
+        .key("replay_on_join"),
+];
+
+/// `serf force-leave`.
+pub const FORCE_LEAVE: CommandSpec = CommandSpec {
+    name: "force-leave",
+    arguments: "[options] name",
+    synopsis: "Forces a member of the cluster to enter the \"left\" state",
+    about: "Declares that a failed member has left for good, so that nobody tries to reach it any more. A member \
+            that is in fact alive comes back by itself.",
+    options: &[
+        OptionSpec::switch(
+            "--prune",
+            "Forget the member altogether: it disappears from the list of members.",
+        ),
+        RPC_ADDR,
+        RPC_AUTH,
+    ],
+};
+
+/// `serf info`.
+pub const INFO: CommandSpec = CommandSpec {
+    name: "info",
+    arguments: "[options]",
+    synopsis: "Provides debugging information for operators",
+    about: "Prints the agent's counters, queue depths and clocks.",
+    options: &[FORMAT, RPC_ADDR, RPC_AUTH],
+};
+
+/// `serf join`.
+pub const JOIN: CommandSpec = CommandSpec {
+    name: "join",
+    arguments: "[options] address ...",
+    synopsis: "Tell Serf agent to join cluster",
+    about: "Lets a running agent join the cluster of the given members. One that can be reached is enough.",
+    options: &[
+        OptionSpec::switch("--replay", "Also hear the user events of before the join."),
+        RPC_ADDR,
+        RPC_AUTH,
+    ],
+};
+
+/// `serf keygen`.
+pub const KEYGEN: CommandSpec = CommandSpec {
+    name: "keygen",
+    arguments: "",
+    synopsis: "Generates a new encryption key",
+    about: "Prints a fresh random key of 32 bytes in base64, ready for the agent's -encrypt.",
+    options: &[],
+};
+
+/// `serf leave`.
+pub const LEAVE: CommandSpec = CommandSpec {
+    name: "leave",
+    arguments: "[options]",
+    synopsis: "Gracefully leaves the Serf cluster and shuts down",
+    about: "Lets the agent say goodbye to the cluster, so that others see it as left and not as failed, and \
+            ends it.",
+    options: &[RPC_ADDR, RPC_AUTH],
+};
+
+/// `serf members`.
+pub const MEMBERS: CommandSpec = CommandSpec {
+    name: "members",
+    arguments: "[options]",
+    synopsis: "Lists the members of a Serf cluster",
+    about: "Lists the members that the agent knows, sorted by name, with address, status and tags. Filters are \
+            regular expressions that must match from beginning to end.",
+    options: &[
+        OptionSpec::switch("--detailed", "Show protocol versions too (text only; JSON always has them)."),
+        FORMAT,
+        OptionSpec::text("--name", "regexp", "Only members with such a name."),
+        OptionSpec::text("--role", "regexp", "Old form of '-tag role=regexp'."),
+        OptionSpec::text(
+            "--status",
+            "regexp",
+            "Only members with such a status (alive, leaving, left, failed).",
+        ),
+        OptionSpec::text("--tag", "key=regexp", "Only members that have this tag with such a value.")
+            .repeatable(),
+        RPC_ADDR,
+        RPC_AUTH,
+    ],
+};
+
+/// `serf monitor`.
+pub const MONITOR: CommandSpec = CommandSpec {
+    name: "monitor",
+    arguments: "[options]",
+    synopsis: "Stream logs from a Serf agent",
+    about: "Prints the agent's latest log lines, then every log line and event as it happens, until it is \
+            interrupted. The level may be finer than the agent's own.",
+    options: &[
+        OptionSpec::text(
+            "--log-level",
+            "level",
+            "Least severe lines to show: trace, debug, info, warn or err.",
+        )
+        .default("info"),
+        RPC_ADDR,
+        RPC_AUTH,
+    ],
+};
+
+/// `serf version`.
+pub const VERSION: CommandSpec = CommandSpec {
+    name: "version",
+    arguments: "",
+    synopsis: "Prints the Serf version",
+    about: "Prints the version of the program and the Serf protocols it speaks.",
+    options: &[],
+};
+
+/// Every command, in alphabetical order.
+pub const COMMANDS: &[&CommandSpec] =
+    &[&AGENT, &FORCE_LEAVE, &INFO, &JOIN, &KEYGEN, &LEAVE, &MEMBERS, &MONITOR, &VERSION];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agent_has_every_flag_of_serf() {
+        let mut names: Vec<&str> = AGENT.options.iter().map(|o| o.name()).collect();
+        names.sort_unstable();
+        let expected = "advertise bind broadcast-timeout config-dir config-file disable-compression discover encrypt \
+                        event-handler iface join keyring-file log-level mdns-disable-ipv4 mdns-disable-ipv6 \
+                        mdns-iface node profile protocol rejoin replay retry-interval retry-join retry-max role \
+                        rpc-addr snapshot syslog tag tags-file";
+        assert_eq!(names, expected.split_whitespace().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn rows_are_well_formed() {
+        assert!(COMMANDS.is_sorted_by(|a, b| a.name < b.name));
+        for command in COMMANDS {
+            for (i, option) in command.options.iter().enumerate() {
+                let at = format!("{} -{}", command.name, option.name());
+                assert_eq!(option.kind == Kind::Switch, option.placeholder.is_empty(), "{at}");
+                assert!(option.help.ends_with('.'), "{at}");
+                assert!(command.options[..i].iter().all(|o| o.name() != option.name()), "{at} twice");
+                // These are answered before the table is asked.
+                assert!(!["h", "help", "v", "version"].contains(&option.name()), "{at}");
+                // Whoever asks for a list must get all of it, and whoever asks for one value the last.
+                assert!(!option.repeatable || option.kind == Kind::Text, "{at}");
+            }
+        }
+    }
+}

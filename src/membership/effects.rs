@@ -1,0 +1,87 @@
+//! What rules ask to be done. Rules fill an [`Effects`]; whoever drives them (a thread after it
+//! has released the table, or the simulator) carries it out and clears it.
+
+use crate::model::{MemberEvent, NodeName, Versions};
+use crate::wire::Dialect;
+use crate::wire::message::{Message, Ping};
+use std::net::SocketAddr;
+
+/// A receiver of bytes: where it is and which dialect it is addressed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its gossip address.
+    pub addr: SocketAddr,
+    /// The dialect it understands.
+    pub dialect: Dialect,
+}
+
+impl Target {
+    /// A member whose versions are known.
+    pub fn member(addr: SocketAddr, versions: &Versions) -> Self {
+        Target { addr, dialect: Dialect::for_receiver(Some(versions)) }
+    }
+
+    /// An address about which nothing is known.
+    pub fn stranger(addr: SocketAddr) -> Self {
+        Target { addr, dialect: Dialect::for_receiver(None) }
+    }
+}
+
+/// One datagram's worth of direct messages to one receiver; queued news may ride along.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transmit {
+    /// To whom.
+    pub to: Target,
+    /// What, in this order.
+    pub messages: Vec<Message>,
+    /// The probe that depends on it, if one does: a failure to send it is a failed probe.
+    pub probe: Option<u32>,
+}
+
+/// An exchange over TCP that rules ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StreamRequest {
+    /// Probe a member over TCP because its datagrams do not come through. The outcome is told
+    /// to the prober under the ping's sequence number.
+    Ping {
+        /// To whom.
+        to: Target,
+        /// What to send.
+        ping: Ping,
+    },
+    /// Exchange everything with this member.
+    PushPull {
+        /// Its name.
+        node: NodeName,
+        /// To whom.
+        to: Target,
+    },
+}
+
+/// Everything that a rule wants done, in order within each kind.
+#[derive(Debug, Default, PartialEq)]
+pub struct Effects {
+    /// Datagrams to send now.
+    pub transmits: Vec<Transmit>,
+    /// News to spread by gossip.
+    pub broadcasts: Vec<Message>,
+    /// Changes to tell handlers, streams and the log.
+    pub events: Vec<MemberEvent>,
+    /// Exchanges over TCP.
+    pub streams: Vec<StreamRequest>,
+}
+
+impl Effects {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.transmits.is_empty()
+            && self.broadcasts.is_empty()
+            && self.events.is_empty()
+            && self.streams.is_empty()
+    }
+
+    /// Asks for one message to one receiver.
+    pub fn send(&mut self, to: Target, message: Message) {
+        self.transmits.push(Transmit { to, messages: vec![message], probe: None });
+    }
+}

@@ -1,0 +1,170 @@
+//! Push/pull: two members tell each other all they know (memberlist's anti-entropy, which SWIM
+//! leaves out). It heals what gossip has missed, and it is how a join works.
+
+use super::effects::{Effects, StreamRequest};
+use super::row::{Row, State};
+use super::swim::{Spread, check_versions};
+use super::table::{Members, Presence};
+use crate::model::{MemberEvent, MemberEventKind, Moment};
+use crate::wire::message::{Alive, Dead, JoinIntent, LeaveIntent, PeerRow, PeerState, PushPull, Suspect};
+use fastrand::Rng;
+use std::time::Duration;
+
+/// How soon after a join one more exchange with a random member follows. The first exchange
+/// shows the cluster as one member saw it; when many join at once, that one may not have heard
+/// of all the others, and neither may gossip have reached it.
+const AFTER_JOIN: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(3000));
+
+impl Members {
+    /// Everything this process knows.
+    pub fn push_pull(&self, join: bool) -> PushPull {
+        let rows = self.rows.values().map(Row::peer_row).collect();
+        PushPull { join, ltime: self.clock.time(), rows }
+    }
+
+    /// Takes in everything another member knows.
+    pub fn merge(&mut self, msg: &PushPull, now: Moment, rng: &mut Rng, fx: &mut Effects) {
+        // One less: no message with that time has been sent yet.
+        if !self.clock.witness(msg.ltime.previous()) {
+            log::warn!(
+                target: "serf",
+                "Ignoring the Lamport time {} of a push/pull; here it is {}",
+                msg.ltime, self.clock.time()
+            );
+        }
+        // A process that knew nobody learns what everyone else knows already.
+        let spread = if self.present() > 1 { Spread::Yes } else { Spread::No };
+        for row in &msg.rows {
+            self.merge_row(row, spread, now, rng, fx);
+        }
+    }
+
+    fn merge_row(&mut self, row: &PeerRow, spread: Spread, now: Moment, rng: &mut Rng, fx: &mut Effects) {
+        if let Err(why) = check_versions(&row.versions) {
+            log::warn!(target: "memberlist", "Ignoring '{}' ({}) in a push/pull: {why}", row.node, row.addr);
+            return;
+        }
+        let known = self.rows.contains_key(&row.node);
+        let alive = || Alive {
+            incarnation: row.incarnation,
+            node: row.node.clone(),
+            addr: row.addr,
+            meta: row.meta.clone(),
+            versions: row.versions,
+        };
+        // A member that another believes dead is only suspected here: it gets its chance to
+        // refute before everyone.
+        let suspect =
+            || Suspect { incarnation: row.incarnation, node: row.node.clone(), from: self.me.clone() };
+        match row.state {
+            PeerState::Alive => self.admit_alive(&alive(), spread, now, rng, fx),
+            PeerState::Suspect => {
+                let suspect = suspect();
+                if !known || self.rows[&row.node].incarnation < row.incarnation {
+                    self.admit_alive(&alive(), spread, now, rng, fx);
+                }
+                self.suspect(&suspect, now, fx);
+            }
+            PeerState::Dead => {
+                let suspect = suspect();
+                self.suspect(&suspect, now, fx);
+            }
+            PeerState::Left => {
+                let from = row.node.clone();
+                self.dead(&Dead { incarnation: row.incarnation, node: row.node.clone(), from }, now, fx);
+            }
+        }
+        self.merge_intent(row, now, fx);
+    }
+
+    /// Brings a row's last intent up to the other member's knowledge. Nothing is passed on:
+    /// whoever first heard of the intent has done that.
+    fn merge_intent(&mut self, row: &PeerRow, now: Moment, fx: &mut Effects) {
+        let Some(mine) = self.rows.get(&row.node) else { return };
+        if row.node == self.me {
+            if row.leaving && self.presence == Presence::Here && row.status_ltime > mine.status_ltime {
+                let (ltime, node) = (row.status_ltime, row.node.clone());
+                self.admit_leave_intent(&LeaveIntent { ltime, node, prune: false }, now, fx);
+            }
+            return;
+        }
+        let newer = row.status_ltime > mine.status_ltime;
+        match row.state {
+            PeerState::Left => {
+                let forced = matches!(mine.state, State::Dead) && row.status_ltime >= mine.status_ltime;
+                if (newer || forced) && self.clock.witness(row.status_ltime) {
+                    let event = self.change(&row.node, now, |mine| {
+                        mine.status_ltime = mine.status_ltime.max(row.status_ltime);
+                        forced.then(|| {
+                            mine.state = State::Left;
+                            mine.since = now;
+                            MemberEvent { kind: MemberEventKind::Leave, member: mine.member() }
+                        })
+                    });
+                    if let Some(Some(event)) = event {
+                        self.tell(event, fx);
+                    }
+                }
+            }
+            _ if row.leaving => {
+                let (ltime, node) = (row.status_ltime, row.node.clone());
+                self.admit_leave_intent(&LeaveIntent { ltime, node, prune: false }, now, fx);
+            }
+            _ if newer => {
+                let (ltime, node) = (row.status_ltime, row.node.clone());
+                self.admit_join_intent(&JoinIntent { ltime, node }, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// A random member to exchange everything with.
+    pub fn exchange_partner(&self, rng: &mut Rng) -> Option<StreamRequest> {
+        let row = self.random_rows(1, rng, Row::is_alive).into_iter().next()?;
+        Some(StreamRequest::PushPull { node: row.name.clone(), to: row.target() })
+    }
+}
+
+/// When to exchange: periodically, and once more soon after a join.
+#[derive(Debug)]
+pub struct ExchangeSchedule {
+    periodic: Moment,
+    extra: Moment,
+}
+
+impl ExchangeSchedule {
+    /// Starts at a random point of the period, so that members do not move in step.
+    pub fn new(members: &Members, now: Moment, rng: &mut Rng) -> Self {
+        let period = members.config().push_pull_interval;
+        ExchangeSchedule { periodic: now + random_up_to(period, rng), extra: Moment::NEVER }
+    }
+
+    /// When [`ExchangeSchedule::tick`] has something to do.
+    pub fn next_deadline(&self) -> Moment {
+        self.periodic.min(self.extra)
+    }
+
+    /// After a successful join.
+    pub fn joined(&mut self, now: Moment, rng: &mut Rng) {
+        let (least, most) = AFTER_JOIN;
+        self.extra = now + least + random_up_to(most - least, rng);
+    }
+
+    /// With whom to exchange now, if it is time.
+    pub fn tick(&mut self, members: &Members, now: Moment, rng: &mut Rng) -> Option<StreamRequest> {
+        let due = now >= self.next_deadline();
+        if now >= self.periodic {
+            self.periodic = now + members.config().push_pull_period(members.present());
+        }
+        if now >= self.extra {
+            self.extra = Moment::NEVER;
+        }
+        let wanted = due && members.presence() == Presence::Here;
+        if wanted { members.exchange_partner(rng) } else { None }
+    }
+}
+
+/// A random duration below `limit`.
+pub(super) fn random_up_to(limit: Duration, rng: &mut Rng) -> Duration {
+    Duration::from_nanos(rng.u64(0..=u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)))
+}

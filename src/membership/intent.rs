@@ -1,0 +1,209 @@
+//! Serf's rules on top of SWIM: join and leave intents ordered by Lamport time, leaving,
+//! `force-leave` and prune.
+//!
+//! Architecture invariant: the status time of a member is raised before it is decided whether
+//! an intent is passed on, so that the same intent a second time is always a no-op; otherwise
+//! members echo it to each other for ever.
+
+use super::effects::Effects;
+use super::row::State;
+use super::table::{EarlyIntent, MAX_INTENTS, Members, Presence};
+use crate::model::{LamportTime, MemberEvent, MemberEventKind, Moment, NodeName};
+use crate::telemetry::counters;
+use crate::wire::message::{Dead, JoinIntent, LeaveIntent, Message};
+use std::time::Duration;
+
+/// How long a living member that is to be pruned has to leave or to object. (Serf sleeps for
+/// its broadcast timeout and propagation delay, 5 s + 1 s, with the table locked.)
+const PRUNE_DELAY: Duration = Duration::from_secs(6);
+
+impl Members {
+    /// Someone means to be here.
+    pub fn join_intent(&mut self, msg: &JoinIntent, now: Moment, fx: &mut Effects) {
+        if self.admit_join_intent(msg, now) {
+            fx.broadcasts.push(Message::JoinIntent(msg.clone()));
+        }
+    }
+
+    /// Applies a join intent and says whether it was news.
+    pub(super) fn admit_join_intent(&mut self, msg: &JoinIntent, now: Moment) -> bool {
+        if !self.witness("join", &msg.node, msg.ltime) {
+            return false;
+        }
+        if !self.rows.contains_key(&msg.node) {
+            return self.keep_early(&msg.node, false, msg.ltime, now);
+        }
+        if self.rows[&msg.node].status_ltime >= msg.ltime {
+            return false;
+        }
+        // While this process leaves, an old join intent of its own must not call it back.
+        let stays = msg.node != self.me || self.presence == Presence::Here;
+        self.change(&msg.node, now, |row| {
+            row.status_ltime = msg.ltime;
+            if stays && row.is_present() {
+                row.leaving = false;
+            }
+        });
+        if stays {
+            self.prunes.remove(&msg.node);
+        }
+        true
+    }
+
+    /// Someone means to leave, or is made to.
+    pub fn leave_intent(&mut self, msg: &LeaveIntent, now: Moment, fx: &mut Effects) {
+        if self.admit_leave_intent(msg, now, fx) {
+            fx.broadcasts.push(Message::LeaveIntent(msg.clone()));
+        }
+    }
+
+    /// Applies a leave intent and says whether it was news.
+    pub(super) fn admit_leave_intent(&mut self, msg: &LeaveIntent, now: Moment, fx: &mut Effects) -> bool {
+        if !self.witness("leave", &msg.node, msg.ltime) {
+            return false;
+        }
+        let Some(row) = self.rows.get(&msg.node) else {
+            // A pruned member is gone for good; only its return makes intents about it matter.
+            return !self.pruned.contains_key(&msg.node) && self.keep_early(&msg.node, true, msg.ltime, now);
+        };
+        if row.status_ltime >= msg.ltime {
+            return false;
+        }
+        if msg.node == self.me && self.presence == Presence::Here {
+            log::debug!(target: "serf", "Refuting an older leave intent");
+            self.announce_join(now, fx);
+            return false;
+        }
+        let event = self.change(&msg.node, now, |row| {
+            row.status_ltime = msg.ltime;
+            match row.state {
+                State::Alive | State::Suspect(_) => {
+                    row.leaving = true;
+                    None
+                }
+                State::Dead => {
+                    row.state = State::Left;
+                    row.since = now;
+                    Some(MemberEvent { kind: MemberEventKind::Leave, member: row.member() })
+                }
+                State::Left => None,
+            }
+        });
+        if let Some(Some(event)) = event {
+            self.tell(event, fx);
+        }
+        if msg.prune {
+            self.prune(&msg.node, now, fx);
+        }
+        true
+    }
+
+    /// Forgets a member that has left at once, and one that is still there when it has had time
+    /// to leave or to object.
+    fn prune(&mut self, name: &NodeName, now: Moment, fx: &mut Effects) {
+        match self.rows.get(name) {
+            Some(row) if row.is_present() => {
+                self.prunes.insert(name.clone(), now + PRUNE_DELAY);
+            }
+            Some(row) => {
+                self.pruned.insert(name.clone(), (row.incarnation, now));
+                if self.pruned.len() > MAX_INTENTS {
+                    self.pruned.pop_first();
+                }
+                self.erase(name, now, fx);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn expire_prunes(&mut self, now: Moment, fx: &mut Effects) {
+        while let Some(name) = self.prunes.iter().find(|(_, at)| **at <= now).map(|(name, _)| name.clone()) {
+            self.prunes.remove(&name);
+            let from_incarnation = self.rows.get(&name).filter(|r| r.is_present()).map(|r| r.incarnation);
+            if let Some(incarnation) = from_incarnation {
+                self.dead(&Dead { incarnation, node: name.clone(), from: name.clone() }, now, fx);
+            }
+            self.prune(&name, now, fx);
+        }
+    }
+
+    fn witness(&mut self, what: &str, node: &NodeName, ltime: LamportTime) -> bool {
+        let believed = self.clock.witness(ltime);
+        if !believed {
+            counters::REFUSED_ABSURD.inc();
+            log::warn!(
+                target: "serf",
+                "Ignoring a {what} intent for '{node}' from the Lamport time {ltime}; here it is {}",
+                self.clock.time()
+            );
+        }
+        believed
+    }
+
+    /// Keeps an intent about a member that is not known yet. Says whether it was news.
+    fn keep_early(&mut self, node: &NodeName, leave: bool, ltime: LamportTime, now: Moment) -> bool {
+        if self.intents.get(node).is_some_and(|known| known.ltime >= ltime) {
+            return false;
+        }
+        if self.intents.len() >= MAX_INTENTS && !self.intents.contains_key(node) {
+            let oldest = self.intents.iter().min_by_key(|(_, i)| i.at).map(|(name, _)| name.clone());
+            if let Some(oldest) = oldest {
+                self.intents.remove(&oldest);
+            }
+        }
+        self.intents.insert(node.clone(), EarlyIntent { leave, ltime, at: now });
+        true
+    }
+
+    /// Tells everyone that this process means to be here; after each join.
+    pub fn announce_join(&mut self, now: Moment, fx: &mut Effects) {
+        let msg = JoinIntent { ltime: self.clock.time(), node: self.me.clone() };
+        self.admit_join_intent(&msg, now);
+        fx.broadcasts.push(Message::JoinIntent(msg));
+    }
+
+    /// Removes a failed member (`force-leave`), and with `prune` every trace of it.
+    pub fn force_leave(&mut self, node: &NodeName, prune: bool, now: Moment, fx: &mut Effects) {
+        let msg = LeaveIntent { ltime: self.clock.time(), node: node.clone(), prune };
+        self.clock.increment();
+        if self.admit_leave_intent(&msg, now, fx) {
+            fx.broadcasts.push(Message::LeaveIntent(msg));
+        }
+    }
+
+    /// First step of leaving: says so. Does nothing if this process has left already.
+    pub fn begin_leave(&mut self, now: Moment, fx: &mut Effects) {
+        if self.presence != Presence::Here {
+            return;
+        }
+        self.presence = Presence::Leaving;
+        let msg = LeaveIntent { ltime: self.clock.time(), node: self.me.clone(), prune: false };
+        self.clock.increment();
+        let me = self.me.clone();
+        self.change(&me, now, |row| {
+            row.status_ltime = msg.ltime;
+            row.leaving = true;
+        });
+        fx.broadcasts.push(Message::LeaveIntent(msg));
+    }
+
+    /// Second step of leaving, once the first is known: goes.
+    pub fn finish_leave(&mut self, now: Moment, fx: &mut Effects) {
+        if self.presence == Presence::Gone {
+            return;
+        }
+        self.presence = Presence::Gone;
+        let me = self.me.clone();
+        let gone = self.change(&me, now, |row| {
+            row.state = State::Left;
+            row.leaving = true;
+            row.since = now;
+            let event = MemberEvent { kind: MemberEventKind::Leave, member: row.member() };
+            (Dead { incarnation: row.incarnation, node: me.clone(), from: me.clone() }, event)
+        });
+        if let Some((dead, event)) = gone {
+            fx.broadcasts.push(Message::Dead(dead));
+            self.tell(event, fx);
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The prober: asks one member after the other whether it is there (SWIM §3.1), with
+//! Lifeguard's local health, nacks and memberlist's fallback to TCP.
+//!
+//! A round goes: ping; after the probe timeout ask others to ping, and try TCP; after the probe
+//! interval (scaled by local health) suspect. It ends early with the first ack.
+
+use super::effects::{Effects, StreamRequest, Target, Transmit};
+use super::exchange::random_up_to;
+use super::row::{ProbeRecord, Row, State};
+use super::table::{Members, Presence};
+use crate::model::{Incarnation, Moment, NodeName};
+use crate::telemetry::counters;
+use crate::wire::message::{Ack, IndirectPing, Message, Nack, Ping, Source, Suspect};
+use fastrand::Rng;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// The most indirect probes that are served for others at once.
+pub const MAX_RELAYS: usize = 1024;
+
+/// How one probe went, for coordinates and statistics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeOutcome {
+    /// Who answered.
+    pub node: NodeName,
+    /// After how long.
+    pub round_trip: std::time::Duration,
+    /// What it added to its ack.
+    pub payload: Vec<u8>,
+}
+
+/// The probe state machine of one process.
+#[derive(Debug)]
+pub struct Prober {
+    next_seq: u32,
+    next_round: Moment,
+    round: Option<Round>,
+    /// Probes on behalf of others, by the sequence number of our own ping.
+    relays: BTreeMap<u32, Relay>,
+    /// When the driver was last told to wake up.
+    planned: Moment,
+    /// Since when a member's digest has differed from ours, while ours stayed the same.
+    differs_since: Option<Moment>,
+}
+
+#[derive(Debug)]
+struct Round {
+    node: NodeName,
+    incarnation: Incarnation,
+    seq_no: u32,
+    sent: Moment,
+    /// When others are asked, and whether they have been.
+    ask_others_at: Moment,
+    asked: bool,
+    deadline: Moment,
+    nacks_expected: u32,
+    nacks: u32,
+    tcp: Option<bool>,
+}
+
+#[derive(Debug)]
+struct Relay {
+    reply_to: Target,
+    seq_no: u32,
+    nack: bool,
+    deadline: Moment,
+}
+
+impl Prober {
+    /// Starts at a random point of the probe interval, so that members do not move in step.
+    pub fn new(members: &Members, now: Moment, rng: &mut Rng) -> Self {
+        Prober {
+            next_seq: rng.u32(..),
+            next_round: now + random_up_to(members.config().probe_interval, rng),
+            round: None,
+            relays: BTreeMap::new(),
+            planned: Moment::NEVER,
+            differs_since: None,
+        }
+    }
+
+    fn seq(&mut self) -> u32 {
+        self.next_seq = self.next_seq.wrapping_add(1);
+        self.next_seq
+    }
+
+    /// When to call [`Prober::tick`], for the table's deadlines and the prober's own. To be asked
+    /// before every wait: a tick that comes much later than planned shows that this process was
+    /// held up.
+    pub fn plan(&mut self, members: &Members) -> Moment {
+        let round = match &self.round {
+            Some(round) if round.asked => round.deadline,
+            Some(round) => round.ask_others_at.min(round.deadline),
+            None => self.next_round,
+        };
+        let relay = self.relays.values().map(|r| r.deadline).min().unwrap_or(Moment::NEVER);
+        self.planned = round.min(relay).min(members.next_deadline());
+        self.planned
+    }
+
+    /// Does what has come due. Drain the socket first: an ack that has arrived counts.
+    ///
+    /// When the call comes later than planned by more than the probe timeout, this process did
+    /// not run (it was paused, or starved). Then silence means nothing: the round is discarded
+    /// and suspects get the lost time back.
+    pub fn tick(&mut self, members: &mut Members, now: Moment, rng: &mut Rng, fx: &mut Effects) {
+        let lateness = now.since(self.planned);
+        if lateness > members.config().probe_timeout {
+            log::warn!(
+                target: "memberlist",
+                "This process did not run for {:.1} s; discarding what it missed", lateness.as_secs_f64()
+            );
+            members.excuse_lateness(lateness);
+            members.awareness.apply(1);
+            self.relays.clear();
+            if self.round.take().is_some() {
+                counters::PROBES_DISCARDED.inc();
+            }
+        }
+        self.planned = Moment::NEVER;
+        members.tick(now, fx);
+        self.expire_relays(now, fx);
+        if let Some(round) = &self.round {
+            if now >= round.deadline {
+                self.give_up(members, now, fx);
+            } else if now >= round.ask_others_at && !round.asked {
+                self.ask_others(members, rng, fx);
+            }
+        }
+        if self.round.is_none() && now >= self.next_round {
+            self.start_round(members, now, rng, fx);
+        }
+    }
+
+    fn start_round(&mut self, members: &mut Members, now: Moment, rng: &mut Rng, fx: &mut Effects) {
+        let config = members.config();
+        let (interval, timeout) = (config.probe_interval, config.probe_timeout);
+        let deadline = now + members.awareness().scale(interval);
+        self.next_round = now + interval;
+        if members.presence() == Presence::Gone {
+            return;
+        }
+        let source = own_source(members);
+        let Some(row) = members.next_to_probe(now, rng) else { return };
+        let seq_no = self.seq();
+        let ping = Message::Ping(Ping { seq_no, node: row.name.clone(), source: source.clone() });
+        let mut messages = vec![ping];
+        if let State::Suspect(_) = row.state {
+            // Tell a suspect what it is suspected of, so that it can refute at once (Lifeguard's
+            // "buddy system").
+            messages.push(Message::Suspect(Suspect {
+                incarnation: row.incarnation,
+                node: row.name.clone(),
+                from: source.node,
+            }));
+        }
+        fx.transmits.push(Transmit { to: row.target(), messages, probe: Some(seq_no) });
+        counters::PROBES_SENT.inc();
+        self.round = Some(Round {
+            node: row.name.clone(),
+            incarnation: row.incarnation,
+            seq_no,
+            sent: now,
+            ask_others_at: now + timeout,
+            asked: false,
+            deadline,
+            nacks_expected: 0,
+            nacks: 0,
+            tcp: None,
+        });
+    }
+
+    /// The direct ping was not answered in time: asks `indirect_checks` others, and tries TCP.
+    fn ask_others(&mut self, members: &mut Members, rng: &mut Rng, fx: &mut Effects) {
+        let Some(round) = &mut self.round else { return };
+        round.asked = true;
+        let Some(row) = members.row(round.node.as_str()) else { return };
+        log::debug!(target: "memberlist", "Failed UDP ping: {} (timeout reached)", round.node);
+        let source = own_source(members);
+        let k = members.config().indirect_checks;
+        let (target, to) = (row.addr, row.target());
+        for peer in members.random_rows(k, rng, |r| r.is_alive() && r.name != round.node) {
+            round.nacks_expected += 1;
+            let ask = IndirectPing {
+                seq_no: round.seq_no,
+                target,
+                node: round.node.clone(),
+                nack: true,
+                source: source.clone(),
+            };
+            fx.send(peer.target(), Message::IndirectPing(ask));
+        }
+        let ping = Ping { seq_no: round.seq_no, node: round.node.clone(), source };
+        fx.streams.push(StreamRequest::Ping { to, ping });
+        record(members, &round.node, |r| r.udp_failed = r.udp_failed.saturating_add(1));
+    }
+
+    /// Nobody has had an answer from the member.
+    fn give_up(&mut self, members: &mut Members, now: Moment, fx: &mut Effects) {
+        let Some(round) = self.round.take() else { return };
+        if round.tcp == Some(true) {
+            log::warn!(
+                target: "memberlist",
+                "Was able to connect to {} over TCP but UDP probes failed, network may be misconfigured",
+                round.node
+            );
+            counters::PROBES_TCP_ONLY.inc();
+            members.awareness.apply(-1);
+            return;
+        }
+        counters::PROBES_FAILED.inc();
+        record(members, &round.node, |r| r.tcp_failed = r.tcp_failed.saturating_add(1));
+        // Nacks that are missing show that those who were asked do not hear this process either;
+        // with nobody to ask, the failure itself is all there is to go by.
+        let missing = if round.nacks_expected > 0 {
+            round.nacks_expected.saturating_sub(round.nacks) as i32
+        } else {
+            1
+        };
+        members.awareness.apply(missing);
+        let Some(row) = members.row(round.node.as_str()) else { return };
+        if !row.is_present() || row.incarnation > round.incarnation {
+            return;
+        }
+        if row.is_alive() {
+            log::info!(target: "memberlist", "Suspect {} has failed, no acks received", round.node);
+        }
+        let from = members.me().clone();
+        let suspect = Suspect { incarnation: round.incarnation, node: round.node, from };
+        members.suspect(&suspect, now, fx);
+    }
+
+    /// The datagram of a probe could not even be sent: that is a failed ping.
+    pub fn send_failed(&mut self, seq_no: u32, now: Moment) {
+        if let Some(round) = &mut self.round
+            && round.seq_no == seq_no
+        {
+            round.ask_others_at = now;
+        }
+    }
+
+    /// How the TCP ping of this round went.
+    pub fn stream_ping_done(&mut self, seq_no: u32, answered: bool, members: &mut Members) {
+        if let Some(round) = &mut self.round
+            && round.seq_no == seq_no
+        {
+            round.tcp = Some(answered);
+            if answered {
+                record(members, &round.node, |r| r.tcp_ok = r.tcp_ok.saturating_add(1));
+            }
+        }
+    }
+
+    /// Someone asks whether this process is there.
+    pub fn ping(&mut self, msg: &Ping, from: SocketAddr, members: &Members, fx: &mut Effects) {
+        if msg.node != *members.me() {
+            log::debug!(target: "memberlist", "Got ping for unexpected node '{}' from {from}", msg.node);
+            counters::REFUSED_UNKNOWN_SENDER.inc();
+            return;
+        }
+        // The answer goes to the address in the message only if a member has it; otherwise back
+        // to where the ping came from.
+        let to = match members.row(msg.source.node.as_str()) {
+            Some(row) if row.addr == msg.source.addr => row.target(),
+            _ => Target::stranger(from),
+        };
+        let digest = Some(members.digest());
+        fx.send(to, Message::Ack(Ack { seq_no: msg.seq_no, digest, payload: Vec::new() }));
+    }
+
+    /// Someone asks to ask someone else.
+    pub fn indirect_ping(&mut self, msg: &IndirectPing, members: &Members, now: Moment, fx: &mut Effects) {
+        let asker = members.row(msg.source.node.as_str()).filter(|r| r.addr == msg.source.addr);
+        let target = members.row(msg.node.as_str()).filter(|r| r.addr == msg.target);
+        let (Some(asker), Some(target)) = (asker, target) else {
+            log::debug!(
+                target: "memberlist",
+                "Refusing to ping '{}' at {} for '{}' at {}: not the addresses of known members",
+                msg.node, msg.target, msg.source.node, msg.source.addr
+            );
+            counters::REFUSED_UNKNOWN_SENDER.inc();
+            return;
+        };
+        if self.relays.len() >= MAX_RELAYS {
+            counters::REFUSED_UNKNOWN_SENDER.inc();
+            return;
+        }
+        let seq_no = self.seq();
+        let deadline = now + members.config().probe_timeout;
+        let relay = Relay { reply_to: asker.target(), seq_no: msg.seq_no, nack: msg.nack, deadline };
+        self.relays.insert(seq_no, relay);
+        let ping = Ping { seq_no, node: target.name.clone(), source: own_source(members) };
+        fx.send(target.target(), Message::Ping(ping));
+    }
+
+    /// An answer came, to a probe of ours or to one on behalf of another.
+    pub fn ack(
+        &mut self,
+        msg: Ack,
+        members: &mut Members,
+        now: Moment,
+        fx: &mut Effects,
+    ) -> Option<ProbeOutcome> {
+        if let Some(relay) = self.relays.remove(&msg.seq_no) {
+            let ack = Ack { seq_no: relay.seq_no, digest: None, payload: Vec::new() };
+            fx.send(relay.reply_to, Message::Ack(ack));
+            return None;
+        }
+        let round = self.round.take_if(|round| round.seq_no == msg.seq_no)?;
+        members.awareness.apply(-1);
+        record(members, &round.node, |r| r.udp_ok = r.udp_ok.saturating_add(1));
+        if let Some(digest) = msg.digest {
+            self.compare(digest, &round.node, members, now, fx);
+        }
+        // An answer through others says nothing about the way to the member.
+        (!round.asked).then(|| ProbeOutcome {
+            node: round.node,
+            round_trip: now.since(round.sent),
+            payload: msg.payload,
+        })
+    }
+
+    /// Someone who was asked had no answer either, but is there.
+    pub fn nack(&mut self, msg: &Nack) {
+        if let Some(round) = &mut self.round
+            && round.seq_no == msg.seq_no
+            && round.nacks < round.nacks_expected
+        {
+            round.nacks += 1;
+        }
+    }
+
+    /// Asks for an exchange with a member whose view differs from ours for longer than gossip
+    /// takes to level it.
+    fn compare(&mut self, theirs: u64, node: &NodeName, members: &Members, now: Moment, fx: &mut Effects) {
+        if theirs == members.digest() {
+            self.differs_since = None;
+            return;
+        }
+        let settled = members.config().gossip_interval * 5;
+        // Only what differs while nothing changes here is a lasting difference.
+        let since = self.differs_since.filter(|since| *since >= members.digest_since());
+        match since {
+            None => self.differs_since = Some(now),
+            Some(since) if now.since(since) < settled => {}
+            Some(_) => {
+                self.differs_since = None;
+                if let Some(row) = members.row(node.as_str()).filter(|r| r.is_alive()) {
+                    log::debug!(target: "memberlist", "View differs from that of {node}; exchanging");
+                    fx.streams.push(StreamRequest::PushPull { node: node.clone(), to: row.target() });
+                }
+            }
+        }
+    }
+
+    fn expire_relays(&mut self, now: Moment, fx: &mut Effects) {
+        let due: Vec<u32> =
+            self.relays.iter().filter(|(_, r)| r.deadline <= now).map(|(seq, _)| *seq).collect();
+        for seq_no in due {
+            if let Some(relay) = self.relays.remove(&seq_no)
+                && relay.nack
+            {
+                fx.send(relay.reply_to, Message::Nack(Nack { seq_no: relay.seq_no }));
+            }
+        }
+    }
+}
+
+fn own_source(members: &Members) -> Source {
+    let me: &Row = members.my_row();
+    Source { node: me.name.clone(), addr: me.addr }
+}
+
+fn record(members: &mut Members, node: &NodeName, f: impl FnOnce(&mut ProbeRecord)) {
+    if let Some(row) = members.rows.get_mut(node) {
+        f(&mut row.probes);
+    }
+}

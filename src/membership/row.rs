@@ -1,0 +1,152 @@
+//! One row of the membership table: a member's SWIM state and its Serf status in one.
+
+use super::effects::Target;
+use super::suspicion::Suspicion;
+use crate::model::{Incarnation, LamportTime, Member, Moment, NodeName, Status, Tags, Versions};
+use crate::wire::message::{Alive, PeerRow, PeerState};
+use std::net::SocketAddr;
+
+/// SWIM's state of a member. Serf's status follows from it and from `leaving`, so that a
+/// member cannot be alive and left at once.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Answers.
+    Alive,
+    /// Did not answer someone; has until the suspicion's deadline to say so.
+    Suspect(Suspicion),
+    /// Given up.
+    Dead,
+    /// Went on its own wish, or by `force-leave` after it was given up.
+    Left,
+}
+
+/// What is known of one member.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its name.
+    pub name: NodeName,
+    /// Its gossip address.
+    pub addr: SocketAddr,
+    /// Its encoded tags, as it said them.
+    pub meta: Vec<u8>,
+    /// The same, decoded.
+    pub tags: Tags,
+    /// What it speaks.
+    pub versions: Versions,
+    /// The highest incarnation that was ever admitted, whatever the state.
+    pub incarnation: Incarnation,
+    /// How it is.
+    pub state: State,
+    /// Since when.
+    pub since: Moment,
+    /// Whether it (or an operator) has announced that it leaves.
+    pub leaving: bool,
+    /// Lamport time of the last intent about it.
+    pub status_ltime: LamportTime,
+    /// When a conflict about its address was last logged.
+    pub(super) conflict_told: Option<Moment>,
+    /// How probes of it went.
+    pub probes: ProbeRecord,
+    /// Whether it is in the probe order.
+    pub(super) in_order: bool,
+}
+
+/// How this member's probes of another went, by transport. UDP blocked while TCP is open is a
+/// common fault of networks, and this is where it shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProbeRecord {
+    /// Answered over UDP, directly or through others.
+    pub udp_ok: u32,
+    /// Not answered over UDP in time, or not even sent.
+    pub udp_failed: u32,
+    /// Answered over TCP after UDP had failed.
+    pub tcp_ok: u32,
+    /// Not answered over TCP either.
+    pub tcp_failed: u32,
+}
+
+impl Row {
+    /// Serf's view of the state.
+    pub fn status(&self) -> Status {
+        match (&self.state, self.leaving) {
+            (State::Alive | State::Suspect(_), false) => Status::Alive,
+            (State::Alive | State::Suspect(_), true) => Status::Leaving,
+            (State::Dead, _) => Status::Failed,
+            (State::Left, _) => Status::Left,
+        }
+    }
+
+    /// Whether the member takes part: alive or suspected.
+    pub fn is_present(&self) -> bool {
+        matches!(self.state, State::Alive | State::Suspect(_))
+    }
+
+    /// Whether it is alive and not even suspected.
+    pub fn is_alive(&self) -> bool {
+        matches!(self.state, State::Alive)
+    }
+
+    /// Where to send, and in which dialect.
+    pub fn target(&self) -> Target {
+        Target::member(self.addr, &self.versions)
+    }
+
+    /// A copy for everyone outside the table.
+    pub fn member(&self) -> Member {
+        Member {
+            name: self.name.clone(),
+            addr: self.addr,
+            tags: self.tags.clone(),
+            status: self.status(),
+            versions: self.versions,
+            incarnation: self.incarnation,
+        }
+    }
+
+    /// What the member says of itself.
+    pub fn alive_message(&self) -> Alive {
+        Alive {
+            incarnation: self.incarnation,
+            node: self.name.clone(),
+            addr: self.addr,
+            meta: self.meta.clone(),
+            versions: self.versions,
+        }
+    }
+
+    /// This row in a push/pull.
+    pub fn peer_row(&self) -> PeerRow {
+        PeerRow {
+            node: self.name.clone(),
+            addr: self.addr,
+            meta: self.meta.clone(),
+            incarnation: self.incarnation,
+            state: match self.state {
+                State::Alive => PeerState::Alive,
+                State::Suspect(_) => PeerState::Suspect,
+                State::Dead => PeerState::Dead,
+                State::Left => PeerState::Left,
+            },
+            leaving: self.leaving,
+            status_ltime: self.status_ltime,
+            versions: self.versions,
+        }
+    }
+
+    /// This row's share of the table's digest: who is present, in which incarnation, and
+    /// whether it is about to leave. Suspicions pass and tombstones expire at each member's own
+    /// pace, so they do not count.
+    pub(super) fn fingerprint(&self) -> u64 {
+        if !self.is_present() {
+            return 0;
+        }
+        // FNV-1a: the same on every host and in every version, unlike the standard hasher.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let incarnation = self.incarnation.0.to_le_bytes();
+        let bytes = self.name.as_str().bytes().chain(incarnation).chain([u8::from(self.leaving)]);
+        for byte in bytes {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        hash
+    }
+}

@@ -1,0 +1,445 @@
+//! SWIM's rules: what an alive, suspect or dead message changes (SWIM §4, Lifeguard §IV).
+
+use super::effects::Effects;
+use super::row::{Row, State};
+use super::suspicion::Suspicion;
+use super::table::{MAX_PRESENT, Members, Presence};
+use crate::model::{
+    Incarnation, LamportTime, MAX_META_LEN, MemberEvent, MemberEventKind, Moment, NodeName, Tags, TagsError,
+    Versions, canonical_ip,
+};
+use crate::telemetry::counters;
+use crate::wire::message::{Alive, Dead, Message, Suspect};
+use fastrand::Rng;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A conflict about one name is logged at most this often.
+const CONFLICT_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Whether what an alive message says is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spread {
+    /// It is news to the cluster.
+    Yes,
+    /// Everyone but this process knows it.
+    No,
+}
+
+impl Members {
+    /// Someone is alive.
+    pub fn alive(&mut self, msg: &Alive, now: Moment, rng: &mut Rng, fx: &mut Effects) {
+        self.admit_alive(msg, Spread::Yes, now, rng, fx);
+    }
+
+    pub(super) fn admit_alive(
+        &mut self,
+        msg: &Alive,
+        spread: Spread,
+        now: Moment,
+        rng: &mut Rng,
+        fx: &mut Effects,
+    ) {
+        let addr = SocketAddr::new(canonical_ip(msg.addr.ip()), msg.addr.port());
+        if let Err(why) = check_versions(&msg.versions) {
+            log::warn!(target: "memberlist", "Ignoring an alive message for '{}' ({addr}): {why}", msg.node);
+            counters::REFUSED_MALFORMED.inc();
+            return;
+        }
+        if msg.meta.len() > MAX_META_LEN || addr.port() == 0 || addr.ip().is_unspecified() {
+            log::warn!(
+                target: "memberlist",
+                "Ignoring an alive message for '{}' ({addr}): it has no usable address or more than \
+                 {MAX_META_LEN} bytes of tags",
+                msg.node
+            );
+            counters::REFUSED_MALFORMED.inc();
+            return;
+        }
+        if msg.node == self.me {
+            return self.hear_of_myself(msg, addr, now, fx);
+        }
+        match self.rows.get(&msg.node) {
+            None => self.admit_stranger(msg, addr, spread, now, rng, fx),
+            Some(row) => {
+                if msg.incarnation <= row.incarnation {
+                    return;
+                }
+                if !row.incarnation.admits(msg.incarnation) {
+                    return self.refuse_jump("alive", &msg.node, msg.incarnation);
+                }
+                if row.addr != addr && !self.address_is_free(row, now) {
+                    return self.report_conflict(&msg.node, addr, now);
+                }
+                self.admit_known(msg, addr, spread, now, rng, fx);
+            }
+        }
+    }
+
+    /// A name that left cleanly is free at once, one that failed after a while.
+    fn address_is_free(&self, row: &Row, now: Moment) -> bool {
+        match row.state {
+            State::Left => true,
+            State::Dead => now.since(row.since) >= self.config.dead_reclaim,
+            State::Alive | State::Suspect(_) => false,
+        }
+    }
+
+    fn admit_stranger(
+        &mut self,
+        msg: &Alive,
+        addr: SocketAddr,
+        spread: Spread,
+        now: Moment,
+        rng: &mut Rng,
+        fx: &mut Effects,
+    ) {
+        if let Some((incarnation, at)) = self.pruned.get(&msg.node)
+            && msg.incarnation <= *incarnation
+            && now.since(*at) <= self.config.gossip_to_the_dead
+        {
+            return;
+        }
+        if self.present() >= MAX_PRESENT {
+            log::warn!(target: "memberlist", "Refusing '{}': the table is full ({MAX_PRESENT} members)", msg.node);
+            counters::REFUSED_MALFORMED.inc();
+            return;
+        }
+        let intent = self.intents.remove(&msg.node);
+        let row = Row {
+            name: msg.node.clone(),
+            addr,
+            meta: msg.meta.clone(),
+            tags: decode_tags(&msg.node, &msg.meta),
+            versions: msg.versions,
+            incarnation: msg.incarnation,
+            state: State::Alive,
+            since: now,
+            leaving: intent.is_some_and(|i| i.leave),
+            status_ltime: intent.map_or(LamportTime::ZERO, |i| i.ltime),
+            conflict_told: None,
+            probes: Default::default(),
+            in_order: false,
+        };
+        let event = MemberEvent { kind: MemberEventKind::Join, member: row.member() };
+        self.insert(row, now);
+        self.enlist(&msg.node, rng);
+        self.pass_on(msg, addr, spread, fx);
+        self.tell(event, fx);
+    }
+
+    fn admit_known(
+        &mut self,
+        msg: &Alive,
+        addr: SocketAddr,
+        spread: Spread,
+        now: Moment,
+        rng: &mut Rng,
+        fx: &mut Effects,
+    ) {
+        let event = self.change(&msg.node, now, |row| {
+            let returns = !row.is_present();
+            let differs = row.meta != msg.meta || row.addr != addr || row.versions != msg.versions;
+            if row.addr != addr {
+                log::info!(
+                    target: "memberlist",
+                    "Updating address for left or failed node {} from {} to {addr}",
+                    row.name, row.addr
+                );
+            }
+            row.incarnation = msg.incarnation;
+            row.addr = addr;
+            row.versions = msg.versions;
+            if row.meta != msg.meta {
+                row.meta = msg.meta.clone();
+                row.tags = decode_tags(&msg.node, &msg.meta);
+            }
+            if !row.is_alive() {
+                row.state = State::Alive;
+                row.since = now;
+            }
+            if returns {
+                row.leaving = false;
+                row.probes = Default::default();
+            }
+            let kind = if returns { Some(MemberEventKind::Join) } else { None };
+            let kind = kind.or(differs.then_some(MemberEventKind::Update));
+            kind.map(|kind| MemberEvent { kind, member: row.member() })
+        });
+        self.enlist(&msg.node, rng);
+        self.pass_on(msg, addr, spread, fx);
+        if let Some(Some(event)) = event {
+            self.tell(event, fx);
+        }
+    }
+
+    fn pass_on(&self, msg: &Alive, addr: SocketAddr, spread: Spread, fx: &mut Effects) {
+        if spread == Spread::Yes {
+            fx.broadcasts.push(Message::Alive(Alive { addr, ..msg.clone() }));
+        }
+    }
+
+    /// An alive message about this very process: an echo of what it said, a memory of its
+    /// former life, or someone else under the same name.
+    fn hear_of_myself(&mut self, msg: &Alive, addr: SocketAddr, now: Moment, fx: &mut Effects) {
+        let me = self.my_row();
+        if self.presence != Presence::Here || msg.incarnation < me.incarnation {
+            return;
+        }
+        if addr != me.addr {
+            return self.report_conflict(&msg.node, addr, now);
+        }
+        let same = msg.meta == me.meta && msg.versions == me.versions;
+        if msg.incarnation == me.incarnation && same {
+            return;
+        }
+        log::warn!(
+            target: "memberlist",
+            "Refuting an alive message for '{}' ({addr}): incarnation {} against mine, {}",
+            msg.node, msg.incarnation, me.incarnation
+        );
+        self.refute(msg.incarnation, now, fx);
+    }
+
+    fn report_conflict(&mut self, name: &NodeName, theirs: SocketAddr, now: Moment) {
+        let Some(row) = self.rows.get_mut(name) else { return };
+        if row.conflict_told.is_some_and(|at| now.since(at) < CONFLICT_LOG_INTERVAL) {
+            return;
+        }
+        row.conflict_told = Some(now);
+        counters::CONFLICTS.inc();
+        if *name == self.me {
+            log::error!(
+                target: "serf",
+                "Node name conflicts with another node: '{name}' is claimed by this agent at {} and by \
+                 another at {theirs}. Names must be unique!",
+                row.addr
+            );
+        } else {
+            log::warn!(
+                target: "serf",
+                "Name conflict for '{name}': both {} and {theirs} are claiming it",
+                row.addr
+            );
+        }
+    }
+
+    fn refuse_jump(&self, what: &str, node: &NodeName, claimed: Incarnation) {
+        counters::REFUSED_ABSURD.inc();
+        log::warn!(
+            target: "memberlist",
+            "Ignoring an absurd {what} message for '{node}': incarnation {claimed}, known is {}",
+            self.rows.get(node).map_or(Incarnation::default(), |r| r.incarnation)
+        );
+    }
+
+    /// Someone suspects someone.
+    pub fn suspect(&mut self, msg: &Suspect, now: Moment, fx: &mut Effects) {
+        if !self.admits_accusation("suspect", &msg.node, msg.incarnation) {
+            return;
+        }
+        if msg.node == self.me {
+            if self.presence == Presence::Here {
+                log::warn!(target: "memberlist", "Refuting a suspect message (from: {})", msg.from);
+                self.refute(msg.incarnation, now, fx);
+            }
+            return;
+        }
+        let present = self.present();
+        let (min, max) = self.config.suspicion_timeouts(present);
+        // Two probe intervals before the nominal timeout enough others should have noticed, if
+        // there are enough others: not counting this process and the suspect.
+        let wanted = self.config.suspicion_mult.saturating_sub(2);
+        let wanted = if present.saturating_sub(2) < wanted as usize { 0 } else { wanted };
+        let news = self.change(&msg.node, now, |row| {
+            row.incarnation = row.incarnation.max(msg.incarnation);
+            match &mut row.state {
+                State::Suspect(suspicion) => suspicion.confirm(&msg.from),
+                State::Alive => {
+                    let suspicion = Suspicion::new(msg.from.clone(), wanted, min, max, now);
+                    row.state = State::Suspect(suspicion);
+                    row.since = now;
+                    counters::SUSPICIONS.inc();
+                    true
+                }
+                State::Dead | State::Left => false,
+            }
+        });
+        if news == Some(true) {
+            fx.broadcasts.push(Message::Suspect(msg.clone()));
+        }
+    }
+
+    /// Someone is dead, or says itself that it leaves.
+    pub fn dead(&mut self, msg: &Dead, now: Moment, fx: &mut Effects) {
+        if !self.admits_accusation("dead", &msg.node, msg.incarnation) {
+            return;
+        }
+        if msg.node == self.me {
+            if self.presence == Presence::Here {
+                log::warn!(target: "memberlist", "Refuting a dead message (from: {})", msg.from);
+                self.refute(msg.incarnation, now, fx);
+            }
+            return;
+        }
+        let event = self.change(&msg.node, now, |row| {
+            row.incarnation = row.incarnation.max(msg.incarnation);
+            if !row.is_present() {
+                return None;
+            }
+            // Who has announced to leave, or says so now, has left; anyone else has failed.
+            let left = row.leaving || msg.node == msg.from;
+            row.state = if left { State::Left } else { State::Dead };
+            row.since = now;
+            let kind = if left { MemberEventKind::Leave } else { MemberEventKind::Failed };
+            Some(MemberEvent { kind, member: row.member() })
+        });
+        if let Some(Some(event)) = event {
+            fx.broadcasts.push(Message::Dead(msg.clone()));
+            self.tell(event, fx);
+            self.bound_tombstones(now, fx);
+        }
+    }
+
+    /// Whether an accusation can be believed: it is about a known member, not about a life that
+    /// is over, and not at an incarnation that the accused could never refute.
+    fn admits_accusation(&self, what: &str, node: &NodeName, accused: Incarnation) -> bool {
+        let Some(row) = self.rows.get(node) else { return false };
+        if accused == Incarnation::LAST || !row.incarnation.admits(accused) {
+            self.refuse_jump(what, node, accused);
+            return false;
+        }
+        accused >= row.incarnation
+    }
+
+    /// Restates that this process is alive, in an incarnation that beats the accusation.
+    pub(super) fn refute(&mut self, accused: Incarnation, now: Moment, fx: &mut Effects) {
+        // Having to refute means that others could not reach this process in time.
+        self.awareness.apply(1);
+        counters::REFUTATIONS.inc();
+        self.restate(accused, now, fx);
+    }
+
+    /// Raises this process's incarnation above `than` and its own, and tells everyone.
+    fn restate(&mut self, than: Incarnation, now: Moment, fx: &mut Effects) {
+        let me = self.me.clone();
+        let alive = self.change(&me, now, |row| {
+            row.incarnation = row.incarnation.max(than).next();
+            row.alive_message()
+        });
+        fx.broadcasts.extend(alive.map(Message::Alive));
+    }
+
+    /// Changes this process's tags and tells everyone.
+    pub fn set_tags(&mut self, tags: Tags, now: Moment, fx: &mut Effects) -> Result<(), TagsError> {
+        let meta = tags.encode()?;
+        let me = self.me.clone();
+        let changed = self.change(&me, now, |row| {
+            let changed = row.meta != meta;
+            row.meta = meta;
+            row.tags = tags;
+            changed
+        });
+        if changed == Some(true) {
+            self.restate(Incarnation::default(), now, fx);
+            let member = self.my_row().member();
+            self.tell(MemberEvent { kind: MemberEventKind::Update, member }, fx);
+        }
+        Ok(())
+    }
+
+    /// Joins again after having left: the one way back to [`Presence::Here`].
+    pub fn come_back(&mut self, now: Moment, fx: &mut Effects) {
+        if self.presence == Presence::Here {
+            return;
+        }
+        self.presence = Presence::Here;
+        let me = self.me.clone();
+        let event = self.change(&me, now, |row| {
+            let was_gone = !row.is_present();
+            row.state = State::Alive;
+            row.leaving = false;
+            row.since = now;
+            was_gone.then(|| MemberEvent { kind: MemberEventKind::Join, member: row.member() })
+        });
+        self.restate(Incarnation::default(), now, fx);
+        if let Some(Some(event)) = event {
+            self.tell(event, fx);
+        }
+    }
+
+    pub(super) fn expire_suspicions(&mut self, now: Moment, fx: &mut Effects) {
+        let due: Vec<(NodeName, Incarnation, u32)> = self
+            .suspects
+            .iter()
+            .filter_map(|name| {
+                let row = self.rows.get(name)?;
+                match &row.state {
+                    State::Suspect(s) if s.deadline() <= now => {
+                        Some((name.clone(), row.incarnation, s.confirmations()))
+                    }
+                    _ => None,
+                }
+            })
+            .collect();
+        for (node, incarnation, confirmations) in due {
+            log::info!(
+                target: "memberlist",
+                "Marking {node} as failed, suspect timeout reached ({confirmations} peer confirmations)"
+            );
+            let from = self.me.clone();
+            self.dead(&Dead { incarnation, node, from }, now, fx);
+        }
+    }
+}
+
+/// Whether a member that announces `theirs` and this process understand each other (memberlist's
+/// `verifyProtocol`, one member at a time, so that one bad entry never blocks a whole join).
+pub(super) fn check_versions(theirs: &Versions) -> Result<(), String> {
+    let ours = Versions::OURS;
+    let within = |v: u8, min: u8, max: u8| min <= v && v <= max;
+    if theirs.protocol_min == 0
+        || theirs.protocol_min > theirs.protocol_max
+        || theirs.delegate_min > theirs.delegate_max
+    {
+        return Err(format!(
+            "its protocol versions make no sense (memberlist {} to {}, Serf {} to {})",
+            theirs.protocol_min, theirs.protocol_max, theirs.delegate_min, theirs.delegate_max
+        ));
+    }
+    if !within(theirs.protocol_cur, ours.protocol_min, ours.protocol_max)
+        || !within(ours.protocol_cur, theirs.protocol_min, theirs.protocol_max)
+    {
+        return Err(format!(
+            "it speaks memberlist protocol {} (of {} to {}), this agent speaks {} (of {} to {})",
+            theirs.protocol_cur,
+            theirs.protocol_min,
+            theirs.protocol_max,
+            ours.protocol_cur,
+            ours.protocol_min,
+            ours.protocol_max
+        ));
+    }
+    if !within(theirs.delegate_cur, ours.delegate_min, ours.delegate_max)
+        || !within(ours.delegate_cur, theirs.delegate_min, theirs.delegate_max)
+    {
+        return Err(format!(
+            "it speaks Serf protocol {} (of {} to {}), this agent speaks {} (of {} to {})",
+            theirs.delegate_cur,
+            theirs.delegate_min,
+            theirs.delegate_max,
+            ours.delegate_cur,
+            ours.delegate_min,
+            ours.delegate_max
+        ));
+    }
+    Ok(())
+}
+
+/// Tags that do not decode are shown as none; the metadata itself is kept and passed on as is.
+fn decode_tags(name: &NodeName, meta: &[u8]) -> Tags {
+    Tags::decode(meta).unwrap_or_else(|why| {
+        log::error!(target: "serf", "Failed to decode tags of '{name}': {why}");
+        Tags::default()
+    })
+}

@@ -1,0 +1,290 @@
+//! Coalescing: a burst of events becomes few, so that a handler that restarts a service does so
+//! once and not fifty times (Serf's `coalesce_member.go` and `coalesce_user.go`, without their
+//! faults).
+//!
+//! A burst ends one quiescent period after its last event, or one coalesce period after its first.
+//! Member events go one better than Serf: after a quiet period the first is told at once, and only
+//! what follows it is held back.
+
+use crate::model::{LamportTime, Member, MemberEvent, MemberEventKind, Moment, NodeName};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The longest that an event is held back.
+pub const COALESCE_PERIOD: Duration = Duration::from_secs(3);
+/// How long nothing must happen for a burst to be over.
+pub const QUIESCENT_PERIOD: Duration = Duration::from_secs(1);
+/// The most members and event names that one burst may hold back; beyond it, the burst is told
+/// early.
+pub const MAX_PENDING: usize = 10_000;
+
+/// When a burst is to be told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Burst {
+    /// When the first and the last event of the burst came.
+    span: Option<(Moment, Moment)>,
+}
+
+impl Burst {
+    fn extend(&mut self, now: Moment) {
+        self.span = Some((self.span.map_or(now, |(first, _)| first), now));
+    }
+
+    fn deadline(&self) -> Moment {
+        self.span
+            .map_or(Moment::NEVER, |(first, last)| (first + COALESCE_PERIOD).min(last + QUIESCENT_PERIOD))
+    }
+}
+
+/// Several members to whom the same happened: what a handler is told at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberEvents {
+    /// What happened.
+    pub kind: MemberEventKind,
+    /// To whom, by name.
+    pub members: Vec<Member>,
+}
+
+/// What is still to be told of one member.
+#[derive(Debug)]
+struct Pending {
+    member: Member,
+    /// The last thing that happened to it besides updates.
+    change: Option<MemberEventKind>,
+    updated: bool,
+}
+
+/// Coalesces member events.
+#[derive(Debug, Default)]
+pub struct MemberCoalescer {
+    pending: BTreeMap<NodeName, Pending>,
+    /// What each member was last told to have done, so that a flap within a burst is silent.
+    told: BTreeMap<NodeName, MemberEventKind>,
+    burst: Burst,
+    last_event: Option<Moment>,
+}
+
+impl MemberCoalescer {
+    /// Takes an event in. Answers with what is to be told at once.
+    pub fn offer(&mut self, event: MemberEvent, now: Moment) -> Vec<MemberEvents> {
+        let quiet = self.last_event.is_none_or(|last| now.since(last) >= QUIESCENT_PERIOD);
+        self.last_event = Some(now);
+        let idle = self.pending.is_empty();
+        self.hold(event);
+        if quiet && idle {
+            return self.flush();
+        }
+        self.burst.extend(now);
+        if self.pending.len() >= MAX_PENDING { self.flush() } else { Vec::new() }
+    }
+
+    fn hold(&mut self, event: MemberEvent) {
+        let MemberEvent { kind, member } = event;
+        let update = kind == MemberEventKind::Update;
+        let pending = self.pending.entry(member.name.clone()).or_insert_with(|| Pending {
+            member: member.clone(),
+            change: None,
+            updated: false,
+        });
+        pending.member = member;
+        if update {
+            pending.updated = true;
+        } else {
+            // An update of what has gone since is of no interest; one of what came before a join
+            // is part of it.
+            pending.updated = false;
+            pending.change = Some(kind);
+        }
+    }
+
+    /// When [`MemberCoalescer::tick`] has something to tell.
+    pub fn next_deadline(&self) -> Moment {
+        self.burst.deadline()
+    }
+
+    /// Tells the burst if it is over.
+    pub fn tick(&mut self, now: Moment) -> Vec<MemberEvents> {
+        if now >= self.next_deadline() { self.flush() } else { Vec::new() }
+    }
+
+    /// Tells everything that is held back: one entry for each kind, members by name.
+    pub fn flush(&mut self) -> Vec<MemberEvents> {
+        self.burst = Burst::default();
+        let mut groups: BTreeMap<MemberEventKind, Vec<Member>> = BTreeMap::new();
+        for (name, pending) in std::mem::take(&mut self.pending) {
+            if let Some(kind) = pending.change
+                && self.told.get(&name) != Some(&kind)
+            {
+                groups.entry(kind).or_default().push(pending.member.clone());
+                if kind == MemberEventKind::Reap {
+                    self.told.remove(&name);
+                } else {
+                    self.told.insert(name, kind);
+                }
+            }
+            if pending.updated {
+                groups.entry(MemberEventKind::Update).or_default().push(pending.member);
+            }
+        }
+        groups.into_iter().map(|(kind, members)| MemberEvents { kind, members }).collect()
+    }
+}
+
+/// A user event as handlers and streams are told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserNews {
+    /// When it was sent.
+    pub ltime: LamportTime,
+    /// What it is called.
+    pub name: String,
+    /// What it carries.
+    pub payload: Vec<u8>,
+    /// Whether it may be coalesced with others of its name.
+    pub coalesce: bool,
+}
+
+/// Coalesces user events by name: of each name only the latest Lamport time is told.
+#[derive(Debug, Default)]
+pub struct UserCoalescer {
+    pending: BTreeMap<String, Vec<UserNews>>,
+    burst: Burst,
+}
+
+impl UserCoalescer {
+    /// Takes an event in. Answers with what is to be told at once: an event that may not be
+    /// coalesced.
+    pub fn offer(&mut self, event: UserNews, now: Moment) -> Vec<UserNews> {
+        if !event.coalesce {
+            return vec![event];
+        }
+        let latest = self.pending.entry(event.name.clone()).or_default();
+        match latest.first().map(|e| e.ltime) {
+            Some(known) if event.ltime < known => {}
+            Some(known) if event.ltime == known => latest.push(event),
+            _ => *latest = vec![event],
+        }
+        self.burst.extend(now);
+        if self.pending.len() >= MAX_PENDING { self.flush() } else { Vec::new() }
+    }
+
+    /// When [`UserCoalescer::tick`] has something to tell.
+    pub fn next_deadline(&self) -> Moment {
+        self.burst.deadline()
+    }
+
+    /// Tells the burst if it is over.
+    pub fn tick(&mut self, now: Moment) -> Vec<UserNews> {
+        if now >= self.next_deadline() { self.flush() } else { Vec::new() }
+    }
+
+    /// Tells everything that is held back, in the order of Lamport times.
+    pub fn flush(&mut self) -> Vec<UserNews> {
+        self.burst = Burst::default();
+        let mut events: Vec<UserNews> = std::mem::take(&mut self.pending).into_values().flatten().collect();
+        events.sort_by(|a, b| (a.ltime, &a.name).cmp(&(b.ltime, &b.name)));
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Incarnation, Status, Tags, Versions};
+
+    fn member(name: &str) -> Member {
+        Member {
+            name: NodeName::new(name).unwrap(),
+            addr: "10.0.0.1:1".parse().unwrap(),
+            tags: Tags::default(),
+            status: Status::Alive,
+            versions: Versions::OURS,
+            incarnation: Incarnation(1),
+        }
+    }
+
+    fn event(kind: MemberEventKind, name: &str) -> MemberEvent {
+        MemberEvent { kind, member: member(name) }
+    }
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_start(Duration::from_millis(ms))
+    }
+
+    fn told(events: &[MemberEvents]) -> Vec<(MemberEventKind, Vec<&str>)> {
+        events.iter().map(|e| (e.kind, e.members.iter().map(|m| m.name.as_str()).collect())).collect()
+    }
+
+    use MemberEventKind::{Failed, Join, Leave, Reap, Update};
+
+    #[test]
+    fn the_first_after_a_quiet_second_is_told_at_once_and_the_burst_once() {
+        let mut c = MemberCoalescer::default();
+        assert_eq!(told(&c.offer(event(Join, "a"), at(0))), [(Join, vec!["a"])]);
+        assert!(c.offer(event(Join, "c"), at(100)).is_empty());
+        assert!(c.offer(event(Join, "b"), at(200)).is_empty());
+        assert!(c.offer(event(Failed, "d"), at(300)).is_empty());
+        assert_eq!(c.next_deadline(), at(1300));
+        assert!(c.tick(at(1299)).is_empty());
+        assert_eq!(told(&c.tick(at(1300))), [(Join, vec!["b", "c"]), (Failed, vec!["d"])]);
+        assert_eq!(c.next_deadline(), Moment::NEVER);
+        assert!(c.flush().is_empty(), "told once");
+    }
+
+    #[test]
+    fn a_long_burst_is_told_every_three_seconds() {
+        let mut c = MemberCoalescer::default();
+        c.offer(event(Join, "x"), at(0));
+        for ms in (100..3100).step_by(500) {
+            assert!(c.offer(event(Join, &format!("m{ms}")), at(ms)).is_empty());
+        }
+        assert_eq!(c.next_deadline(), at(3100));
+    }
+
+    #[test]
+    fn flaps_are_silent_and_updates_hide_nothing() {
+        let mut c = MemberCoalescer::default();
+        c.offer(event(Join, "a"), at(0));
+        c.offer(event(Failed, "a"), at(10));
+        c.offer(event(Join, "a"), at(20));
+        assert!(c.flush().is_empty(), "failed and back within a burst");
+        c.offer(event(Join, "b"), at(30));
+        c.offer(event(Update, "b"), at(40));
+        assert_eq!(told(&c.flush()), [(Join, vec!["b"]), (Update, vec!["b"])]);
+        assert!(c.flush().is_empty(), "an update is not told again");
+        c.offer(event(Update, "b"), at(50));
+        c.offer(event(Leave, "b"), at(60));
+        assert_eq!(told(&c.flush()), [(Leave, vec!["b"])]);
+    }
+
+    #[test]
+    fn reaped_names_are_forgotten() {
+        let mut c = MemberCoalescer::default();
+        c.offer(event(Join, "a"), at(0));
+        c.offer(event(Reap, "a"), at(10));
+        assert_eq!(told(&c.flush()), [(Reap, vec!["a"])]);
+        assert!(c.told.is_empty());
+        c.offer(event(Join, "a"), at(20));
+        assert_eq!(told(&c.flush()), [(Join, vec!["a"])]);
+    }
+
+    #[test]
+    fn user_events_keep_the_latest_of_each_name() {
+        let mut c = UserCoalescer::default();
+        let e = |ltime, name: &str, payload: &str, coalesce| UserNews {
+            ltime: LamportTime(ltime),
+            name: name.into(),
+            payload: payload.into(),
+            coalesce,
+        };
+        assert_eq!(c.offer(e(1, "now", "", false), at(0)).len(), 1);
+        for event in [e(5, "deploy", "x", true), e(6, "deploy", "y", true), e(4, "deploy", "w", true)] {
+            assert!(c.offer(event, at(0)).is_empty());
+        }
+        c.offer(e(6, "deploy", "z", true), at(100));
+        c.offer(e(2, "gc", "", true), at(200));
+        assert!(c.tick(at(1199)).is_empty());
+        let told: Vec<_> = c.tick(at(1200)).into_iter().map(|e| (e.ltime.0, e.name, e.payload)).collect();
+        let expected = [(2, "gc", ""), (6, "deploy", "y"), (6, "deploy", "z")];
+        assert_eq!(told, expected.map(|(t, n, p)| (t, n.to_string(), p.as_bytes().to_vec())));
+    }
+}

@@ -1,0 +1,115 @@
+//! The rhythm of gossip: when what is queued goes out, and to whom.
+//!
+//! memberlist sends on a tick only, so that news waits for a tick at every hop. Here the first
+//! transmissions of a new broadcast go out on receipt (a few milliseconds apart under load), the
+//! rest on ticks; the total stays the transmit limit. While nothing is queued, nothing wakes.
+
+use super::queue::{BroadcastQueue, Ticket};
+use crate::membership::{Members, Target};
+use crate::model::Moment;
+use crate::wire::datagram::Packer;
+use crate::wire::{Dialect, Shared};
+use fastrand::Rng;
+use std::time::Duration;
+
+/// The least time between two bursts of fresh news. Under load, what comes within it shares
+/// datagrams.
+const BURST_SPACING: Duration = Duration::from_millis(5);
+
+/// The most broadcasts that ride along in one datagram.
+const MAX_RIDERS: usize = 32;
+
+/// A datagram that is ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// To whom.
+    pub to: Target,
+    /// What.
+    pub bytes: Vec<u8>,
+}
+
+/// The broadcast queue and its clockwork.
+#[derive(Debug, Default)]
+pub struct Gossip {
+    /// What is still to be said.
+    pub queue: BroadcastQueue,
+    next_tick: Option<Moment>,
+    next_burst: Option<Moment>,
+    last_burst: Moment,
+}
+
+impl Gossip {
+    /// Queues news and plans its first transmissions.
+    pub fn push(&mut self, message: Shared, ticket: Option<Ticket>, members: &Members, now: Moment) {
+        self.queue.push(message, ticket, members.present());
+        self.next_burst.get_or_insert(now.max(self.last_burst + BURST_SPACING));
+        self.next_tick.get_or_insert(now + members.config().gossip_interval);
+    }
+
+    /// When [`Gossip::tick`] has something to do.
+    pub fn next_deadline(&self) -> Moment {
+        [self.next_tick, self.next_burst].into_iter().flatten().min().unwrap_or(Moment::NEVER)
+    }
+
+    /// The datagrams that are due.
+    pub fn tick(&mut self, members: &Members, now: Moment, rng: &mut Rng) -> Vec<Datagram> {
+        let mut out = Vec::new();
+        if now < self.next_deadline() {
+            return out;
+        }
+        let config = members.config();
+        let fan_out = config.gossip_nodes;
+        if self.next_burst.is_some_and(|at| at <= now) {
+            self.next_burst = None;
+            self.last_burst = now;
+            self.send(members, now, rng, fan_out as u32, &mut out);
+            if self.queue.has_fresh(1) && !out.is_empty() {
+                // More fresh news than fits one datagram.
+                self.next_burst = Some(now + BURST_SPACING);
+            }
+        }
+        if self.next_tick.is_some_and(|at| at <= now) {
+            self.send(members, now, rng, u32::MAX, &mut out);
+            self.next_tick = Some(now + config.gossip_interval);
+        }
+        if out.is_empty() && members.gossip_targets(1, now, rng).is_empty() {
+            // Nobody is left to tell. Whoever comes later learns everything by push/pull.
+            self.queue.clear();
+        }
+        if self.queue.is_empty() {
+            self.next_tick = None;
+            self.next_burst = None;
+        }
+        out
+    }
+
+    /// One datagram each to a few random members, of broadcasts sent fewer than `sent_below`
+    /// times.
+    fn send(
+        &mut self,
+        members: &Members,
+        now: Moment,
+        rng: &mut Rng,
+        sent_below: u32,
+        out: &mut Vec<Datagram>,
+    ) {
+        let config = members.config();
+        let limit = config.transmit_limit(members.present());
+        for row in members.gossip_targets(config.gossip_nodes, now, rng) {
+            let to = row.target();
+            let mut packer = Packer::new(config.datagram_budget);
+            self.queue.fill(&mut packer, to.dialect, sent_below, limit);
+            if packer.is_empty() {
+                return;
+            }
+            out.push(Datagram { to, bytes: packer.finish() });
+        }
+    }
+
+    /// Up to `room` bytes of queued news to ride along in datagrams that are sent anyway, with
+    /// probes and acks. Counts as a transmission.
+    pub fn riders(&mut self, room: usize, members: &Members) -> Vec<Shared> {
+        let limit = members.config().transmit_limit(members.present());
+        self.queue.select(room, MAX_RIDERS, Dialect::for_receiver(None), u32::MAX, limit)
+    }
+}

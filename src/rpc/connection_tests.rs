@@ -1,0 +1,500 @@
+//! A client's conversation, value by value, in virtual time.
+
+use super::*;
+use crate::model::{Incarnation, Member, NodeName, Status, Tags, Versions};
+use proptest::prelude::*;
+
+const START: Moment = Moment::ZERO;
+
+/// A connection and what its client has read of the output.
+struct Talk {
+    connection: Connection,
+    now: Moment,
+}
+
+fn talk(key: &str) -> Talk {
+    Talk { connection: Connection::new(7, key.into(), START), now: START }
+}
+
+/// A connection that has shaken hands.
+fn open() -> Talk {
+    let mut talk = talk("");
+    talk.ask(Command::Handshake, 0, &HandshakeRequest { version: 1 });
+    assert_eq!(talk.header(), (0, String::new()));
+    talk
+}
+
+fn request<T: Serialize>(command: &str, seq: u64, body: Option<&T>) -> Vec<u8> {
+    let mut bytes = encode(&RequestHeader { command: command.into(), seq });
+    if let Some(body) = body {
+        encode_into(&mut bytes, body);
+    }
+    bytes
+}
+
+impl Talk {
+    fn feed(&mut self, bytes: &[u8]) -> Option<(Token, Request)> {
+        self.connection.receive(bytes);
+        self.connection.next_request(self.now)
+    }
+
+    fn ask<T: Serialize>(&mut self, command: Command, seq: u64, body: &T) -> Option<(Token, Request)> {
+        self.feed(&request(command.as_str(), seq, Some(body)))
+    }
+
+    fn bare(&mut self, command: &str, seq: u64) -> Option<(Token, Request)> {
+        self.feed(&request::<()>(command, seq, None))
+    }
+
+    fn value(&mut self) -> Vec<u8> {
+        let output = self.connection.output();
+        let len = FrameScanner::default().scan(output, MAX_REPLY).unwrap().expect("a whole value");
+        let value = output[..len].to_vec();
+        self.connection.sent(len, self.now);
+        value
+    }
+
+    fn header(&mut self) -> (u64, String) {
+        let header: ResponseHeader = decode(&self.value()).unwrap();
+        (header.seq, header.error)
+    }
+
+    fn body<T: serde::de::DeserializeOwned>(&mut self) -> T {
+        decode(&self.value()).unwrap()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.connection.output().is_empty()
+    }
+
+    fn is_open(&self) -> bool {
+        self.connection.phase() == Phase::Open
+    }
+}
+
+fn members(count: usize) -> Vec<Member> {
+    (0..count)
+        .map(|i| Member {
+            name: NodeName::new(format!("node-{i}")).unwrap(),
+            addr: "10.0.0.1:7946".parse().unwrap(),
+            tags: Tags::default(),
+            status: Status::Alive,
+            versions: Versions::OURS,
+            incarnation: Incarnation(1),
+        })
+        .collect()
+}
+
+fn event(kind: MemberEventKind, count: usize) -> Vec<u8> {
+    encode(&MemberEventRecord::new(kind, &members(count)))
+}
+
+#[test]
+fn a_handshake_comes_first_once_and_in_the_right_version() {
+    let mut t = talk("");
+    t.ask(Command::Handshake, 1, &HandshakeRequest { version: 2 });
+    assert_eq!(t.header(), (1, "Unsupported IPC version".into()));
+    t.ask(Command::Handshake, 2, &HandshakeRequest { version: 0 });
+    assert_eq!(t.header(), (2, "Unsupported IPC version".into()));
+    t.ask(Command::Handshake, 3, &HandshakeRequest { version: 1 });
+    assert_eq!(t.header(), (3, String::new()));
+    t.ask(Command::Handshake, 4, &HandshakeRequest { version: 1 });
+    assert_eq!(t.header(), (4, "Handshake already performed".into()));
+    assert!(matches!(t.bare("members", 5), Some((Token { connection: 7, seq: 5 }, Request::Members))));
+
+    for command in ["members", "auth", "no-such-command", ""] {
+        let mut t = talk("");
+        assert!(t.bare(command, 9).is_none());
+        assert_eq!(t.header(), (9, "Handshake required".into()));
+        assert!(matches!(t.connection.phase(), Phase::Lingering(_)), "{command}");
+    }
+}
+
+#[test]
+fn keys_are_asked_for_and_counted() {
+    let mut t = talk("secret");
+    t.ask(Command::Handshake, 1, &HandshakeRequest { version: 1 });
+    assert_eq!(t.header(), (1, String::new()));
+    // Refused by the header; the body is skipped and the next request is read as one.
+    assert!(t.ask(Command::Join, 2, &JoinRequest::default()).is_none());
+    assert_eq!(t.header(), (2, "Authentication required".into()));
+    assert!(t.is_quiet());
+    assert!(t.bare("members", 3).is_none());
+    assert_eq!(t.header(), (3, "Authentication required".into()));
+
+    for seq in 4..6 {
+        t.ask(Command::Auth, seq, &AuthRequest { auth_key: "secreT".into() });
+        assert_eq!(t.header(), (seq, "Invalid authentication token".into()));
+        assert!(t.is_open());
+    }
+    t.ask(Command::Auth, 6, &AuthRequest { auth_key: "secret".into() });
+    assert_eq!(t.header(), (6, String::new()));
+    assert!(matches!(t.bare("stats", 7), Some((_, Request::Stats))));
+}
+
+#[test]
+fn the_third_wrong_key_closes_after_its_error_was_read() {
+    let mut t = talk("secret");
+    t.ask(Command::Handshake, 1, &HandshakeRequest { version: 1 });
+    t.header();
+    for seq in 2..5 {
+        assert!(t.is_open());
+        t.ask(Command::Auth, seq, &AuthRequest { auth_key: String::new() });
+        if seq < 4 {
+            t.header();
+        }
+    }
+    assert_eq!(t.connection.phase(), Phase::Draining(START + DRAIN_TIMEOUT));
+    assert!(t.feed(&request("auth", 5, Some(&AuthRequest { auth_key: "secret".into() }))).is_none());
+    assert_eq!(t.header(), (4, "Invalid authentication token".into()));
+    assert!(t.is_quiet());
+    assert_eq!(t.connection.phase(), Phase::Lingering(START + LINGER_TIMEOUT));
+    t.connection.peer_closed();
+    assert_eq!(t.connection.phase(), Phase::Closed);
+    assert!(t.connection.take_complaint().is_some());
+    assert!(t.connection.take_complaint().is_none());
+}
+
+#[test]
+fn requests_wait_for_the_answer_to_the_one_before() {
+    let mut t = open();
+    let mut both = request("join", 1, Some(&JoinRequest { existing: vec!["a".into()], replay: true }));
+    both.extend(request::<()>("members", u64::MAX, None));
+    let (token, asked) = t.feed(&both).unwrap();
+    let Request::Join(join) = asked else { panic!("{asked:?}") };
+    assert_eq!(join, JoinRequest { existing: vec!["a".into()], replay: true });
+    assert!(t.connection.next_request(START).is_none());
+
+    let stale = Token { connection: 6, seq: 1 };
+    assert!(!t.connection.reply(stale, "", Some(&JoinResponse { num: 9 })));
+    assert!(t.connection.reply(token, "partly", Some(&JoinResponse { num: 1 })));
+    assert!(!t.connection.reply(token, "", Some(&JoinResponse { num: 9 })), "answered once");
+    assert_eq!(t.header(), (1, "partly".into()));
+    assert_eq!(t.body::<JoinResponse>().num, 1);
+
+    let (token, asked) = t.connection.next_request(START).unwrap();
+    assert!(matches!(asked, Request::Members) && token.seq == u64::MAX);
+    assert!(t.connection.reply(token, "", Some(&MembersResponse::default())));
+    assert_eq!(t.header(), (u64::MAX, String::new()));
+}
+
+#[test]
+fn errors_carry_the_body_that_clients_wait_for() {
+    for command in Command::ALL {
+        let mut t = open();
+        let asked = if command.has_request_body() {
+            t.ask(command, 5, &MonitorRequest { log_level: "info".into() })
+        } else {
+            t.bare(command.as_str(), 5)
+        };
+        let Some((token, _)) = asked else { continue };
+        assert!(t.connection.reply_error(token, "no"));
+        assert_eq!(t.header(), (5, "no".into()));
+        if command.has_reply_body() {
+            t.value();
+        }
+        assert!(t.is_quiet(), "{command:?}");
+        assert!(t.is_open());
+    }
+}
+
+#[test]
+fn a_bad_expression_is_an_error_and_nothing_more() {
+    let mut t = open();
+    let filter = |status: &str| MembersFilteredRequest { status: status.into(), ..Default::default() };
+    assert!(t.ask(Command::MembersFiltered, 1, &filter("[")).is_none());
+    let (seq, error) = t.header();
+    assert!(seq == 1 && error.starts_with("Failed to compile regex: '['"), "{error}");
+    assert!(t.body::<MembersResponse>().members.is_empty());
+    let asked = t.ask(Command::MembersFiltered, 2, &filter("alive"));
+    assert!(matches!(asked, Some((_, Request::MembersFiltered(_)))));
+}
+
+#[test]
+fn unknown_commands_and_unreadable_input_end_the_connection_with_a_reason() {
+    let mut huge = b"\xdb\x00\x20\x00\x00".to_vec();
+    let mut body_too_large = request::<()>("event", 3, None);
+    body_too_large.append(&mut huge.clone());
+    let mut wrong_type = request::<()>("event", 4, None);
+    wrong_type.extend_from_slice(b"\x81\xa4Name\x05");
+    huge.push(0);
+    for (bytes, seq, error) in [
+        (request::<()>("foo", 8, None), 8, "Unsupported command"),
+        (b"GET / HTTP/1.1\r\n".to_vec(), 0, "Invalid request header: "),
+        (b"\xc1".to_vec(), 0, "Invalid request: message is not MessagePack"),
+        (vec![0x91; 100], 0, "Invalid request: message is nested deeper than 16 levels"),
+        (huge, 0, "Invalid request: message is larger than 1048576 bytes"),
+        (body_too_large, 3, "Invalid request: message is larger than 1048576 bytes"),
+        (wrong_type, 4, "Invalid event request: "),
+    ] {
+        let mut t = open();
+        assert!(t.feed(&bytes).is_none());
+        let reply = t.header();
+        assert!(reply.0 == seq && reply.1.starts_with(error), "{reply:?}");
+        assert!(t.is_quiet() && !t.is_open());
+        assert!(t.connection.take_complaint().is_some());
+    }
+}
+
+#[test]
+fn strangers_have_a_small_limit() {
+    let mut t = talk("");
+    let long = HandshakeRequest { version: 1 };
+    let mut bytes = request("handshake", 0, Some(&long));
+    bytes.splice(0..0, encode(&"x".repeat(MAX_FRAME_BEFORE_AUTH)));
+    assert!(t.feed(&bytes).is_none());
+    assert_eq!(t.header(), (0, "Invalid request: message is larger than 4096 bytes".into()));
+
+    let mut t = open();
+    let event = EventRequest { payload: vec![1; MAX_FRAME - 100], ..Default::default() };
+    assert!(matches!(t.ask(Command::Event, 1, &event), Some((_, Request::Event(e))) if e == event));
+}
+
+#[test]
+fn deadlines() {
+    // Silent.
+    let mut t = talk("");
+    assert_eq!(t.connection.deadline(), START + HANDSHAKE_TIMEOUT);
+    t.connection.expire(START + HANDSHAKE_TIMEOUT / 2);
+    assert!(t.is_open());
+    t.connection.expire(START + HANDSHAKE_TIMEOUT);
+    assert_eq!(t.header(), (0, "No handshake within 10 seconds".into()));
+    // Shaken hands, and no key.
+    let mut t = talk("secret");
+    t.ask(Command::Handshake, 1, &HandshakeRequest { version: 1 });
+    t.header();
+    t.connection.expire(START + HANDSHAKE_TIMEOUT);
+    assert_eq!(t.header(), (0, "No authentication within 10 seconds".into()));
+    // Half a request.
+    let mut t = open();
+    assert_eq!(t.connection.deadline(), Moment::NEVER);
+    t.now = START + Duration::from_secs(100);
+    assert!(t.bare("event", 4).is_none());
+    t.now += Duration::from_secs(20);
+    assert!(t.feed(b"\x83\xa4Na").is_none());
+    assert_eq!(t.connection.deadline(), START + Duration::from_secs(100) + REQUEST_TIMEOUT);
+    t.connection.expire(t.connection.deadline());
+    assert_eq!(t.header(), (4, "Request was not complete within 30 seconds".into()));
+    // A client that reads nothing of a large reply, not even the end of it.
+    let mut t = open();
+    let (token, _) = t.bare("members", 1).unwrap();
+    t.connection.reply(token, "", Some(&"x".repeat(3 * MAX_STREAM_BACKLOG)));
+    t.connection.sent(1, t.now);
+    t.now += Duration::from_secs(29);
+    t.connection.sent(0, t.now);
+    assert_eq!(t.connection.deadline(), START + STALL_TIMEOUT);
+    t.connection.expire(START + STALL_TIMEOUT);
+    assert_eq!(t.connection.phase(), Phase::Closed);
+    // The last reply is not read.
+    let mut t = talk("");
+    t.bare("members", 1);
+    t.connection.expire(START + DRAIN_TIMEOUT);
+    assert_eq!(t.connection.phase(), Phase::Closed);
+}
+
+#[test]
+fn a_client_that_only_asks_is_not_read() {
+    let mut t = open();
+    let mut answered = 0;
+    let question = request("stream", 1, Some(&StreamRequest { kind: "nonsense".into() }));
+    for _ in 0..200_000 {
+        if !t.connection.wants_input() {
+            break;
+        }
+        assert!(t.feed(&question).is_none());
+        answered += 1;
+    }
+    assert!(!t.connection.wants_input(), "{answered}");
+    assert!(t.connection.output().len() < 2 * OUTPUT_PAUSE);
+    // It reads, and is served again.
+    let len = t.connection.output().len();
+    t.connection.sent(len, START);
+    t.connection.next_request(START);
+    assert!(t.connection.wants_input() && !t.is_quiet());
+}
+
+#[test]
+fn what_was_asked_before_the_client_stopped_sending_is_answered() {
+    let mut t = open();
+    let (token, _) = t.bare("leave", 1).unwrap();
+    t.connection.peer_closed();
+    assert!(t.connection.next_request(START).is_none() && t.is_open());
+    t.connection.reply::<()>(token, "", None);
+    assert!(t.connection.next_request(START).is_none());
+    assert_eq!(t.header(), (1, String::new()));
+    assert_eq!(t.connection.phase(), Phase::Closed);
+}
+
+#[test]
+fn streams_get_what_they_asked_for() {
+    let mut t = open();
+    let stream = |kind: &str| StreamRequest { kind: kind.into() };
+    for (seq, filter, error) in [
+        (1, "member-join,user:deploy", ""),
+        (2, "*", ""),
+        (3, "member-foo", "Invalid event filter"),
+        (2, "user", "Stream with given sequence exists"),
+        (2, "foo", "Invalid event filter"),
+    ] {
+        assert!(t.ask(Command::Stream, seq, &stream(filter)).is_none());
+        assert_eq!(t.header(), (seq, error.into()));
+    }
+    t.connection.member_event(MemberEventKind::Join, &event(MemberEventKind::Join, 2));
+    for seq in [1, 2] {
+        assert_eq!(t.header(), (seq, String::new()));
+        let record: MemberEventRecord = t.body();
+        assert_eq!((record.event.as_str(), record.members.len()), ("member-join", 2));
+    }
+    t.connection.member_event(MemberEventKind::Failed, &event(MemberEventKind::Failed, 1));
+    assert_eq!(t.header().0, 2);
+    assert_eq!(t.body::<MemberEventRecord>().event, "member-failed");
+    assert!(t.is_quiet());
+
+    t.ask(Command::Stop, 9, &StopRequest { stop: 2 });
+    assert_eq!(t.header(), (9, String::new()));
+    t.ask(Command::Stop, 10, &StopRequest { stop: 77 });
+    assert_eq!(t.header(), (10, String::new()));
+    t.connection.member_event(MemberEventKind::Failed, &event(MemberEventKind::Failed, 1));
+    assert!(t.is_quiet());
+
+    for seq in 100..99 + MAX_STREAMS as u64 {
+        t.ask(Command::Stream, seq, &stream("*"));
+        assert_eq!(t.header(), (seq, String::new()));
+    }
+    t.ask(Command::Stream, 999, &stream("*"));
+    assert_eq!(t.header(), (999, "Too many streams (limit is 64)".into()));
+}
+
+#[test]
+fn a_stream_that_nobody_reads_ends_between_two_records() {
+    let mut t = open();
+    t.ask(Command::Stream, 1, &StreamRequest::default());
+    t.header();
+    let (token, _) = t.ask(Command::Monitor, 2, &MonitorRequest { log_level: "info".into() }).unwrap();
+    t.connection.start_monitor(token, Level::Info, &[], 0);
+    t.header();
+    let record = event(MemberEventKind::Join, 20);
+    for number in 0..10_000 {
+        t.connection.member_event(MemberEventKind::Join, &record);
+        let line = LogLine { level: Level::Info, text: "line".into() };
+        t.connection.log_line(number, &line);
+    }
+    assert!(t.connection.output().len() < MAX_STREAM_BACKLOG + 2 * record.len());
+    assert_eq!(t.connection.take_ended_streams(), 2);
+    assert_eq!(t.connection.take_ended_streams(), 0);
+    assert!(!t.connection.has_streams() && t.connection.monitor_level().is_none());
+    let mut last = BTreeMap::new();
+    while !t.is_quiet() {
+        let (seq, error) = t.header();
+        t.value();
+        assert!(last.insert(seq, error).is_none_or(|e| e.is_empty()), "nothing comes after the end");
+    }
+    assert_eq!(last[&1], STREAM_ENDED);
+    assert_eq!(last[&2], MONITOR_ENDED);
+    // The connection is as good as new.
+    t.ask(Command::Stream, 1, &StreamRequest::default());
+    assert_eq!(t.header(), (1, String::new()));
+}
+
+#[test]
+fn a_monitor_gets_recent_lines_and_then_each_new_one_once() {
+    let line = |level, text: &str| Arc::new(LogLine { level, text: text.into() });
+    let recent = [line(Level::Info, "one"), line(Level::Debug, "two"), line(Level::Error, "three")];
+    let mut t = open();
+    t.ask(Command::Monitor, 1, &MonitorRequest { log_level: "loud".into() });
+    assert_eq!(t.header(), (1, "Unknown log level: LOUD".into()));
+    let (token, asked) = t.ask(Command::Monitor, 2, &MonitorRequest { log_level: "Info".into() }).unwrap();
+    assert!(matches!(asked, Request::Monitor(Level::Info)));
+    assert!(t.connection.start_monitor(token, Level::Info, &recent, 3));
+    for number in 0..5 {
+        t.connection.log_line(number, &line(Level::Warn, &number.to_string()));
+        t.connection.log_line(number, &line(Level::Debug, "fine detail"));
+    }
+    assert_eq!(t.header(), (2, String::new()));
+    for text in ["one", "three", "3", "4"] {
+        assert_eq!(t.header(), (2, String::new()));
+        assert_eq!(t.body::<LogRecord>().log, text);
+    }
+    assert!(t.is_quiet());
+    t.ask(Command::Monitor, 3, &MonitorRequest { log_level: "info".into() });
+    assert_eq!(t.header(), (3, "Monitor already exists".into()));
+    t.ask(Command::Stop, 4, &StopRequest { stop: 2 });
+    t.header();
+    t.connection.log_line(9, &line(Level::Error, "late"));
+    assert!(t.is_quiet());
+    // More than may wait: the last ones, whole.
+    let many: Vec<_> = (0..1000).map(|i| line(Level::Info, &format!("{i:01000}"))).collect();
+    let (token, _) = t.ask(Command::Monitor, 5, &MonitorRequest { log_level: "info".into() }).unwrap();
+    t.connection.start_monitor(token, Level::Info, &many, 1000);
+    assert!(t.connection.output().len() < MAX_STREAM_BACKLOG);
+    t.header();
+    let mut newest = String::new();
+    while !t.is_quiet() {
+        t.header();
+        newest = t.body::<LogRecord>().log;
+    }
+    assert_eq!(newest, many[999].text);
+}
+
+#[test]
+fn a_reply_beyond_the_limit_is_an_error() {
+    let mut t = open();
+    let (token, _) = t.bare("members", 1).unwrap();
+    t.connection.reply(token, "", Some(&"x".repeat(MAX_REPLY)));
+    assert_eq!(t.header(), (1, "Reply is larger than 16777216 bytes".into()));
+    assert!(t.body::<MembersResponse>().members.is_empty());
+}
+
+/// Feeds pieces and answers every request with an error; what came of it, as text.
+fn transcript(pieces: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
+    let mut connection = Connection::new(1, "k".into(), START);
+    let mut requests = Vec::new();
+    for piece in pieces {
+        connection.receive(piece);
+        while let Some((token, request)) = connection.next_request(START) {
+            requests.push(format!("{token:?} {request:?}"));
+            connection.reply_error(token, "no");
+        }
+    }
+    (requests, connection.output().to_vec())
+}
+
+fn conversation() -> Vec<u8> {
+    let mut bytes = request("handshake", 0, Some(&HandshakeRequest { version: 1 }));
+    bytes.extend(request("join", 1, Some(&JoinRequest::default())));
+    bytes.extend(request("auth", 2, Some(&AuthRequest { auth_key: "k".into() })));
+    bytes.extend(request("join", 3, Some(&JoinRequest { existing: vec!["x:1".into()], replay: true })));
+    bytes.extend(request::<()>("members", 4, None));
+    bytes.extend(request("stream", 5, Some(&StreamRequest { kind: "user:x".into() })));
+    bytes.extend(request("monitor", 6, Some(&MonitorRequest { log_level: "warn".into() })));
+    bytes.extend(request("event", 7, Some(&EventRequest { payload: vec![0; 300], ..Default::default() })));
+    bytes.extend(request::<()>("leave", 8, None));
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn where_the_input_is_split_does_not_matter(cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..20)) {
+        let bytes = conversation();
+        let whole = transcript(&[&bytes]);
+        prop_assert_eq!(whole.0.len(), 5);
+        let mut cuts: Vec<usize> = cuts.iter().map(|i| i.index(bytes.len())).collect();
+        cuts.push(0);
+        cuts.push(bytes.len());
+        cuts.sort_unstable();
+        let pieces: Vec<&[u8]> = cuts.windows(2).map(|w| &bytes[w[0]..w[1]]).collect();
+        prop_assert_eq!(transcript(&pieces), whole);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..400), shaken in any::<bool>(), flip in any::<(u16, u8)>()
+    ) {
+        let mut damaged = conversation();
+        let at = usize::from(flip.0) % damaged.len();
+        damaged[at] ^= flip.1;
+        damaged.extend_from_slice(&bytes);
+        let input = if shaken { damaged } else { bytes };
+        transcript(&[&input]);
+    }
+}

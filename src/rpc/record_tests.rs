@@ -1,0 +1,172 @@
+//! Bytes of the records, compared with what Debian's `serf` 0.8.2 sends and reads.
+
+use super::*;
+use crate::model::{Incarnation, NodeName, Status, Tags, Versions};
+use proptest::prelude::*;
+
+fn member() -> Member {
+    Member {
+        name: NodeName::new("a").unwrap(),
+        addr: "127.8.201.1:7956".parse().unwrap(),
+        tags: Tags::from_pairs(["k=v"]).unwrap(),
+        status: Status::Alive,
+        versions: Versions {
+            protocol_min: 1,
+            protocol_max: 5,
+            protocol_cur: 2,
+            delegate_min: 2,
+            delegate_max: 5,
+            delegate_cur: 5,
+        },
+        incarnation: Incarnation(1),
+    }
+}
+
+#[test]
+fn headers_as_the_agent_sends_them() {
+    let header = |error: &str, seq| ResponseHeader { error: error.into(), seq };
+    for (record, bytes) in [
+        (header("", 0), &b"\x82\xa5Error\xa0\xa3Seq\x00"[..]),
+        (header("", 300), b"\x82\xa5Error\xa0\xa3Seq\xcd\x01\x2c"),
+        (header("", 70_000), b"\x82\xa5Error\xa0\xa3Seq\xce\x00\x01\x11\x70"),
+        (header("", 1 << 40), b"\x82\xa5Error\xa0\xa3Seq\xcf\x00\x00\x01\x00\x00\x00\x00\x00"),
+        (header("Handshake required", 3), b"\x82\xa5Error\xb2Handshake required\xa3Seq\x03"),
+    ] {
+        assert_eq!(encode(&record), bytes);
+        assert_eq!(decode::<ResponseHeader>(bytes).unwrap(), record);
+    }
+}
+
+#[test]
+fn a_member_as_the_agent_sends_it_but_with_a_long_address() {
+    let captured =
+        b"\x81\xa7Members\x91\x8b\xa4Addr\xc4\x04\x7f\x08\xc9\x01\xabDelegateCur\x05\xabDelegateMax\x05\
+        \xabDelegateMin\x02\xa4Name\xa1a\xa4Port\xcd\x1f\x14\xabProtocolCur\x02\xabProtocolMax\x05\
+        \xabProtocolMin\x01\xa6Status\xa5alive\xa4Tags\x81\xa1k\xa1v";
+    let ours = MembersResponse { members: vec![MemberRecord::from(&member())] };
+    assert_eq!(decode::<MembersResponse>(captured).unwrap(), ours);
+
+    let mut expected = captured.to_vec();
+    let at = captured.windows(2).position(|w| w == b"\xc4\x04").unwrap();
+    expected.splice(at..at + 6, *b"\xc4\x10\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\x08\xc9\x01");
+    assert_eq!(encode(&ours), expected);
+    assert_eq!(decode::<MembersResponse>(&expected).unwrap(), ours);
+}
+
+#[test]
+fn other_replies_as_the_agent_sends_them() {
+    let keys = KeyResponse {
+        messages: BTreeMap::from([("a".into(), "Keyring is empty (encryption not enabled)".into())]),
+        num_err: 1,
+        num_nodes: 1,
+        num_resp: 1,
+        ..KeyResponse::default()
+    };
+    let captured = b"\x85\xa4Keys\x80\xa8Messages\x81\xa1a\xd9)Keyring is empty (encryption not enabled)\
+        \xa6NumErr\x01\xa8NumNodes\x01\xa7NumResp\x01";
+    assert_eq!(encode(&keys), captured);
+    assert_eq!(decode::<KeyResponse>(captured).unwrap(), keys);
+
+    let zero = b"\xcb\0\0\0\0\0\0\0\0";
+    let mut captured = b"\x82\xa5Coord\x84\xaaAdjustment".to_vec();
+    captured.extend_from_slice(zero);
+    captured.extend_from_slice(b"\xa5Error");
+    captured.extend_from_slice(zero);
+    captured.extend_from_slice(b"\xa6Height");
+    captured.extend_from_slice(zero);
+    captured.extend_from_slice(b"\xa3Vec\xc0\xa2Ok\xc2");
+    assert_eq!(encode(&CoordinateResponse::default()), captured);
+    assert_eq!(decode::<CoordinateResponse>(&captured).unwrap(), CoordinateResponse::default());
+}
+
+#[test]
+fn stream_records_as_the_agent_sends_them() {
+    let user = |name: &str, payload: &[u8], ltime| UserEventRecord {
+        coalesce: false,
+        event: "user".into(),
+        ltime,
+        name: name.into(),
+        payload: payload.to_vec(),
+    };
+    let with = b"\x85\xa8Coalesce\xc2\xa5Event\xa4user\xa5LTime\x01\xa4Name\xa1n\xa7Payload\xc4\x03xyz";
+    assert_eq!(encode(&user("n", b"xyz", 1)), with);
+    assert_eq!(decode::<UserEventRecord>(with).unwrap(), user("n", b"xyz", 1));
+    let without = b"\x85\xa8Coalesce\xc2\xa5Event\xa4user\xa5LTime\x02\xa4Name\xa1n\xa7Payload\xc0";
+    assert_eq!(encode(&user("n", b"", 2)), without);
+    assert_eq!(decode::<UserEventRecord>(without).unwrap(), user("n", b"", 2));
+
+    let query = QueryEventRecord {
+        event: "query".into(),
+        id: 1,
+        ltime: 2,
+        name: "n".into(),
+        payload: b"xyz".to_vec(),
+    };
+    let captured = b"\x85\xa5Event\xa5query\xa2ID\x01\xa5LTime\x02\xa4Name\xa1n\xa7Payload\xc4\x03xyz";
+    assert_eq!(encode(&query), captured);
+    let ack = QueryRecord { from: "a".into(), payload: vec![], kind: QueryRecord::ACK.into() };
+    assert_eq!(encode(&ack), b"\x83\xa4From\xa1a\xa7Payload\xc0\xa4Type\xa3ack");
+}
+
+#[test]
+fn reads_every_form_of_text_and_bytes() {
+    let expected = EventRequest { coalesce: true, name: "up".into(), payload: b"xy".to_vec() };
+    for bytes in [
+        &b"\x83\xa4Name\xa2up\xa7Payload\xa2xy\xa8Coalesce\xc3"[..],
+        b"\x83\xc4\x04Name\xc4\x02up\xc4\x07Payload\xc4\x02xy\xc4\x08Coalesce\xc3",
+        b"\x83\xda\x00\x04Name\xda\x00\x02up\xd9\x07Payload\xdb\x00\x00\x00\x02xy\xa8Coalesce\xc3",
+        b"\x84\xa4More\x92\x01\x80\xa8Coalesce\xc3\xa7Payload\x92\x78\x79\xa4Name\xa2up",
+    ] {
+        assert_eq!(decode::<EventRequest>(bytes).unwrap(), expected, "{bytes:x?}");
+    }
+    // Old clients write any bytes as text.
+    let raw = decode::<EventRequest>(b"\x81\xa7Payload\xa2\xff\xfe").unwrap();
+    assert_eq!(raw.payload, b"\xff\xfe");
+}
+
+#[test]
+fn missing_and_nil_fields_are_empty() {
+    assert_eq!(decode::<QueryRequest>(b"\x80").unwrap(), QueryRequest::default());
+    let nils = b"\x83\xa4Tags\xc0\xa6Status\xc0\xa4Name\xc0";
+    assert_eq!(decode::<MembersFilteredRequest>(nils).unwrap(), MembersFilteredRequest::default());
+    assert_eq!(decode::<MemberRecord>(b"\x81\xa4Addr\xc0").unwrap().addr, WireAddr::default());
+}
+
+#[test]
+fn what_is_no_record_is_refused() {
+    for bytes in [&b"\x05"[..], b"\xa1x", b"\xc0", b"\x81\xa3Seq\xa1x", b"\x81\xa3Seq\xff", b"\x81"] {
+        assert!(decode::<RequestHeader>(bytes).is_err(), "{bytes:x?}");
+    }
+    assert!(decode::<WireAddr>(b"\xc4\x03abc").is_err());
+}
+
+proptest! {
+    #[test]
+    fn decode_reverses_encode(
+        name in ".{0,40}", payload in proptest::collection::vec(any::<u8>(), 0..300),
+        seq in any::<u64>(), timeout in any::<i64>(), relay in any::<u8>(),
+        tags in proptest::collection::btree_map(".{0,10}", ".{0,40}", 0..4),
+        nodes in proptest::collection::vec(".{0,10}", 0..4), v6 in any::<u128>(), v4 in any::<u32>(),
+    ) {
+        let query = QueryRequest {
+            filter_nodes: nodes, filter_tags: tags, name: name.clone(), payload,
+            relay_factor: relay, request_ack: true, timeout,
+        };
+        prop_assert_eq!(decode::<QueryRequest>(&encode(&query)).unwrap(), query);
+        let header = ResponseHeader { error: name, seq };
+        prop_assert_eq!(decode::<ResponseHeader>(&encode(&header)).unwrap(), header);
+        for ip in [IpAddr::from(v6.to_be_bytes()), IpAddr::from(v4.to_be_bytes())] {
+            let addr = WireAddr(canonical_ip(ip));
+            prop_assert_eq!(decode::<WireAddr>(&encode(&addr)).unwrap(), addr);
+            prop_assert_eq!(encode(&addr).len(), 18);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode::<RequestHeader>(&bytes);
+        let _ = decode::<QueryRequest>(&bytes);
+        let _ = decode::<MembersResponse>(&bytes);
+        let _ = decode::<Stats>(&bytes);
+    }
+}

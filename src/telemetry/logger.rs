@@ -1,0 +1,338 @@
+//! The logger as its callers see it: the global `log` sink and the handle that steers it.
+//!
+//! Logging takes the line down and hands it over; it never waits (law 1: rules log while the
+//! membership table is locked). The thread behind, which writes, is in `writer.rs`.
+//!
+//! Two thresholds apply. Everything down to DEBUG is kept for `monitor`, which may want more than
+//! the terminal. What reaches the terminal is decided by the level (`-log-level`) as refined by
+//! directives in `env_logger`'s syntax (`SERF_LOG=memberlist=debug,serf=warn`): a directive with a
+//! target wins over the level for that target, one without replaces the level. TRACE exists only
+//! where the terminal shows it.
+
+use super::counters;
+use super::line::{Entry, LogLine};
+use super::writer::{Command, Writer};
+use super::zone::Zone;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Lines that may wait for the log thread; further ones are dropped and counted.
+pub const QUEUE_LINES: usize = 1024;
+/// DEBUG and TRACE lines are dropped when this many wait: a flood of them must not cost an ERR.
+const QUEUE_LINES_FOR_DEBUG: usize = QUEUE_LINES / 2;
+/// Lines that a new monitor is shown.
+pub const RECENT_LINES: usize = 512;
+/// Lines that the gate holds back; further ones are dropped and counted.
+pub const HELD_LINES: usize = 4096;
+/// How long [`LoggerHandle::say`] may wait for room in the queue.
+const SAY_PATIENCE: Duration = Duration::from_millis(250);
+
+/// How lines look on the terminal. Monitors always see Serf's form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As Serf writes them, indented by four spaces.
+    #[default]
+    Serf,
+    /// One JSON object a line, not indented.
+    Json,
+}
+
+/// What a logger starts with.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// The least important level that the terminal shows. Changeable at run time.
+    pub level: LevelFilter,
+    /// Refinements in `env_logger`'s syntax, normally the value of `SERF_LOG`.
+    pub directives: Option<String>,
+    /// The terminal's format.
+    pub format: Format,
+    /// Whether lines are held back until [`LoggerHandle::open_gate`].
+    pub gated: bool,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        LogOptions { level: LevelFilter::Info, directives: None, format: Format::Serf, gated: false }
+    }
+}
+
+/// Why no logger could be installed.
+#[derive(Debug)]
+pub enum InstallError {
+    /// This process has a logger already.
+    Taken,
+    /// The log thread could not be started.
+    Thread(io::Error),
+}
+
+impl fmt::Display for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InstallError::Taken => f.write_str("this process has a logger already"),
+            InstallError::Thread(error) => write!(f, "cannot start the log thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for InstallError {}
+
+/// The sink of the `log` facade.
+pub struct Logger {
+    queue: Sender<Command>,
+    shared: Arc<Shared>,
+}
+
+/// Steers the logger: the gate, the level, who listens, and the end. Cloning is cheap.
+#[derive(Clone)]
+pub struct LoggerHandle {
+    queue: Sender<Command>,
+    shared: Arc<Shared>,
+    directives: Arc<Option<String>>,
+    /// Never carries anything; it closes when the thread has ended.
+    ended: Receiver<()>,
+}
+
+/// Names a subscriber to [`LoggerHandle::unsubscribe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscriberId(u64);
+
+/// The answer to [`LoggerHandle::subscribe`].
+#[derive(Debug)]
+pub struct Subscription {
+    /// For [`LoggerHandle::unsubscribe`].
+    pub id: SubscriberId,
+    /// The lines before the first that the subscriber will be given, oldest first.
+    pub backlog: Vec<Arc<LogLine>>,
+}
+
+/// What the thread and its callers share. Nobody writes to a sink while holding `feed`.
+pub(super) struct Shared {
+    /// The least important level that is taken down, as a `usize` of [`LevelFilter`].
+    max: AtomicUsize,
+    /// Whether this logger is the process's, and thus sets `log::set_max_level`.
+    global: AtomicBool,
+    pub(super) gate_open: AtomicBool,
+    /// Lines dropped because the queue was full.
+    pub(super) dropped: AtomicUsize,
+    feed: Mutex<Feed>,
+}
+
+/// Who gets lines besides the terminal, and which of them the terminal gets.
+pub(super) struct Feed {
+    recent: VecDeque<Arc<LogLine>>,
+    subscribers: Vec<(SubscriberId, Subscriber)>,
+    next_id: u64,
+    next_line: u64,
+    filter: env_logger::Logger,
+}
+
+type Subscriber = Box<dyn Fn(&Arc<LogLine>) + Send>;
+
+impl Logger {
+    /// Starts the log thread on standard output and makes this the logger of the process.
+    ///
+    /// Standard output, because that is where Serf's agent logs. From then on nothing else should
+    /// write there: see [`LoggerHandle::say`].
+    pub fn install(options: LogOptions) -> Result<LoggerHandle, InstallError> {
+        let (logger, handle) = Logger::start(options, io::stdout()).map_err(InstallError::Thread)?;
+        log::set_boxed_logger(Box::new(logger)).map_err(|_| InstallError::Taken)?;
+        handle.shared.global.store(true, Ordering::Relaxed);
+        handle.shared.publish_max();
+        Ok(handle)
+    }
+
+    /// Starts the log thread on `terminal`, without making this the logger of the process.
+    pub fn start(
+        options: LogOptions,
+        terminal: impl Write + Send + 'static,
+    ) -> io::Result<(Logger, LoggerHandle)> {
+        let (queue, commands) = bounded(QUEUE_LINES);
+        let (alive, ended) = bounded(0);
+        let filter = build_filter(options.level, options.directives.as_deref());
+        let shared = Arc::new(Shared {
+            max: AtomicUsize::new(taken_down(&filter) as usize),
+            global: AtomicBool::new(false),
+            gate_open: AtomicBool::new(!options.gated),
+            dropped: AtomicUsize::new(0),
+            feed: Mutex::new(Feed {
+                recent: VecDeque::new(),
+                subscribers: Vec::new(),
+                next_id: 0,
+                next_line: 0,
+                filter,
+            }),
+        });
+        let writer =
+            Writer::new(commands, shared.clone(), Box::new(terminal), options.format, Zone::of_process());
+        std::thread::Builder::new().name("serf-log".into()).spawn(move || {
+            writer.run();
+            drop(alive);
+        })?;
+        let handle = LoggerHandle {
+            queue: queue.clone(),
+            shared: shared.clone(),
+            directives: Arc::new(options.directives),
+            ended,
+        };
+        Ok((Logger { queue, shared }, handle))
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() as usize <= self.shared.max.load(Ordering::Relaxed)
+    }
+
+    // The time of a line is a fact for people to read; no rule ever sees it.
+    #[allow(clippy::disallowed_methods)]
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        // Looked at before formatting, so that a flood costs little.
+        if record.level() >= Level::Debug && self.queue.len() >= QUEUE_LINES_FOR_DEBUG {
+            return self.shared.count_drop();
+        }
+        let entry = Entry::new(record, SystemTime::now());
+        if self.queue.try_send(Command::Line(entry)).is_err() {
+            self.shared.count_drop();
+        }
+    }
+
+    /// Does nothing, because nobody who logs may wait; [`LoggerHandle::stop`] writes what is left.
+    fn flush(&self) {}
+}
+
+impl LoggerHandle {
+    /// Writes `text` to the terminal as it is, in order with the log lines and past the gate.
+    ///
+    /// For the banner and the `==>` lines: the terminal may be a pipe that nobody reads, and only
+    /// the log thread may find that out. Waits a quarter of a second at most for room.
+    pub fn say(&self, text: impl Into<String>) {
+        if self.queue.send_timeout(Command::Say(text.into()), SAY_PATIENCE).is_err() {
+            self.shared.count_drop();
+        }
+    }
+
+    /// Lets the lines that were held back, and all that follow, through to the terminal.
+    pub fn open_gate(&self) {
+        let (queue, flag) = (&self.queue, &self.shared.gate_open);
+        // Through the queue, so that what was said before comes before. If the queue is full, the
+        // thread has enough to do to notice the flag soon.
+        if let Err(TrySendError::Full(_)) = queue.try_send(Command::OpenGate) {
+            flag.store(true, Ordering::Release);
+        }
+    }
+
+    /// Changes the least important level that the terminal shows. Directives stay in force.
+    pub fn set_level(&self, level: LevelFilter) {
+        let filter = build_filter(level, self.directives.as_deref());
+        self.shared.max.store(taken_down(&filter) as usize, Ordering::Relaxed);
+        self.shared.feed().filter = filter;
+        self.shared.publish_max();
+    }
+
+    /// Gives every further line to `subscriber`, on the log thread, and returns the recent ones:
+    /// together they are all lines, none twice.
+    ///
+    /// `subscriber` must not block and must not call this handle (it may log). It gets lines of all
+    /// levels down to DEBUG and chooses by [`LogLine::level`].
+    pub fn subscribe(&self, subscriber: impl Fn(&Arc<LogLine>) + Send + 'static) -> Subscription {
+        let mut feed = self.shared.feed();
+        let id = SubscriberId(feed.next_id);
+        feed.next_id += 1;
+        feed.subscribers.push((id, Box::new(subscriber)));
+        Subscription { id, backlog: feed.recent.iter().cloned().collect() }
+    }
+
+    /// Ends a subscription. When this returns, the subscriber has been dropped.
+    pub fn unsubscribe(&self, id: SubscriberId) {
+        self.shared.feed().subscribers.retain(|(other, _)| *other != id);
+    }
+
+    /// The last lines, oldest first, [`RECENT_LINES`] at most.
+    pub fn recent(&self) -> Vec<Arc<LogLine>> {
+        self.shared.feed().recent.iter().cloned().collect()
+    }
+
+    /// Opens the gate, writes everything that was logged before this call, and ends the thread.
+    ///
+    /// Returns whether that was done within `patience`; a terminal that blocks cannot hold up the
+    /// end of the process. Lines logged later are dropped.
+    // Part of ending the process; the wait is bounded whatever the clock says.
+    #[allow(clippy::disallowed_methods)]
+    pub fn stop(&self, patience: Duration) -> bool {
+        let started = Instant::now();
+        // A second call finds the queue closed, and the thread ended.
+        if let Err(error) = self.queue.send_timeout(Command::Stop, patience)
+            && error.is_timeout()
+        {
+            return false;
+        }
+        let left = patience.saturating_sub(started.elapsed());
+        matches!(self.ended.recv_timeout(left), Err(crossbeam_channel::RecvTimeoutError::Disconnected))
+    }
+}
+
+impl Shared {
+    fn feed(&self) -> MutexGuard<'_, Feed> {
+        // A subscriber that panicked has not harmed the ring or the filter.
+        self.feed.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn count_drop(&self) {
+        counters::LOG_LINES_DROPPED.inc();
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn publish_max(&self) {
+        if self.global.load(Ordering::Relaxed) {
+            let max = self.max.load(Ordering::Relaxed);
+            let max = LevelFilter::iter().find(|level| *level as usize == max);
+            log::set_max_level(max.unwrap_or(LevelFilter::Debug));
+        }
+    }
+
+    /// Gives a line to the ring and the subscribers, and returns it if the terminal wants it.
+    pub(super) fn deliver(&self, target: &str, mut line: LogLine) -> Option<Arc<LogLine>> {
+        let mut feed = self.feed();
+        let metadata = Metadata::builder().level(line.level).target(target).build();
+        let shown = feed.filter.enabled(&metadata);
+        if line.level == Level::Trace && !shown {
+            return None;
+        }
+        line.number = feed.next_line;
+        feed.next_line += 1;
+        let line = Arc::new(line);
+        for (_, subscriber) in &feed.subscribers {
+            subscriber(&line);
+        }
+        if feed.recent.len() >= RECENT_LINES {
+            feed.recent.pop_front();
+        }
+        feed.recent.push_back(line.clone());
+        shown.then_some(line)
+    }
+}
+
+/// The terminal's filter: directives refine the level.
+fn build_filter(level: LevelFilter, directives: Option<&str>) -> env_logger::Logger {
+    let mut builder = env_logger::Builder::new();
+    // Every wait of every loop would be a line at TRACE.
+    builder.filter_level(level).filter_module("mio", level.min(LevelFilter::Info));
+    if let Some(directives) = directives {
+        builder.parse_filters(directives);
+    }
+    builder.build()
+}
+
+/// The least important level that is worth taking down.
+fn taken_down(filter: &env_logger::Logger) -> LevelFilter {
+    filter.filter().max(LevelFilter::Debug)
+}

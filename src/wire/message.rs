@@ -1,0 +1,189 @@
+//! Every message, typed once. They mean what memberlist's and Serf's messages of the same
+//! name mean, field for field; how they are written is the dialects' business.
+
+use crate::model::{Incarnation, LamportTime, NodeName, Versions};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// Who sends, and where answers reach it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Name of the sender.
+    pub node: NodeName,
+    /// Its gossip address.
+    pub addr: SocketAddr,
+}
+
+/// "Are you there?"
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    /// Repeated in the [`Ack`].
+    pub seq_no: u32,
+    /// Who is meant; anyone else stays silent, lest a new agent at an old address answers for
+    /// the one before it.
+    pub node: NodeName,
+    /// Who asks.
+    pub source: Source,
+}
+
+/// "Ask that member for me whether it is there."
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndirectPing {
+    /// Repeated in the [`Ack`] or [`Nack`].
+    pub seq_no: u32,
+    /// Where the member in question is.
+    pub target: SocketAddr,
+    /// Who it is.
+    pub node: NodeName,
+    /// Whether to answer with a [`Nack`] when the member did not (Lifeguard §IV-A).
+    pub nack: bool,
+    /// Who asks.
+    pub source: Source,
+}
+
+/// "Yes, I am." Or: "yes, it is."
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// That of the [`Ping`] or [`IndirectPing`].
+    pub seq_no: u32,
+    /// A fingerprint of the sender's view of who is alive, so that two members whose views
+    /// differ for long notice it. Between our own agents only.
+    pub digest: Option<u64>,
+    /// What the sender adds: its network coordinate.
+    #[serde(with = "serde_bytes")]
+    pub payload: Vec<u8>,
+}
+
+/// "I asked, and it did not answer; but I am there."
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nack {
+    /// That of the [`IndirectPing`].
+    pub seq_no: u32,
+}
+
+/// "I think it has failed."
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// The incarnation that is suspected; a later one is not.
+    pub incarnation: Incarnation,
+    /// Who is suspected.
+    pub node: NodeName,
+    /// Who suspects.
+    pub from: NodeName,
+}
+
+/// "I am here, and this is what I am." Only ever originates from the member itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alive {
+    /// Which restatement this is.
+    pub incarnation: Incarnation,
+    /// Who is alive.
+    pub node: NodeName,
+    /// Where.
+    pub addr: SocketAddr,
+    /// Its encoded tags.
+    #[serde(with = "serde_bytes")]
+    pub meta: Vec<u8>,
+    /// What it speaks.
+    pub versions: Versions,
+}
+
+/// "It has failed", or, said by a member of itself, "I leave".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dead {
+    /// The incarnation that is dead.
+    pub incarnation: Incarnation,
+    /// Who is dead.
+    pub node: NodeName,
+    /// Who says so.
+    pub from: NodeName,
+}
+
+/// "This member means to be here." Orders itself against [`LeaveIntent`] by Lamport time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinIntent {
+    /// When it was said.
+    pub ltime: LamportTime,
+    /// Who joins.
+    pub node: NodeName,
+}
+
+/// "This member means to leave", or is made to (`force-leave`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaveIntent {
+    /// When it was said.
+    pub ltime: LamportTime,
+    /// Who leaves.
+    pub node: NodeName,
+    /// Whether to forget it at once.
+    pub prune: bool,
+}
+
+/// Anything that travels in a datagram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// See [`Ping`].
+    Ping(Ping),
+    /// See [`IndirectPing`].
+    IndirectPing(IndirectPing),
+    /// See [`Ack`].
+    Ack(Ack),
+    /// See [`Nack`].
+    Nack(Nack),
+    /// See [`Suspect`].
+    Suspect(Suspect),
+    /// See [`Alive`].
+    Alive(Alive),
+    /// See [`Dead`].
+    Dead(Dead),
+    /// See [`JoinIntent`].
+    JoinIntent(JoinIntent),
+    /// See [`LeaveIntent`].
+    LeaveIntent(LeaveIntent),
+}
+
+/// The state of a member as one member tells another in a [`PushPull`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PeerState {
+    /// Answers.
+    Alive,
+    /// Is suspected.
+    Suspect,
+    /// Has failed.
+    Dead,
+    /// Has left.
+    Left,
+}
+
+/// One row of a [`PushPull`]: all that is known of one member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerRow {
+    /// Who.
+    pub node: NodeName,
+    /// Where.
+    pub addr: SocketAddr,
+    /// Its encoded tags.
+    #[serde(with = "serde_bytes")]
+    pub meta: Vec<u8>,
+    /// Its last known incarnation.
+    pub incarnation: Incarnation,
+    /// How it is.
+    pub state: PeerState,
+    /// Whether it has announced that it leaves.
+    pub leaving: bool,
+    /// Lamport time of the last join or leave intent about it.
+    pub status_ltime: LamportTime,
+    /// What it speaks.
+    pub versions: Versions,
+}
+
+/// A full exchange of what two members know, over TCP, in both directions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushPull {
+    /// Whether this is a join rather than the periodic exchange.
+    pub join: bool,
+    /// The sender's Lamport time of intents.
+    pub ltime: LamportTime,
+    /// Everything the sender knows, itself included.
+    pub rows: Vec<PeerRow>,
+}
