@@ -108,7 +108,8 @@ pub struct Running {
 pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, StartError> {
     let system = |what| move |why| StartError::System(what, why);
     let clock = Clock::start();
-    let mut endpoints = bind::choose(&config.bind, config.interface.as_deref(), config.advertise.as_ref())
+    let host = bind::Host::look().map_err(StartError::Bind)?;
+    let mut endpoints = bind::decide(&host, config.bind, config.interface.as_deref(), config.advertise)
         .map_err(StartError::Bind)?;
     if let Some(line) = &endpoints.announce {
         say(logger, line);

@@ -12,11 +12,5 @@ pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<ExitCode, Failure
     for warning in warnings {
         console.line(format!("==> {warning}"))?;
     }
-    Ok(start(config))
-}
-
-/// Stands where `crate::agent::run` will be called.
-fn start(config: AgentConfig) -> ExitCode {
-    eprintln!("==> The agent '{}' cannot be started by this build", config.node_name);
-    ExitCode::FAILURE
+    Ok(crate::agent::run(&config))
 }
