@@ -1,0 +1,317 @@
+//! One agent: a real process with a real log, asked through its control address.
+
+use super::program::{Answer, command, run, serf, serf_ctl, wait_or_kill};
+use super::wait::{forget_log, last_logs, remember_log};
+use super::{Scratch, Within, soon, wait_until};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// How an agent is to be started. Can be started again: the same member comes back.
+#[derive(Clone)]
+pub struct AgentSpec {
+    program: PathBuf,
+    name: String,
+    gossip: SocketAddr,
+    rpc: SocketAddr,
+    flags: Vec<String>,
+}
+
+impl AgentSpec {
+    pub fn new(name: &str, gossip: SocketAddr, rpc: SocketAddr) -> AgentSpec {
+        AgentSpec { program: serf(), name: name.to_string(), gossip, rpc, flags: Vec::new() }
+    }
+
+    /// Another program with the same command line.
+    pub fn program(mut self, program: &Path) -> AgentSpec {
+        self.program = program.to_path_buf();
+        self
+    }
+
+    pub fn flag(mut self, flag: impl Into<String>) -> AgentSpec {
+        self.flags.push(flag.into());
+        self
+    }
+
+    pub fn tag(self, key: &str, value: &str) -> AgentSpec {
+        self.flag("-tag").flag(format!("{key}={value}"))
+    }
+
+    pub fn join(self, seed: SocketAddr) -> AgentSpec {
+        self.flag(format!("-join={seed}"))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = command(&self.program);
+        command
+            .arg("agent")
+            .arg(format!("-node={}", self.name))
+            .arg(format!("-bind={}", self.gossip))
+            .arg(format!("-rpc-addr={}", self.rpc))
+            .args(&self.flags);
+        command
+    }
+
+    /// For an agent that is expected not to start: runs it to its end.
+    pub fn run(&self) -> Answer {
+        super::program::run_command(self.command(), Duration::from_secs(30))
+    }
+
+    /// Starts the process and returns at once.
+    pub fn spawn(&self) -> Agent {
+        let scratch = Scratch::new(&self.name);
+        let log = scratch.path().join("log");
+        // One file for both streams, so that the order of their lines is kept.
+        let out = File::create(&log).unwrap_or_else(|e| panic!("cannot create {}: {e}", log.display()));
+        let err = out.try_clone().expect("a file handle can be duplicated");
+        let mut command = self.command();
+        let child = command
+            .stdout(out)
+            .stderr(err)
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+        remember_log(&self.name, &log);
+        Agent { spec: self.clone(), child, log, _scratch: scratch }
+    }
+
+    /// Starts the process and waits until it answers commands.
+    #[track_caller]
+    pub fn start(&self) -> Agent {
+        let mut agent = self.spawn();
+        agent.wait_ready();
+        agent
+    }
+}
+
+/// What an operator sends to a process.
+#[derive(Clone, Copy, Debug)]
+pub enum Signal {
+    /// SIGINT: leave the cluster and stop.
+    Interrupt,
+    /// SIGTERM: stop.
+    Terminate,
+    /// SIGSTOP: be paused.
+    Stop,
+    /// SIGCONT: go on.
+    Continue,
+}
+
+/// A member as `members -format=json` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub name: String,
+    pub addr: String,
+    pub status: String,
+    pub tags: Vec<(String, String)>,
+}
+
+/// A running agent. Dropped, it is killed and reaped.
+pub struct Agent {
+    spec: AgentSpec,
+    child: Child,
+    log: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Agent {
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    pub fn spec(&self) -> &AgentSpec {
+        &self.spec
+    }
+
+    pub fn gossip(&self) -> SocketAddr {
+        self.spec.gossip
+    }
+
+    pub fn rpc(&self) -> SocketAddr {
+        self.spec.rpc
+    }
+
+    /// Everything the agent has written so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// How many lines of the log contain this text.
+    pub fn log_count(&self, text: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// How often it told its operator that a member failed.
+    pub fn failures_reported(&self, member: &str) -> usize {
+        self.log_count(&format!("EventMemberFailed: {member} "))
+    }
+
+    /// Waits until the control port answers.
+    #[track_caller]
+    pub fn wait_ready(&mut self) {
+        let what = format!("{} answers at its control address {}", self.name(), self.rpc());
+        let rpc = self.rpc();
+        let (child, log) = (&mut self.child, &self.log);
+        wait_until(soon(), &what, || {
+            if let Some(status) = child.try_wait().expect("a child can be waited for") {
+                let log = fs::read_to_string(log).unwrap_or_default();
+                panic!("the agent ended with {status} instead:\n{log}");
+            }
+            match TcpStream::connect_timeout(&rpc, Duration::from_secs(1)) {
+                Ok(_) => Ok(()),
+                Err(e) => Err(e.to_string()),
+            }
+        });
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
+    /// Sends a signal to this very process.
+    pub fn signal(&mut self, signal: Signal) {
+        assert!(self.is_running(), "{} has ended, its process id may be another's", self.name());
+        let name = match signal {
+            Signal::Interrupt => "INT",
+            Signal::Terminate => "TERM",
+            Signal::Stop => "STOP",
+            Signal::Continue => "CONT",
+        };
+        let sent = Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\"", name, &self.child.id().to_string()])
+            .stdin(Stdio::null())
+            .status()
+            .expect("sh is available");
+        assert!(sent.success(), "sending {signal:?} to {} failed", self.name());
+    }
+
+    /// Ends the process as a crash would: SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("our own child can be killed");
+        self.child.wait().expect("a killed child can be waited for");
+    }
+
+    /// Waits until the process has ended by itself.
+    #[track_caller]
+    pub fn wait_exit(&mut self, limit: Within) -> ExitStatus {
+        let what = format!("the process of {} ends", self.name());
+        let child = &mut self.child;
+        wait_until(limit, &what, || {
+            child.try_wait().expect("a child can be waited for").ok_or("it is still running".to_string())
+        })
+    }
+
+    /// Runs a control command of `serf-ctl` against this agent: `["join", "127.0.0.1"]`.
+    pub fn ctl<S: AsRef<str>>(&self, args: &[S]) -> Answer {
+        self.ctl_with(&serf_ctl(), args)
+    }
+
+    /// Runs a control command of any such program against this agent.
+    pub fn ctl_with<S: AsRef<str>>(&self, program: &Path, args: &[S]) -> Answer {
+        let (name, rest) = args.split_first().expect("a command has a name");
+        // Go's flags end at the first argument that is none, so the address comes before the rest.
+        let mut all = vec![name.as_ref().to_string(), format!("-rpc-addr={}", self.rpc())];
+        all.extend(rest.iter().map(|arg| arg.as_ref().to_string()));
+        run(program, &all)
+    }
+
+    /// The members this agent lists, in its order.
+    pub fn members(&self) -> Result<Vec<Member>, String> {
+        self.members_with(&serf_ctl())
+    }
+
+    /// The members this agent lists to a given control program.
+    pub fn members_with(&self, program: &Path) -> Result<Vec<Member>, String> {
+        let answer = self.ctl_with(program, &["members", "-format=json"]);
+        parse_members(&answer).ok_or_else(|| format!("{} gave no list of members: {answer}", self.name()))
+    }
+
+    /// One value of `info`, by section and key.
+    pub fn info(&self, section: &str, key: &str) -> Result<String, String> {
+        let answer = self.ctl(&["info", "-format=json"]);
+        let info: Value = serde_json::from_str(&answer.stdout).map_err(|e| format!("{e}: {answer}"))?;
+        match &info[section][key] {
+            Value::String(text) => Ok(text.clone()),
+            _ => Err(format!("info of {} has no {section}: {key}; {answer}", self.name())),
+        }
+    }
+
+    /// Resident memory in KiB.
+    pub fn rss_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {path}: {e}"));
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse().ok()).unwrap_or_else(
+            || panic!("{} has no resident memory; is it running?\n{}", self.name(), last_logs()),
+        )
+    }
+
+    /// The names of its threads, as `ps -T` shows them.
+    pub fn thread_names(&self) -> Vec<String> {
+        let dir = format!("/proc/{}/task", self.child.id());
+        let tasks = fs::read_dir(&dir).unwrap_or_else(|e| panic!("cannot read {dir}: {e}"));
+        // A thread may end between listing and reading.
+        let names = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+        let mut names: Vec<String> = names.map(|name| name.trim_end().to_string()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        wait_or_kill(&mut self.child, Duration::from_secs(5));
+        forget_log(&self.log);
+    }
+}
+
+fn parse_members(answer: &Answer) -> Option<Vec<Member>> {
+    if answer.code() != Some(0) {
+        return None;
+    }
+    let list: Value = serde_json::from_str(&answer.stdout).ok()?;
+    list["members"].as_array()?.iter().map(parse_member).collect()
+}
+
+fn parse_member(member: &Value) -> Option<Member> {
+    let text = |key: &str| member[key].as_str().map(str::to_string);
+    let tag = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_string()));
+    Some(Member {
+        name: text("name")?,
+        addr: text("addr")?,
+        status: text("status")?,
+        tags: member["tags"].as_object()?.iter().map(tag).collect::<Option<_>>()?,
+    })
+}
+
+/// Whether every viewer lists these members with these statuses, whatever else it lists.
+pub fn all_see(viewers: &[&Agent], expected: &[(&str, &str)]) -> Result<(), String> {
+    for viewer in viewers {
+        let members = viewer.members()?;
+        for (name, status) in expected {
+            let seen = members.iter().find(|m| m.name == *name).map_or("unlisted", |m| &m.status);
+            if seen != *status {
+                return Err(format!("{} has {name} as {seen}, not {status}", viewer.name()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether every viewer lists exactly these members with these statuses.
+pub fn all_list(viewers: &[&Agent], expected: &[(&str, &str)]) -> Result<(), String> {
+    let mut expected: Vec<(&str, &str)> = expected.to_vec();
+    expected.sort_unstable();
+    for viewer in viewers {
+        let members = viewer.members()?;
+        let mut seen: Vec<(&str, &str)> = members.iter().map(|m| (&*m.name, &*m.status)).collect();
+        seen.sort_unstable();
+        if seen != expected {
+            return Err(format!("{} lists {seen:?}", viewer.name()));
+        }
+    }
+    Ok(())
+}

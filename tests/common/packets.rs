@@ -1,0 +1,142 @@
+//! Hostile packets: noise, and valid packets with damage, from a seed; and the few bytes of the
+//! control protocol that a rude client needs.
+
+use serde::Serialize;
+use std::fs;
+use std::net::SocketAddr;
+
+/// The first byte of a datagram with a checksum: then four bytes of CRC-32, then a message.
+const HAS_CRC: u8 = 12;
+
+/// The longest noise: a full datagram of the agents' own budget.
+const NOISE_LIMIT: usize = 1400;
+
+/// Makes hostile packets out of valid ones. The same seed and samples give the same packets.
+pub struct Mutator {
+    rng: fastrand::Rng,
+    samples: Vec<Vec<u8>>,
+    repair_checksums: bool,
+}
+
+impl Mutator {
+    pub fn new(seed: u64, samples: Vec<Vec<u8>>) -> Mutator {
+        assert!(samples.iter().any(|s| s.len() > 8), "damage needs something to damage");
+        Mutator { rng: fastrand::Rng::with_seed(seed), samples, repair_checksums: false }
+    }
+
+    /// Puts a right checksum on damaged packets, so that the damage reaches the decoders behind it.
+    pub fn repairing_checksums(mut self) -> Mutator {
+        self.repair_checksums = true;
+        self
+    }
+
+    /// The next packet.
+    pub fn packet(&mut self) -> Vec<u8> {
+        let mut packet = match self.rng.u8(0..6) {
+            0 => self.noise(),
+            1 => self.noise_of_a_kind(),
+            2 => self.truncated(),
+            3 => self.spliced(),
+            _ => self.flipped(),
+        };
+        if self.repair_checksums && packet.len() > 5 && packet[0] == HAS_CRC {
+            let checksum = crc32fast::hash(&packet[5..]).to_be_bytes();
+            packet[1..5].copy_from_slice(&checksum);
+        }
+        packet
+    }
+
+    fn noise(&mut self) -> Vec<u8> {
+        let length = self.rng.usize(0..=NOISE_LIMIT);
+        (0..length).map(|_| self.rng.u8(..)).collect()
+    }
+
+    /// Noise behind the first byte of a valid packet, so that it gets past the first question.
+    fn noise_of_a_kind(&mut self) -> Vec<u8> {
+        let mut packet = self.noise();
+        let first = self.sample()[0];
+        // Message types are small numbers; any of them may be tried.
+        packet.insert(0, if self.rng.bool() { first } else { self.rng.u8(0..16) });
+        packet
+    }
+
+    fn truncated(&mut self) -> Vec<u8> {
+        let mut packet = self.sample();
+        let length = self.rng.usize(0..packet.len());
+        packet.truncate(length);
+        packet
+    }
+
+    /// The beginning of one packet and the end of another.
+    fn spliced(&mut self) -> Vec<u8> {
+        let mut packet = self.truncated();
+        let tail = self.sample();
+        packet.extend_from_slice(&tail[self.rng.usize(0..tail.len())..]);
+        packet
+    }
+
+    fn flipped(&mut self) -> Vec<u8> {
+        let mut packet = self.sample();
+        for _ in 0..self.rng.usize(1..=8) {
+            let at = self.rng.usize(0..packet.len());
+            packet[at] ^= 1 << self.rng.u8(0..8);
+        }
+        packet
+    }
+
+    fn sample(&mut self) -> Vec<u8> {
+        loop {
+            let sample = &self.samples[self.rng.usize(0..self.samples.len())];
+            if !sample.is_empty() {
+                return sample.clone();
+            }
+        }
+    }
+}
+
+/// How many received bytes an IPv4 UDP socket of this machine has not read yet.
+pub fn unread_bytes(socket: SocketAddr) -> u64 {
+    let SocketAddr::V4(v4) = socket else { panic!("{socket} is not IPv4") };
+    // The kernel writes the address as one number in the machine's own byte order.
+    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port());
+    let table = fs::read_to_string("/proc/net/udp").expect("the kernel lists its sockets");
+    let row = table.lines().find(|line| line.split_whitespace().nth(1) == Some(&local));
+    let queues = row.and_then(|row| row.split_whitespace().nth(4));
+    let unread = queues.and_then(|queues| queues.split_once(':')).map(|(_, rx)| u64::from_str_radix(rx, 16));
+    unread.and_then(Result::ok).unwrap_or(0)
+}
+
+/// One request of the control protocol.
+pub fn rpc_request(sequence: u64, command: &str, body: Option<RpcBody>) -> Vec<u8> {
+    let header = RpcHeader { command: command.to_string(), seq: sequence };
+    let mut bytes = rmp_serde::to_vec_named(&header).expect("a header can be encoded");
+    if let Some(body) = body {
+        bytes.extend(rmp_serde::to_vec_named(&body).expect("a body can be encoded"));
+    }
+    bytes
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RpcHeader {
+    command: String,
+    seq: u64,
+}
+
+/// The bodies that the tests send.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum RpcBody {
+    Handshake {
+        #[serde(rename = "Version")]
+        version: i32,
+    },
+    Monitor {
+        #[serde(rename = "LogLevel")]
+        log_level: String,
+    },
+    Stream {
+        #[serde(rename = "Type")]
+        kind: String,
+    },
+}

@@ -1,0 +1,141 @@
+//! Waiting: always a poll with a deadline, and a failure that tells what was last seen and what
+//! the agents logged.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Between two looks. Each look may start a process or two, so it is not shorter.
+const STEP: Duration = Duration::from_millis(50);
+
+/// How many of an agent's last lines a failure shows.
+const LOG_LINES: usize = 15;
+
+/// How long a test is willing to wait.
+#[derive(Clone, Copy)]
+pub struct Within {
+    patience: Duration,
+    promise: Option<Duration>,
+}
+
+/// A time that the program promises. The machine may be shared with anything, so a test fails
+/// only at twice the promise; it always prints what it measured.
+pub fn promised(seconds: u64) -> Within {
+    let promise = Duration::from_secs(seconds);
+    Within { patience: promise * 2, promise: Some(promise) }
+}
+
+/// For what has no promised time of its own.
+pub fn within(seconds: u64) -> Within {
+    Within { patience: Duration::from_secs(seconds), promise: None }
+}
+
+/// For what normally takes a moment.
+pub fn soon() -> Within {
+    within(15)
+}
+
+/// Polls `look` until it returns `Ok`, and hands that value on. What it returns as `Err` is what
+/// the failure message says was seen last.
+#[track_caller]
+pub fn wait_until<T>(limit: Within, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let start = Instant::now();
+    loop {
+        let asked = start.elapsed();
+        let seen = match look() {
+            Ok(value) => {
+                if let Some(promise) = limit.promise {
+                    let late = if asked > promise { " (LATE)" } else { "" };
+                    // Not `eprintln!`, which the test runner keeps to itself when a test passes.
+                    let _ = writeln!(
+                        std::io::stderr(),
+                        "{what}: {:.2} s, promised {} s{late}",
+                        asked.as_secs_f64(),
+                        promise.as_secs()
+                    );
+                }
+                return value;
+            }
+            Err(seen) => seen,
+        };
+        if asked >= limit.patience {
+            let promise = match limit.promise {
+                Some(p) => format!(" (promised within {} s)", p.as_secs()),
+                None => String::new(),
+            };
+            panic!(
+                "not within {} s{promise}: {what}\n  last seen: {seen}\n{}",
+                limit.patience.as_secs(),
+                last_logs()
+            );
+        }
+        thread::sleep(STEP);
+    }
+}
+
+/// Polls `look` for the whole time and fails at the first `Err`: for what must not happen.
+#[track_caller]
+pub fn stays(time: Duration, what: &str, mut look: impl FnMut() -> Result<(), String>) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        if let Err(seen) = look() {
+            panic!(
+                "after {:.1} s no longer true: {what}\n  seen: {seen}\n{}",
+                start.elapsed().as_secs_f64(),
+                last_logs()
+            );
+        }
+        thread::sleep(STEP);
+    }
+}
+
+/// Polls quickly until `done`, at most for `limit`, and says whether it was. For pacing, where being
+/// late is no failure.
+pub fn settle(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        if done() {
+            return true;
+        }
+        if start.elapsed() >= limit {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+thread_local! {
+    /// The logs of the agents that the current test has running, by agent name. A test runs on a
+    /// thread of its own, so nobody has to pass this list around.
+    static LOGS: RefCell<Vec<(String, PathBuf)>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(super) fn remember_log(name: &str, path: &Path) {
+    LOGS.with_borrow_mut(|logs| logs.push((name.to_string(), path.to_path_buf())));
+}
+
+pub(super) fn forget_log(path: &Path) {
+    // During the thread's end the list may be gone already, and nobody reads it any more.
+    let _ = LOGS.try_with(|logs| logs.borrow_mut().retain(|(_, p)| p != path));
+}
+
+/// The last lines of every agent of this test.
+pub(super) fn last_logs() -> String {
+    LOGS.with_borrow(|logs| {
+        let mut out = String::new();
+        for (name, path) in logs {
+            let text = fs::read(path).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            // Each look at an agent leaves a line of its own in the log.
+            let lines: Vec<&str> = text.lines().filter(|line| !line.contains("Accepted client")).collect();
+            out += &format!("--- {name}: the last of {} lines\n", lines.len());
+            for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+                out += &format!("  {line}\n");
+            }
+        }
+        out
+    })
+}

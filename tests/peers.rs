@@ -1,0 +1,129 @@
+//! Programs by others: HashiCorp's commands drive our agents, our commands drive HashiCorp's
+//! agent, and RPC clients written for Python list our members.
+#![allow(clippy::disallowed_methods, reason = "tests read clocks, files and sockets; rules do not")]
+
+mod common;
+
+use common::peers::{hashicorp_serf, python_with_clients};
+use common::{Agent, Network, Output, all_list, all_see, promised, run, soon, wait_until};
+use serde_json::Value;
+
+/// Every command that an operator uses every day, typed into HashiCorp's program.
+#[test]
+fn hashicorps_commands_drive_our_agents() {
+    let Some(theirs) = hashicorp_serf() else { return };
+    let net = Network::claim();
+    let n1 = net.agent("n1", 1).tag("role", "web").start();
+    let n2 = net.agent("n2", 2).start();
+    let mut n3 = net.agent("n3", 3).join(net.gossip(2)).start();
+
+    let members = n1.ctl_with(&theirs, &["members"]);
+    let columns: Vec<&str> = members.ok().split_whitespace().collect();
+    assert_eq!(columns, ["n1", &net.gossip(1).to_string(), "alive", "role=web"]);
+
+    let info = n1.ctl_with(&theirs, &["info"]);
+    for line in ["agent:", "\tname = n1", "serf:", "\tmembers = 1", "\tfailed = 0", "tags:", "\trole = web"] {
+        assert!(info.ok().lines().any(|l| l == line), "no line '{line}' in:\n{info}");
+    }
+
+    let joined = n1.ctl_with(&theirs, &["join", &net.gossip(2).to_string()]);
+    assert_eq!(joined.ok().trim(), "Successfully joined cluster by contacting 1 nodes.");
+    let all_alive = [("n1", "alive"), ("n2", "alive"), ("n3", "alive")];
+    wait_until(soon(), "three agents agree", || all_list(&[&n1, &n2, &n3], &all_alive));
+    let nobody = n1.ctl_with(&theirs, &["join", &net.gossip(9).to_string()]);
+    assert!(nobody.refused().contains(&net.ip(9).to_string()), "the error names the address: {nobody}");
+
+    n3.kill();
+    wait_until(promised(20), "n3 is seen as failed", || all_see(&[&n1, &n2], &[("n3", "failed")]));
+    n1.ctl_with(&theirs, &["force-leave", "n3"]).ok();
+    wait_until(soon(), "n3 counts as left", || all_see(&[&n1, &n2], &[("n3", "left")]));
+    n1.ctl_with(&theirs, &["force-leave", "-prune", "n3"]).ok();
+    wait_until(soon(), "n3 is gone", || all_list(&[&n1, &n2], &[("n1", "alive"), ("n2", "alive")]));
+
+    check_json_members(&n1, n1.ctl_with(&theirs, &["members", "-format=json"]).ok());
+    check_monitor(&n1, &theirs);
+
+    let mut n2 = n2;
+    assert_eq!(n2.ctl_with(&theirs, &["leave"]).ok().trim(), "Graceful leave complete");
+    assert_eq!(n2.wait_exit(soon()).code(), Some(0), "exit code after HashiCorp's leave");
+    wait_until(promised(3), "n2 left", || all_see(&[&n1], &[("n2", "left")]));
+}
+
+/// The fields that scripts read.
+fn check_json_members(agent: &Agent, json: &str) {
+    let list: Value = serde_json::from_str(json).expect("members -format=json prints JSON");
+    let members = list["members"].as_array().expect("there is a list of members");
+    let member =
+        members.iter().find(|member| member["name"] == agent.name()).expect("the agent lists itself");
+    assert_eq!(member["name"], agent.name(), "{json}");
+    assert_eq!(member["addr"], agent.gossip().to_string(), "{json}");
+    assert_eq!(member["port"], agent.gossip().port(), "{json}");
+    assert_eq!(member["tags"]["role"], "web", "{json}");
+    assert_eq!(member["status"], "alive", "{json}");
+    assert_eq!(member["protocol"]["version"], 5, "{json}");
+    assert_eq!(member["protocol"]["max"], 5, "{json}");
+    assert_eq!(member["protocol"]["min"], 2, "{json}");
+}
+
+/// `monitor` shows what was logged before it came, and what is logged while it watches.
+fn check_monitor(n1: &Agent, program: &std::path::Path) {
+    let watcher =
+        Output::watch(program, &["monitor", &format!("-rpc-addr={}", n1.rpc()), "-log-level=debug"]);
+    wait_until(soon(), "monitor shows old lines", || watcher.shows("EventMemberJoin: n1 "));
+    // Something new happens: an attempt to join nobody.
+    let nobody = std::net::SocketAddr::new(n1.gossip().ip(), 1);
+    n1.ctl(&["join", &nobody.to_string()]).refused();
+    wait_until(soon(), "monitor shows new lines", || watcher.shows(&nobody.to_string()));
+}
+
+/// Our commands against HashiCorp's agents.
+#[test]
+fn our_commands_drive_hashicorps_agents() {
+    let Some(theirs) = hashicorp_serf() else { return };
+    let net = Network::claim();
+    let h1 = net.agent("h1", 1).program(&theirs).tag("role", "web").start();
+    let mut h2 = net.agent("h2", 2).program(&theirs).start();
+
+    let members = h1.ctl(&["members"]);
+    let columns: Vec<&str> = members.ok().split_whitespace().collect();
+    assert_eq!(columns, ["h1", &net.gossip(1).to_string(), "alive", "role=web"]);
+    assert_eq!(h1.info("serf", "members").as_deref(), Ok("1"));
+    assert!(h1.ctl(&["info"]).ok().contains("\tname = h1"));
+
+    let joined = h1.ctl(&["join", &net.gossip(2).to_string()]);
+    assert_eq!(joined.ok().trim(), "Successfully joined cluster by contacting 1 nodes.");
+    wait_until(soon(), "the two agree", || all_list(&[&h1, &h2], &[("h1", "alive"), ("h2", "alive")]));
+    check_json_members(&h1, h1.ctl(&["members", "-format=json"]).ok());
+
+    assert_eq!(h2.ctl(&["leave"]).ok().trim(), "Graceful leave complete");
+    h2.wait_exit(soon());
+    wait_until(soon(), "h2 left", || all_see(&[&h1], &[("h2", "left")]));
+    h1.ctl(&["join", &net.gossip(9).to_string()]).refused();
+}
+
+#[test]
+fn pythons_serfclient_lists_our_members() {
+    check_python_client("serfclient_members.py");
+}
+
+#[test]
+fn pythons_serfio_lists_our_members() {
+    check_python_client("serfio_members.py");
+}
+
+fn check_python_client(script: &str) {
+    let Some(python) = python_with_clients() else { return };
+    let net = Network::claim();
+    let [n1, n2] = net.cluster_with(["n1", "n2"], |spec| spec.tag("role", "web"));
+    wait_until(soon(), "the two agree", || all_list(&[&n1, &n2], &[("n1", "alive"), ("n2", "alive")]));
+    let script = format!("{}/tests/peers/{script}", env!("CARGO_MANIFEST_DIR"));
+    let listed = run(&python, [script, n1.rpc().ip().to_string(), n1.rpc().port().to_string()]);
+    let mut lines: Vec<&str> = listed.ok().lines().collect();
+    lines.sort_unstable();
+    let expected =
+        [format!("n1 {} alive", n1.gossip()), format!("n2 {} alive", n2.gossip()), "web: n1 n2".into()];
+    // The order of members is the list's own; only the set is promised to other clients.
+    let mut last: Vec<&str> = lines[2].split_whitespace().collect();
+    last[1..].sort_unstable();
+    assert_eq!([lines[0], lines[1], &last.join(" ")], expected.each_ref().map(String::as_str));
+}
