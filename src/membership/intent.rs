@@ -204,6 +204,7 @@ impl Members {
         if let Some((dead, event)) = gone {
             fx.broadcasts.push(Message::Dead(dead));
             self.tell(event, fx);
+            self.bound_tombstones(now, fx);
         }
     }
 }

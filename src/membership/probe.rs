@@ -84,17 +84,21 @@ impl Prober {
         self.next_seq
     }
 
-    /// When to call [`Prober::tick`], for the table's deadlines and the prober's own. To be asked
-    /// before every wait: a tick that comes much later than planned shows that this process was
-    /// held up.
-    pub fn plan(&mut self, members: &Members) -> Moment {
+    /// When to call [`Prober::tick`], for the table's deadlines and the prober's own; never before
+    /// `now`. To be asked right before every wait: a tick that comes much later than planned shows
+    /// that this process was held up.
+    ///
+    /// A deadline can come to lie in the past while this process is wide awake: a confirmation
+    /// shortens a suspicion that has run for long, a late ack ends a round that went beyond its
+    /// interval. Nothing was missed then, so lateness counts from `now`.
+    pub fn plan(&mut self, members: &Members, now: Moment) -> Moment {
         let round = match &self.round {
             Some(round) if round.asked => round.deadline,
             Some(round) => round.ask_others_at.min(round.deadline),
             None => self.next_round,
         };
         let relay = self.relays.values().map(|r| r.deadline).min().unwrap_or(Moment::NEVER);
-        self.planned = round.min(relay).min(members.next_deadline());
+        self.planned = round.min(relay).min(members.next_deadline()).max(now);
         self.planned
     }
 

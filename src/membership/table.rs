@@ -428,8 +428,8 @@ impl Members {
         });
         suspicions
             .chain(self.prunes.values().copied())
-            .chain(self.dead.first().map(|(since, _)| *since + config.reconnect_timeout))
-            .chain(self.left.first().map(|(since, _)| *since + config.tombstone_timeout))
+            .chain(self.oldest(&self.dead).map(|(since, _)| *since + config.reconnect_timeout))
+            .chain(self.oldest(&self.left).map(|(since, _)| *since + config.tombstone_timeout))
             .min()
             .unwrap_or(Moment::NEVER)
     }
@@ -451,15 +451,19 @@ impl Members {
         }
     }
 
+    /// The first of these that can be forgotten. This process's own row, which is among those
+    /// that left after a leave, stays however old it is; it must neither hold up the others nor
+    /// be a deadline that never passes.
+    fn oldest<'a>(&self, set: &'a BTreeSet<(Moment, NodeName)>) -> Option<&'a (Moment, NodeName)> {
+        set.iter().find(|(_, name)| *name != self.me)
+    }
+
     fn reap(&mut self, now: Moment, fx: &mut Effects) {
-        let timeouts = (self.config.reconnect_timeout, self.config.tombstone_timeout);
-        let due = |set: &BTreeSet<(Moment, NodeName)>, timeout| {
-            set.first().filter(|(since, _)| *since + timeout <= now).map(|(_, name)| name.clone())
-        };
-        while let Some(name) = due(&self.dead, timeouts.0).or_else(|| due(&self.left, timeouts.1)) {
-            if name == self.me {
-                break;
-            }
+        loop {
+            let due = |set, timeout| self.oldest(set).filter(|(since, _)| *since + timeout <= now);
+            let dead = due(&self.dead, self.config.reconnect_timeout);
+            let due = dead.or_else(|| due(&self.left, self.config.tombstone_timeout));
+            let Some((_, name)) = due.cloned() else { break };
             self.erase(&name, now, fx);
         }
         let keep = self.config.recent_intent_timeout;
@@ -470,10 +474,8 @@ impl Members {
     /// Forgets the oldest tombstones beyond [`MAX_TOMBSTONES`].
     pub(super) fn bound_tombstones(&mut self, now: Moment, fx: &mut Effects) {
         while self.dead.len() + self.left.len() > MAX_TOMBSTONES {
-            let others =
-                |set: &BTreeSet<(Moment, NodeName)>| set.iter().find(|(_, name)| *name != self.me).cloned();
-            let oldest = [others(&self.dead), others(&self.left)].into_iter().flatten().min();
-            let Some((_, name)) = oldest else { return };
+            let oldest = [self.oldest(&self.dead), self.oldest(&self.left)].into_iter().flatten().min();
+            let Some((_, name)) = oldest.cloned() else { return };
             self.erase(&name, now, fx);
         }
     }
