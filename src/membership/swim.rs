@@ -94,9 +94,9 @@ impl Members {
         rng: &mut Rng,
         fx: &mut Effects,
     ) {
-        if let Some((incarnation, at)) = self.pruned.get(&msg.node)
-            && msg.incarnation <= *incarnation
-            && now.since(*at) <= self.config.gossip_to_the_dead
+        if let Some(pruned) = self.pruned.get(&msg.node)
+            && msg.incarnation <= pruned.incarnation
+            && now.since(pruned.at) <= self.config.gossip_to_the_dead
         {
             return;
         }
@@ -169,6 +169,10 @@ impl Members {
         self.enlist(&msg.node, rng);
         self.pass_on(msg, addr, spread, fx);
         if let Some(Some(event)) = event {
+            if event.kind == MemberEventKind::Join {
+                // Who was to be pruned has gone; this is its next life.
+                self.prunes.remove(&msg.node);
+            }
             self.tell(event, fx);
         }
     }

@@ -42,6 +42,16 @@ pub(super) struct EarlyIntent {
     pub at: Moment,
 }
 
+/// What is remembered of a pruned name, so that news still under way does not bring it back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pruned {
+    /// The last incarnation it had.
+    pub incarnation: Incarnation,
+    /// Lamport time of the last intent about it.
+    pub ltime: LamportTime,
+    pub at: Moment,
+}
+
 /// Who is here. One row a member, this process included.
 #[derive(Debug)]
 pub struct Members {
@@ -60,9 +70,7 @@ pub struct Members {
     left: BTreeSet<(Moment, NodeName)>,
     pub(super) clock: LamportClock,
     pub(super) intents: BTreeMap<NodeName, EarlyIntent>,
-    /// Pruned names and the last incarnation they had, so that news still under way does not
-    /// bring them back.
-    pub(super) pruned: BTreeMap<NodeName, (Incarnation, Moment)>,
+    pub(super) pruned: BTreeMap<NodeName, Pruned>,
     pub(super) presence: Presence,
     pub(super) awareness: Awareness,
     digest: u64,
@@ -468,7 +476,7 @@ impl Members {
         }
         let keep = self.config.recent_intent_timeout;
         self.intents.retain(|_, intent| now.since(intent.at) <= keep);
-        self.pruned.retain(|_, (_, at)| now.since(*at) <= keep);
+        self.pruned.retain(|_, pruned| now.since(pruned.at) <= keep);
     }
 
     /// Forgets the oldest tombstones beyond [`MAX_TOMBSTONES`].
@@ -509,6 +517,11 @@ impl Members {
         assert_eq!(digest, self.digest, "digest does not match the rows");
         assert!(dead + left <= MAX_TOMBSTONES, "too many tombstones");
         assert!(self.intents.len() <= MAX_INTENTS, "too many early intents");
+        assert!(self.pruned.len() <= MAX_INTENTS, "too many pruned names");
+        assert!(!self.pruned.contains_key(&self.me), "this process cannot be pruned");
+        for name in self.prunes.keys() {
+            assert!(*name != self.me && self.rows.contains_key(name), "{name} is to be pruned in vain");
+        }
         let mut names: Vec<_> = self.order.iter().collect();
         names.sort();
         names.dedup();
