@@ -13,6 +13,7 @@ use crate::model::{
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The most members that can be present at once. Far beyond what gossip at these intervals
 /// serves; a bound on memory, not a goal.
@@ -305,8 +306,14 @@ impl Members {
         self.suspects.remove(name);
         self.prunes.remove(name);
         self.set_digest(self.digest ^ row.fingerprint(), now);
-        if row.in_order {
-            self.order.retain(|n| n != name);
+        if row.in_order
+            && let Some(at) = self.order.iter().position(|n| n == name)
+        {
+            self.order.remove(at);
+            if at < self.cursor {
+                // Everyone behind it moves up; nobody may slip past this round unprobed.
+                self.cursor -= 1;
+            }
         }
         self.tell(MemberEvent { kind: MemberEventKind::Reap, member: row.member() }, fx);
     }
@@ -451,10 +458,10 @@ impl Members {
 
     /// Tells the table that this process did not run for `lateness`: whoever is suspected may
     /// have refuted meanwhile and gets as much more time.
-    pub fn excuse_lateness(&mut self, lateness: std::time::Duration) {
+    pub fn excuse_lateness(&mut self, lateness: Duration) {
         for name in &self.suspects {
             if let Some(Row { state: State::Suspect(s), .. }) = self.rows.get_mut(name) {
-                s.postpone(lateness);
+                s.postpone(lateness, self.config.probe_interval);
             }
         }
     }

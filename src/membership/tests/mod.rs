@@ -4,6 +4,7 @@
 //! and read, in words, what it does about them. After every step the table's invariants are
 //! checked, so no test needs to.
 
+mod answering;
 mod exchange;
 mod intents;
 mod limits;
