@@ -64,7 +64,7 @@ impl Control for Fake {
     }
 
     fn recent_log(&self) -> RecentLog {
-        let line = |level, text: &str| Arc::new(LogLine { level, text: text.into() });
+        let line = |level, text: &str| Arc::new(LogLine { number: 0, level, text: text.into() });
         RecentLog { lines: vec![line(Level::Info, "old"), line(Level::Debug, "fine")], next: 2 }
     }
 }
@@ -198,8 +198,8 @@ fn a_monitor_gets_old_and_new_lines() {
     let stream = client.monitor("info").unwrap();
     assert_eq!(server.wanted.recv_timeout(PATIENCE).unwrap(), LevelFilter::Info);
     for number in 1..4 {
-        let line = Arc::new(LogLine { level: Level::Info, text: number.to_string() });
-        server.handle.sender().send(RpcMessage::Log { number, line });
+        let line = Arc::new(LogLine { number, level: Level::Info, text: number.to_string() });
+        server.handle.sender().send(RpcMessage::Log(line));
     }
     for text in ["old", "2", "3"] {
         let record = client.next_record(Some(PATIENCE)).unwrap().unwrap();

@@ -150,7 +150,8 @@ impl Bench {
 
     pub fn hear_from(&mut self, from: SocketAddr, messages: Vec<Message>) -> Vec<ProbeOutcome> {
         let Bench { members, prober, now, rng, fx } = self;
-        let outcomes = receive(messages, from, members, prober, *now, rng, fx);
+        let batch = messages.into_iter().map(|m| (from, m)).collect();
+        let outcomes = receive(batch, members, prober, *now, rng, fx);
         members.check_invariants();
         outcomes
     }
