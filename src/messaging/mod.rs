@@ -2,6 +2,8 @@
 
 mod gossip;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 pub use gossip::{Datagram, Gossip};
 pub use queue::{BroadcastQueue, Kind, Ticket};
