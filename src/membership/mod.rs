@@ -27,7 +27,7 @@ mod suspicion;
 mod swim;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use awareness::Awareness;
 pub use config::{Config, Profile};

@@ -92,12 +92,12 @@ impl Node {
     }
 
     /// When [`Node::wake`] has something to do.
-    pub fn deadline(&mut self) -> Moment {
+    pub fn deadline(&mut self, now: Moment) -> Moment {
         let leave = match self.leave {
             Leave::Announces(at) | Leave::Lingers(at) => at,
             Leave::Stays | Leave::Done => Moment::NEVER,
         };
-        let rules = self.prober.plan(&self.members);
+        let rules = self.prober.plan(&self.members, now);
         rules.min(self.gossip.next_deadline()).min(self.exchange.next_deadline()).min(leave)
     }
 
@@ -124,7 +124,8 @@ impl Node {
             Err(_) => return out.refused += 1,
         };
         let mut fx = Effects::default();
-        receive(messages, from, &mut self.members, &mut self.prober, now, &mut self.rng, &mut fx);
+        let batch = messages.into_iter().map(|m| (from, m)).collect();
+        receive(batch, &mut self.members, &mut self.prober, now, &mut self.rng, &mut fx);
         self.carry_out(fx, now, out);
     }
 
@@ -208,7 +209,10 @@ impl Node {
             let bytes = wire::encode(transmit.to.dialect, message);
             assert!(packer.push(&bytes), "a direct message does not fit a datagram: {message:?}");
         }
-        self.gossip.ride(&mut packer, &transmit.to, &self.members);
+        for rider in self.gossip.riders(packer.room(), &self.members) {
+            // What does not fit has other chances, as in the agent.
+            let _ = packer.push(rider.bytes(transmit.to.dialect));
+        }
         Outgoing { to: transmit.to.addr, bytes: packer.finish(), probe: transmit.probe }
     }
 }

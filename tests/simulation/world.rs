@@ -402,7 +402,7 @@ impl World {
         if node.leave == Leave::Done {
             return self.end_leave(pid);
         }
-        let at = node.deadline().max(now);
+        let at = node.deadline(now).max(now);
         process.spins = if at == now { process.spins + 1 } else { 0 };
         if process.wakes_at != at && at != Moment::NEVER {
             process.wakes_at = at;
