@@ -356,7 +356,7 @@ impl World {
         self.state_incarnation(pid);
         let process = &mut self.processes[pid];
         process.steps += 1;
-        if process.steps % (1 + self.stated.len() / COMPARE_EACH_STEP) == 0 {
+        if process.steps.is_multiple_of(1 + self.stated.len() / COMPARE_EACH_STEP) {
             self.inspect(pid);
         }
         self.plan(pid);

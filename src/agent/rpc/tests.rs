@@ -8,6 +8,7 @@ use crate::telemetry::LogLine;
 use log::Level;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::sync::mpsc;
 
@@ -76,7 +77,13 @@ struct Server {
 }
 
 fn serve(auth_key: &str) -> Server {
-    let settings = RpcSettings { listen: "127.0.0.1:0".parse().unwrap(), auth_key: auth_key.into() };
+    serve_on(RpcSettings {
+        listen: RpcAddress::Tcp("127.0.0.1:0".parse().unwrap()),
+        auth_key: auth_key.into(),
+    })
+}
+
+fn serve_on(settings: RpcSettings) -> Server {
     let server = RpcServer::bind(settings).unwrap();
     let held = Arc::new(Mutex::new(None));
     let (wanted_in, wanted) = mpsc::channel();
@@ -98,7 +105,8 @@ impl Server {
     }
 
     fn raw(&self) -> TcpStream {
-        let socket = TcpStream::connect_timeout(&self.handle.local_addr(), PATIENCE).unwrap();
+        let RpcAddress::Tcp(addr) = self.handle.local_addr() else { panic!("no port") };
+        let socket = TcpStream::connect_timeout(addr, PATIENCE).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket
     }
@@ -316,12 +324,38 @@ fn an_answer_to_a_client_that_has_gone_is_ignored() {
 #[test]
 fn an_address_in_use_is_a_typed_error() {
     let server = serve("");
-    let addr = server.handle.local_addr();
-    let error = RpcServer::bind(RpcSettings { listen: addr, auth_key: String::new() }).unwrap_err();
+    let addr = server.handle.local_addr().clone();
+    let error = RpcServer::bind(RpcSettings { listen: addr.clone(), auth_key: String::new() }).unwrap_err();
     assert!(matches!(&error, RpcError::Listen { addr: a, error } if *a == addr
         && error.kind() == io::ErrorKind::AddrInUse));
     assert!(error.to_string().starts_with(&format!("cannot listen for RPC on {addr}: ")));
     server.handle.stop();
     let refused = Client::connect(&ClientConfig::new(addr.to_string())).unwrap_err();
     assert!(refused.to_string().starts_with(&format!("cannot connect to {addr}: ")), "{refused}");
+}
+
+#[test]
+fn a_unix_socket_is_private_and_replaces_a_stale_one_alone() {
+    let path = std::env::temp_dir().join(format!("serf-rpc-test-{}", std::process::id()));
+    let settings = || RpcSettings {
+        listen: RpcAddress::Unix { path: path.clone(), mode: 0o600 },
+        auth_key: String::new(),
+    };
+    // What a killed agent leaves behind.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let server = serve_on(settings());
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(server.handle.local_addr().to_string(), format!("unix:{}", path.display()));
+    assert_eq!(server.client().members().unwrap().len(), 2);
+    let error = RpcServer::bind(settings()).unwrap_err();
+    assert!(matches!(error, RpcError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse));
+    assert_eq!(server.client().members().unwrap().len(), 2);
+    server.handle.stop();
+    assert!(!path.exists());
+
+    std::fs::create_dir(&path).unwrap();
+    let error = RpcServer::bind(settings()).unwrap_err();
+    assert!(error.to_string().contains("is no socket"), "{error}");
+    std::fs::remove_dir(&path).unwrap();
 }

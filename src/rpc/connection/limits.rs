@@ -22,7 +22,8 @@ pub const MAX_AUTH_FAILURES: u32 = 3;
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the first byte of a request to its last.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a client may leave more than [`MAX_STREAM_BACKLOG`] bytes without reading any.
+/// How long a client may leave more than twice [`MAX_STREAM_BACKLOG`] bytes, or any after it closed
+/// its sending side, without reading one.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the client to read its last reply when the connection is closed.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);

@@ -288,6 +288,15 @@ fn deadlines() {
     assert_eq!(t.connection.deadline(), START + STALL_TIMEOUT);
     t.connection.expire(START + STALL_TIMEOUT);
     assert_eq!(t.connection.phase(), Phase::Closed);
+    // A client that stopped sending and does not read either.
+    let mut t = open();
+    let (token, _) = t.bare("members", 1).unwrap();
+    t.connection.reply(token, "", Some(&"x".repeat(OUTPUT_PAUSE)));
+    t.connection.sent(0, t.now);
+    assert_eq!(t.connection.deadline(), Moment::NEVER);
+    t.connection.peer_closed();
+    t.connection.expire(START + STALL_TIMEOUT);
+    assert_eq!(t.connection.phase(), Phase::Closed);
     // The last reply is not read.
     let mut t = talk("");
     t.bare("members", 1);
