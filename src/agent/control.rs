@@ -6,7 +6,9 @@ use super::gossip::Depths;
 use super::rpc::{Control, RecentLog, RpcMessage, RpcSender};
 use super::table::SharedTable;
 use crate::membership::{Effects, Row};
-use crate::model::{Member, NodeName};
+use crate::messaging::QueryParams;
+use crate::messaging::filter::EventFilter;
+use crate::model::{Member, NodeName, QueryKey};
 use crate::rpc::Token;
 use crate::rpc::record::Stats;
 use crate::telemetry::{LoggerHandle, SubscriberId, counters};
@@ -14,6 +16,8 @@ use log::LevelFilter;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+const NOT_YET: &str = "This version of the agent does not support this command yet";
 
 /// Answers requests from the table, or hands them to the thread that can.
 pub struct AgentControl {
@@ -148,6 +152,20 @@ impl Control for AgentControl {
         });
         self.rpc.send(RpcMessage::ForceLeft { token, result });
     }
+
+    fn user_event(&mut self, _name: String, _payload: Vec<u8>, _coalesce: bool, token: Token) {
+        self.rpc.send(RpcMessage::Fired { token, result: Err(NOT_YET.to_string()) });
+    }
+
+    fn query(&mut self, _params: QueryParams, token: Token) {
+        self.rpc.send(RpcMessage::QueryStarted { token, result: Err(NOT_YET.to_string()) });
+    }
+
+    fn respond(&mut self, _query: QueryKey, _payload: Vec<u8>, token: Token) {
+        self.rpc.send(RpcMessage::Responded { token, result: Err(NOT_YET.to_string()) });
+    }
+
+    fn streams_changed(&mut self, _filters: Vec<EventFilter>) {}
 
     fn want_log(&mut self, up_to: LevelFilter) {
         if let Some(id) = self.log_subscription.take() {

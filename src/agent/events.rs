@@ -7,7 +7,8 @@ use super::channels::EventMessage;
 use super::clock::Clock;
 use super::rpc::{RpcMessage, RpcSender};
 use super::table::SharedTable;
-use crate::messaging::coalesce::{MemberCoalescer, MemberEvents};
+use crate::messaging::coalesce::MemberCoalescer;
+use crate::model::{Event, MemberEvents};
 use crate::telemetry::counters;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
@@ -62,6 +63,6 @@ impl EventActor {
         log::info!(target: "agent", "Received event: {}", events.kind);
         counters::EVENTS_TOLD.inc();
         // What finds no room is counted there.
-        self.rpc.send(RpcMessage::MemberEvent(Arc::new(events)));
+        self.rpc.send(RpcMessage::Event(Arc::new(Event::Members(events))));
     }
 }

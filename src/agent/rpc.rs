@@ -14,8 +14,8 @@ mod socket;
 pub use control::{Control, RecentLog, RpcMessage, RpcSender};
 pub use socket::RpcAddress;
 
-use crate::messaging::coalesce::MemberEvents;
 use crate::model::Moment;
+use crate::model::{Event, MemberEvents};
 use crate::rpc::connection::Connection;
 use crate::rpc::record::{JoinResponse, MemberEventRecord, encode};
 use crate::rpc::{Phase, Token};
@@ -296,7 +296,15 @@ impl RpcActor {
                 RpcMessage::Left { token, result } | RpcMessage::ForceLeft { token, result } => {
                     self.reply(token, result.err(), None);
                 }
-                RpcMessage::MemberEvent(event) => self.stream(&event, now),
+                RpcMessage::Event(event) => {
+                    if let Event::Members(events) = &*event {
+                        self.stream(events, now);
+                    }
+                }
+                RpcMessage::Fired { token, result }
+                | RpcMessage::QueryStarted { token, result }
+                | RpcMessage::Responded { token, result } => self.reply(token, result.err(), None),
+                RpcMessage::QueryProgress { .. } => {}
                 RpcMessage::Log(line) => {
                     for client in self.clients.values_mut() {
                         client.connection.log_line(line.number, &line);

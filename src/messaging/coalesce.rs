@@ -6,7 +6,7 @@
 //! Member events go one better than Serf: after a quiet period the first is told at once, and only
 //! what follows it is held back.
 
-use crate::model::{LamportTime, Member, MemberEvent, MemberEventKind, Moment, NodeName};
+use crate::model::{Member, MemberEvent, MemberEventKind, MemberEvents, Moment, NodeName, UserEvent};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -34,15 +34,6 @@ impl Burst {
         self.span
             .map_or(Moment::NEVER, |(first, last)| (first + COALESCE_PERIOD).min(last + QUIESCENT_PERIOD))
     }
-}
-
-/// Several members to whom the same happened: what a handler is told at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberEvents {
-    /// What happened.
-    pub kind: MemberEventKind,
-    /// To whom, by name.
-    pub members: Vec<Member>,
 }
 
 /// What is still to be told of one member.
@@ -130,30 +121,17 @@ impl MemberCoalescer {
     }
 }
 
-/// A user event as handlers and streams are told it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserNews {
-    /// When it was sent.
-    pub ltime: LamportTime,
-    /// What it is called.
-    pub name: String,
-    /// What it carries.
-    pub payload: Vec<u8>,
-    /// Whether it may be coalesced with others of its name.
-    pub coalesce: bool,
-}
-
 /// Coalesces user events by name: of each name only the latest Lamport time is told.
 #[derive(Debug, Default)]
 pub struct UserCoalescer {
-    pending: BTreeMap<String, Vec<UserNews>>,
+    pending: BTreeMap<String, Vec<UserEvent>>,
     burst: Burst,
 }
 
 impl UserCoalescer {
     /// Takes an event in. Answers with what is to be told at once: an event that may not be
     /// coalesced.
-    pub fn offer(&mut self, event: UserNews, now: Moment) -> Vec<UserNews> {
+    pub fn offer(&mut self, event: UserEvent, now: Moment) -> Vec<UserEvent> {
         if !event.coalesce {
             return vec![event];
         }
@@ -173,14 +151,14 @@ impl UserCoalescer {
     }
 
     /// Tells the burst if it is over.
-    pub fn tick(&mut self, now: Moment) -> Vec<UserNews> {
+    pub fn tick(&mut self, now: Moment) -> Vec<UserEvent> {
         if now >= self.next_deadline() { self.flush() } else { Vec::new() }
     }
 
     /// Tells everything that is held back, in the order of Lamport times.
-    pub fn flush(&mut self) -> Vec<UserNews> {
+    pub fn flush(&mut self) -> Vec<UserEvent> {
         self.burst = Burst::default();
-        let mut events: Vec<UserNews> = std::mem::take(&mut self.pending).into_values().flatten().collect();
+        let mut events: Vec<UserEvent> = std::mem::take(&mut self.pending).into_values().flatten().collect();
         events.sort_by(|a, b| (a.ltime, &a.name).cmp(&(b.ltime, &b.name)));
         events
     }
@@ -189,7 +167,7 @@ impl UserCoalescer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Incarnation, Status, Tags, Versions};
+    use crate::model::{Incarnation, LamportTime, Status, Tags, Versions};
 
     fn member(name: &str) -> Member {
         Member {
@@ -270,7 +248,7 @@ mod tests {
     #[test]
     fn user_events_keep_the_latest_of_each_name() {
         let mut c = UserCoalescer::default();
-        let e = |ltime, name: &str, payload: &str, coalesce| UserNews {
+        let e = |ltime, name: &str, payload: &str, coalesce| UserEvent {
             ltime: LamportTime(ltime),
             name: name.into(),
             payload: payload.into(),

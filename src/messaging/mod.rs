@@ -1,10 +1,13 @@
 //! What is said, and how it spreads: the broadcast queue and the rhythm of gossip. Rules, no I/O.
 
 pub mod coalesce;
+pub mod filter;
 mod gossip;
+mod query_params;
 mod queue;
 #[cfg(test)]
 mod tests;
 
 pub use gossip::{Datagram, Gossip};
+pub use query_params::{QueryParams, QueryProgress};
 pub use queue::{BroadcastQueue, Kind, Ticket};

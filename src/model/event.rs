@@ -1,6 +1,6 @@
 //! Things that happen and that handlers, streams and logs are told of.
 
-use super::Member;
+use super::{LamportTime, Member, Moment};
 use std::fmt;
 
 /// What happened to a member.
@@ -44,4 +44,70 @@ pub struct MemberEvent {
     pub kind: MemberEventKind,
     /// To whom.
     pub member: Member,
+}
+
+/// Several members to whom the same happened: what a handler or stream is told at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberEvents {
+    /// What happened.
+    pub kind: MemberEventKind,
+    /// To whom.
+    pub members: Vec<Member>,
+}
+
+/// Something that someone made known to the whole cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserEvent {
+    /// When it was sent.
+    pub ltime: LamportTime,
+    /// What it is called.
+    pub name: String,
+    /// What it carries.
+    pub payload: Vec<u8>,
+    /// Whether it may be coalesced with others of its name.
+    pub coalesce: bool,
+}
+
+/// Which query: its Lamport time and the number that its origin drew for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryKey {
+    /// When it was asked.
+    pub ltime: LamportTime,
+    /// A random number.
+    pub id: u32,
+}
+
+/// A question that handlers and streams may answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryEvent {
+    /// Which query.
+    pub key: QueryKey,
+    /// What it is called.
+    pub name: String,
+    /// What it carries.
+    pub payload: Vec<u8>,
+    /// When an answer is of no use any more.
+    pub deadline: Moment,
+}
+
+/// Anything that handlers and streams are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Something happened to members.
+    Members(MemberEvents),
+    /// Someone sent a user event.
+    User(UserEvent),
+    /// Someone asks.
+    Query(QueryEvent),
+}
+
+impl Event {
+    /// The event name that handlers and streams see: `member-join`, `user`, `query` and so on.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::Members(events) => events.kind.as_str(),
+            Event::User(_) => "user",
+            Event::Query(_) => "query",
+        }
+    }
 }

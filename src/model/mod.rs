@@ -15,7 +15,7 @@ mod tags;
 
 pub use address::{AddressError, HostPort, canonical_ip};
 pub use duration::{DurationError, format_duration, parse_duration};
-pub use event::{MemberEvent, MemberEventKind};
+pub use event::{Event, MemberEvent, MemberEventKind, MemberEvents, QueryEvent, QueryKey, UserEvent};
 pub use incarnation::{Incarnation, MAX_INCARNATION_JUMP};
 pub use lamport::{LamportClock, LamportTime, MAX_LAMPORT_JUMP};
 pub use member::{Member, ParseStatusError, Status, Versions};

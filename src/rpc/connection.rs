@@ -15,10 +15,11 @@ mod streams;
 pub use limits::*;
 
 use super::Command;
-use super::filter::{EventFilter, MemberFilter};
+use super::filter::MemberFilter;
 use super::frame::FrameScanner;
 use super::output::Output;
 use super::record::*;
+use crate::messaging::filter::EventFilter;
 use crate::model::Moment;
 use log::Level;
 use serde::Serialize;

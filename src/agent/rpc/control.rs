@@ -1,7 +1,8 @@
 //! What passes between the thread that serves RPC clients and the rest of the agent.
 
-use crate::messaging::coalesce::MemberEvents;
-use crate::model::Member;
+use crate::messaging::filter::EventFilter;
+use crate::messaging::{QueryParams, QueryProgress};
+use crate::model::{Event, Member, QueryKey};
 use crate::rpc::Token;
 use crate::rpc::record::Stats;
 use crate::telemetry::LogLine;
@@ -33,6 +34,20 @@ pub trait Control: Send {
 
     /// Makes a failed member left, or forgets it; answered by [`RpcMessage::ForceLeft`].
     fn force_leave(&mut self, node: String, prune: bool, token: Token);
+
+    /// Sends a user event; answered by [`RpcMessage::Fired`].
+    fn user_event(&mut self, name: String, payload: Vec<u8>, coalesce: bool, token: Token);
+
+    /// Asks a query; answered by [`RpcMessage::QueryStarted`] and, if that is no error, by any
+    /// number of [`RpcMessage::QueryProgress`] up to and including the one that says `Done`.
+    fn query(&mut self, params: QueryParams, token: Token);
+
+    /// Answers a query that a stream was told of; answered by [`RpcMessage::Responded`].
+    fn respond(&mut self, query: QueryKey, payload: Vec<u8>, token: Token);
+
+    /// From now on these are the filters of all streams together: whoever asks a query wants to
+    /// know whether a stream may answer it.
+    fn streams_changed(&mut self, filters: Vec<EventFilter>);
 
     /// From now on lines up to this level are wanted as [`RpcMessage::Log`]; `Off` when no monitor
     /// is left. Called before [`Control::recent_log`].
@@ -81,7 +96,35 @@ pub enum RpcMessage {
         result: Result<(), String>,
     },
     /// For event streams.
-    MemberEvent(Arc<MemberEvents>),
+    Event(Arc<Event>),
+    /// Answers `event`.
+    Fired {
+        /// Of the request.
+        token: Token,
+        /// Text for the client if it failed.
+        result: Result<(), String>,
+    },
+    /// Answers `query`, before any of its progress.
+    QueryStarted {
+        /// Of the request.
+        token: Token,
+        /// Text for the client if it failed.
+        result: Result<(), String>,
+    },
+    /// What came in for a query that this client asked.
+    QueryProgress {
+        /// Of the request.
+        token: Token,
+        /// What came in.
+        progress: QueryProgress,
+    },
+    /// Answers `respond`.
+    Responded {
+        /// Of the request.
+        token: Token,
+        /// Text for the client if it failed.
+        result: Result<(), String>,
+    },
     /// For monitors.
     Log(Arc<LogLine>),
     /// `rpc_auth` changed (empty for none); concerns connections from now on.
@@ -131,7 +174,7 @@ impl RpcSender {
     /// none is counted. Nothing is logged here: the caller may be the logger.
     pub fn send(&self, message: RpcMessage) -> bool {
         let lane = match message {
-            RpcMessage::MemberEvent(_) | RpcMessage::Log(_) => &self.news,
+            RpcMessage::Event(_) | RpcMessage::Log(_) => &self.news,
             _ => &self.answers,
         };
         let queued = lane.try_send(message).is_ok();

@@ -33,6 +33,11 @@ fn member(name: &str, status: Status) -> Member {
 }
 
 impl Control for Fake {
+    fn user_event(&mut self, _name: String, _payload: Vec<u8>, _coalesce: bool, _token: Token) {}
+    fn query(&mut self, _params: crate::messaging::QueryParams, _token: Token) {}
+    fn respond(&mut self, _query: crate::model::QueryKey, _payload: Vec<u8>, _token: Token) {}
+    fn streams_changed(&mut self, _filters: Vec<crate::messaging::filter::EventFilter>) {}
+
     fn members(&self) -> Vec<Member> {
         vec![member("a", Status::Alive), member("b", Status::Failed)]
     }
@@ -114,7 +119,7 @@ impl Server {
     fn event(&self, names: usize) -> bool {
         let members = (0..names).map(|i| member(&format!("node-{i}"), Status::Alive)).collect();
         let event = MemberEvents { kind: MemberEventKind::Join, members };
-        self.handle.sender().send(RpcMessage::MemberEvent(Arc::new(event)))
+        self.handle.sender().send(RpcMessage::Event(Arc::new(Event::Members(event))))
     }
 }
 

@@ -1,9 +1,10 @@
 //! From values to requests: what a connection answers by itself, and what it passes on.
 
 use super::{Connection, Expected, MAX_AUTH_FAILURES, MAX_STREAMS, Request};
+use crate::messaging::filter::EventFilter;
 use crate::model::Moment;
 use crate::rpc::Command;
-use crate::rpc::filter::{EventFilter, MemberFilter};
+use crate::rpc::filter::MemberFilter;
 use crate::rpc::record::*;
 use log::Level;
 use subtle::ConstantTimeEq;

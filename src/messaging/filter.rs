@@ -1,0 +1,142 @@
+//! Filters: which events a handler or stream wants, and expressions that must match the whole of
+//! a text. Pure functions.
+
+use crate::model::{Event, MemberEventKind};
+use regex_lite::{Regex, RegexBuilder};
+use std::fmt;
+
+/// The most memory that one compiled expression may take, in bytes.
+pub const MAX_EXPRESSION_SIZE: usize = 256 * 1024;
+
+/// The most items in one event filter; there are eight kinds, the rest are names.
+pub const MAX_EVENT_FILTERS: usize = 256;
+
+/// An expression that is not valid, or too large. The text begins as Serf's does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadExpression {
+    /// As it was given.
+    pub expression: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl fmt::Display for BadExpression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Failed to compile regex: '{}': {}", self.expression, self.problem)
+    }
+}
+
+impl std::error::Error for BadExpression {}
+
+/// An expression that must match the whole of a text.
+///
+/// Anchors go around a group, so that every branch of `a|b` is anchored. (Serf puts them before
+/// the first branch and after the last, so that its `web|db` also matches `webmail`.)
+pub fn anchored(expression: &str) -> Result<Regex, BadExpression> {
+    let bad = |problem: String| BadExpression { expression: expression.to_string(), problem };
+    let compile = |pattern: &str| RegexBuilder::new(pattern).size_limit(MAX_EXPRESSION_SIZE).build();
+    // On its own first: `a)(b` would become valid inside a group.
+    compile(expression).map_err(|e| bad(e.to_string()))?;
+    compile(&format!("^(?:{expression})$")).map_err(|e| bad(e.to_string()))
+}
+
+/// One item of an event filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventFilter {
+    /// `*`: everything.
+    All,
+    /// `member-join` and so on.
+    Member(MemberEventKind),
+    /// `user` or `user:name`.
+    User(Option<String>),
+    /// `query` or `query:name`.
+    Query(Option<String>),
+}
+
+/// A text that names no event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidEventFilter;
+
+impl fmt::Display for InvalidEventFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Invalid event filter")
+    }
+}
+
+impl std::error::Error for InvalidEventFilter {}
+
+impl EventFilter {
+    /// Parses items separated by commas, without spaces. Nothing at all means everything;
+    /// `user:` is any user event. At most [`MAX_EVENT_FILTERS`].
+    pub fn parse(text: &str) -> Result<Vec<EventFilter>, InvalidEventFilter> {
+        if text.is_empty() {
+            return Ok(vec![EventFilter::All]);
+        }
+        if text.split(',').nth(MAX_EVENT_FILTERS).is_some() {
+            return Err(InvalidEventFilter);
+        }
+        let named = |name: &str| (!name.is_empty()).then(|| name.to_string());
+        text.split(',')
+            .map(|item| match item {
+                "*" => Ok(EventFilter::All),
+                "member-join" => Ok(EventFilter::Member(MemberEventKind::Join)),
+                "member-leave" => Ok(EventFilter::Member(MemberEventKind::Leave)),
+                "member-failed" => Ok(EventFilter::Member(MemberEventKind::Failed)),
+                "member-update" => Ok(EventFilter::Member(MemberEventKind::Update)),
+                "member-reap" => Ok(EventFilter::Member(MemberEventKind::Reap)),
+                "user" => Ok(EventFilter::User(None)),
+                "query" => Ok(EventFilter::Query(None)),
+                _ => match item.split_once(':') {
+                    Some(("user", name)) => Ok(EventFilter::User(named(name))),
+                    Some(("query", name)) => Ok(EventFilter::Query(named(name))),
+                    _ => Err(InvalidEventFilter),
+                },
+            })
+            .collect()
+    }
+
+    /// Whether member events of this kind pass.
+    pub fn passes_member(&self, kind: MemberEventKind) -> bool {
+        matches!(self, EventFilter::All) || *self == EventFilter::Member(kind)
+    }
+
+    /// Whether an event passes.
+    pub fn passes(&self, event: &Event) -> bool {
+        let named = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|w| w == name);
+        match (self, event) {
+            (EventFilter::All, _) => true,
+            (EventFilter::Member(kind), Event::Members(events)) => *kind == events.kind,
+            (EventFilter::User(name), Event::User(event)) => named(name, &event.name),
+            (EventFilter::Query(name), Event::Query(query)) => named(name, &query.name),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_filters_as_serf_reads_them() {
+        use EventFilter::*;
+        for (text, expected) in [
+            ("", vec![All]),
+            ("*", vec![All]),
+            ("member-join,member-reap", vec![Member(MemberEventKind::Join), Member(MemberEventKind::Reap)]),
+            ("user", vec![User(None)]),
+            ("user:", vec![User(None)]),
+            ("user:deploy,query:load", vec![User(Some("deploy".into())), Query(Some("load".into()))]),
+            ("user:a:b", vec![User(Some("a:b".into()))]),
+            ("query", vec![Query(None)]),
+        ] {
+            assert_eq!(EventFilter::parse(text), Ok(expected), "{text:?}");
+        }
+        for text in ["foo", "member-join, user", ",", "user,", "Member-join", "member-join:x", "*:x"] {
+            assert_eq!(EventFilter::parse(text), Err(InvalidEventFilter), "{text:?}");
+        }
+        assert!(All.passes_member(MemberEventKind::Failed));
+        assert!(!Member(MemberEventKind::Join).passes_member(MemberEventKind::Failed));
+        assert!(!User(None).passes_member(MemberEventKind::Join));
+    }
+}

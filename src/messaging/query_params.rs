@@ -1,0 +1,43 @@
+//! What someone who asks a query decides about it.
+
+use crate::model::NodeName;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A query as it is asked, before it is sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueryParams {
+    /// What it is called.
+    pub name: String,
+    /// What it carries.
+    pub payload: Vec<u8>,
+    /// Only these members are asked; empty for everyone.
+    pub nodes: Vec<NodeName>,
+    /// Only members whose tags match these anchored expressions are asked.
+    pub tags: BTreeMap<String, String>,
+    /// Whether everyone who is asked confirms that the query arrived.
+    pub request_ack: bool,
+    /// Through how many other members each answer is sent as well, against loss.
+    pub relay_factor: u8,
+    /// How long answers are collected; `None` for the default, which grows with the cluster.
+    pub timeout: Option<Duration>,
+}
+
+/// What the one who asked a query is told about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryProgress {
+    /// The query arrived at this member.
+    Ack {
+        /// Its name.
+        from: NodeName,
+    },
+    /// This member answered.
+    Response {
+        /// Its name.
+        from: NodeName,
+        /// Its answer.
+        payload: Vec<u8>,
+    },
+    /// The query is over: the time is up, or everyone who should answer has.
+    Done,
+}
