@@ -17,8 +17,8 @@ impl Bench {
     /// The number of the last ping that it sent.
     fn last_ping(&self) -> u32 {
         let pings = self.fx.transmits.iter().flat_map(|t| &t.messages);
-        let numbers = pings.filter_map(|m| if let Message::Ping(p) = m { Some(p.seq_no) } else { None });
-        numbers.last().expect("no ping was sent")
+        let mut numbers = pings.filter_map(|m| if let Message::Ping(p) = m { Some(p.seq_no) } else { None });
+        numbers.next_back().expect("no ping was sent")
     }
 
     /// How many answers of this kind to the request 5 it has sent there, since last asked.
