@@ -23,7 +23,7 @@
 //!
 //! **Rules do no I/O.** They take a message, `now` and a random source, and answer with
 //! [`membership::Effects`]: what should be sent, spread, told. Threads carry that out; the
-//! simulator in `tests/simulation` does the same in virtual time. `clippy.toml` forbids clocks,
+//! simulator in `tests/simulation` does the same in virtual time. `.clippy.toml` forbids clocks,
 //! sockets, threads and global random sources, and only `agent/`, `cli/` and the blocking client
 //! in `rpc/` allow them again.
 //!

@@ -42,18 +42,8 @@ const EMPTY_NAMES: [&str; 6] = ["util", "utils", "helper", "helpers", "manager",
 /// Runtimes, and what brings one.
 const RUNTIMES: [&str; 6] = ["tokio", "async-std", "hyper", "smol", "async-executor", "reqwest"];
 /// What the top level may hold besides dot-files and what building leaves there.
-const TOP_LEVEL: [&str; 10] = [
-    "Cargo.toml",
-    "Cargo.lock",
-    "src",
-    "tests",
-    "scripts",
-    "README.md",
-    "clippy.toml",
-    "rustfmt.toml",
-    "LICENSE-MIT",
-    "LICENSE-APACHE",
-];
+const TOP_LEVEL: [&str; 8] =
+    ["Cargo.toml", "Cargo.lock", "src", "tests", "scripts", "README.md", "LICENSE-MIT", "LICENSE-APACHE"];
 /// What building and testing leaves at the top level.
 const LEFT_BY_TOOLS: [&str; 2] = ["target", "proptest-regressions"];
 

@@ -19,6 +19,7 @@ use mio::{Events, Poll, Token};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Token of the socket in the thread's poll.
 pub const SOCKET: Token = Token(0);
@@ -60,8 +61,9 @@ impl ProbeActor {
         // Whether the socket may hold more: mio tells only once.
         let mut readable = true;
         loop {
-            let deadline = self.prober.plan(&self.table.read().members);
-            let timeout = if readable { std::time::Duration::ZERO } else { deadline.until(self.clock.now()) };
+            let now = self.clock.now();
+            let deadline = self.prober.plan(&self.table.read().members, now);
+            let timeout = if readable { Duration::ZERO } else { deadline.until(now) };
             match self.poll.poll(&mut events, Some(timeout)) {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,

@@ -9,8 +9,10 @@
 
 mod client;
 mod control;
+mod socket;
 
 pub use control::{Control, RecentLog, RpcMessage, RpcSender};
+pub use socket::RpcAddress;
 
 use crate::messaging::coalesce::MemberEvents;
 use crate::model::Moment;
@@ -20,10 +22,9 @@ use crate::rpc::{Phase, Token};
 use client::{Answers, Client};
 use control::RpcReceiver;
 use log::LevelFilter;
-use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Waker};
+use mio::{Events, Poll, Waker};
+use socket::{Listener, Socket};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io, thread};
@@ -51,8 +52,8 @@ const FIRST_CLIENT: u64 = 2;
 /// Where to listen and whom to serve.
 #[derive(Clone, Debug)]
 pub struct RpcSettings {
-    /// Address and port; port 0 lets the system choose.
-    pub listen: SocketAddr,
+    /// The port or the Unix socket.
+    pub listen: RpcAddress,
     /// `rpc_auth`; empty when clients need no key.
     pub auth_key: String,
 }
@@ -63,7 +64,7 @@ pub enum RpcError {
     /// The address cannot be listened on.
     Listen {
         /// The address.
-        addr: SocketAddr,
+        addr: RpcAddress,
         /// The system's reason.
         error: io::Error,
     },
@@ -93,8 +94,8 @@ impl std::error::Error for RpcError {
 #[derive(Debug)]
 pub struct RpcServer {
     poll: Poll,
-    listener: TcpListener,
-    addr: SocketAddr,
+    listener: Listener,
+    addr: RpcAddress,
     auth_key: String,
     sender: RpcSender,
     receiver: RpcReceiver,
@@ -103,14 +104,17 @@ pub struct RpcServer {
 impl RpcServer {
     /// Listens. Clients queue in the kernel until [`RpcServer::spawn`].
     pub fn bind(settings: RpcSettings) -> Result<RpcServer, RpcError> {
-        let listen = |error| RpcError::Listen { addr: settings.listen, error };
-        let mut listener = TcpListener::bind(settings.listen).map_err(listen)?;
-        let addr = listener.local_addr().map_err(listen)?;
+        let listen = |error| RpcError::Listen { addr: settings.listen.clone(), error };
+        let mut listener = Listener::bind(&settings.listen).map_err(listen)?;
+        let addr = listener.address(&settings.listen).map_err(listen)?;
         let poll = Poll::new().map_err(RpcError::Start)?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(RpcError::Start)?;
+        listener.register(poll.registry(), LISTENER).map_err(RpcError::Start)?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(RpcError::Start)?;
         let (sender, receiver) = control::channel(Arc::new(waker));
-        if settings.auth_key.is_empty() && !addr.ip().to_canonical().is_loopback() {
+        if let RpcAddress::Tcp(ip) = &addr
+            && settings.auth_key.is_empty()
+            && !ip.ip().to_canonical().is_loopback()
+        {
             log::warn!(
                 target: "agent.ipc",
                 "RPC listens on {addr}, beyond loopback, without rpc_auth: whoever reaches it controls this agent"
@@ -120,8 +124,8 @@ impl RpcServer {
     }
 
     /// Where clients can connect.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.addr
+    pub fn local_addr(&self) -> &RpcAddress {
+        &self.addr
     }
 
     /// For answers, events and log lines.
@@ -131,7 +135,7 @@ impl RpcServer {
 
     /// Starts the thread.
     pub fn spawn(self, control: Box<dyn Control>) -> Result<RpcHandle, RpcError> {
-        let (addr, sender) = (self.addr, self.sender.clone());
+        let (addr, sender) = (self.addr.clone(), self.sender.clone());
         let actor = RpcActor {
             poll: self.poll,
             listener: self.listener,
@@ -161,15 +165,15 @@ fn clock() -> Instant {
 /// [`STOP_TIMEOUT`] at most.
 #[derive(Debug)]
 pub struct RpcHandle {
-    addr: SocketAddr,
+    addr: RpcAddress,
     sender: RpcSender,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl RpcHandle {
     /// Where clients can connect.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.addr
+    pub fn local_addr(&self) -> &RpcAddress {
+        &self.addr
     }
 
     /// For answers, events and log lines.
@@ -197,7 +201,7 @@ impl Drop for RpcHandle {
 /// The thread, seen from inside.
 struct RpcActor {
     poll: Poll,
-    listener: TcpListener,
+    listener: Listener,
     receiver: RpcReceiver,
     auth_key: Arc<str>,
     clients: BTreeMap<u64, Client>,
@@ -351,7 +355,7 @@ impl RpcActor {
         true
     }
 
-    fn admit(&mut self, mut socket: mio::net::TcpStream, peer: SocketAddr, now: Moment) {
+    fn admit(&mut self, mut socket: Socket, peer: String, now: Moment) {
         if self.clients.len() >= MAX_CLIENTS + MAX_REFUSED_CLIENTS {
             return;
         }
@@ -359,13 +363,10 @@ impl RpcActor {
         let id = self.next_client;
         let Ok(token) = usize::try_from(id) else { return };
         self.next_client += 1;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(e) = self.poll.registry().register(&mut socket, mio::Token(token), interest) {
+        if let Err(e) = socket.register(self.poll.registry(), mio::Token(token)) {
             log::error!(target: "agent.ipc", "Failed to accept client: {peer}: {e}");
             return;
         }
-        // Replies are small and waited for; a failure costs latency alone.
-        let _ = socket.set_nodelay(true);
         let mut connection = Connection::new(id, Arc::clone(&self.auth_key), now);
         if served >= MAX_CLIENTS {
             log::warn!(target: "agent.ipc", "Refused client: {peer}: {MAX_CLIENTS} are connected");
@@ -405,7 +406,7 @@ impl RpcActor {
     fn drain(mut self, events: &mut Events, chunk: &mut [u8]) {
         let end = self.now() + STOP_TIMEOUT;
         // Nobody new. A failure to say so would only wake us once in vain.
-        let _ = self.poll.registry().deregister(&mut self.listener);
+        let _ = self.listener.deregister(self.poll.registry());
         for client in self.clients.values_mut() {
             client.connection.close(end);
         }

@@ -11,7 +11,7 @@ use super::datagrams::DatagramSender;
 use super::events::EventActor;
 use super::gossip::{Depths, GossipActor};
 use super::probe::{self, ProbeActor};
-use super::rpc::{RpcError, RpcHandle, RpcServer, RpcSettings};
+use super::rpc::{RpcAddress, RpcError, RpcHandle, RpcServer, RpcSettings};
 use super::signals::Signals;
 use super::sync::{self, SyncActor, SyncParts};
 use super::table::SharedTable;
@@ -158,8 +158,8 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
 
     let depths = Arc::new(Depths::default());
     let auth_key = config.rpc_auth.clone().unwrap_or_default();
-    let server =
-        RpcServer::bind(RpcSettings { listen: config.rpc_addr, auth_key }).map_err(StartError::Rpc)?;
+    let server = RpcServer::bind(RpcSettings { listen: RpcAddress::Tcp(config.rpc_addr), auth_key })
+        .map_err(StartError::Rpc)?;
     let to_rpc = server.sender();
     let control = AgentControl::new(
         table.clone(),

@@ -89,29 +89,3 @@ impl<'a> Console<'a> {
         let _ = self.err.flush();
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Refusing(io::ErrorKind);
-
-    impl Write for Refusing {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(self.0.into())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_closed_pipe_is_told_from_a_full_disk() {
-        let mut err = Vec::new();
-        let mut closed = Refusing(io::ErrorKind::BrokenPipe);
-        assert!(matches!(Console::new(&mut closed, &mut err).line("x"), Err(Failure::ReaderGone)));
-        let mut full = Refusing(io::ErrorKind::StorageFull);
-        assert!(matches!(Console::new(&mut full, &mut err).line("x"), Err(Failure::Output(_))));
-        assert!(err.is_empty());
-    }
-}

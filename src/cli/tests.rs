@@ -25,6 +25,32 @@ fn serf(arguments: &[&str]) -> Ran {
     ran(Program::Serf, arguments)
 }
 
+/// Standard output that fails at every write.
+struct Refusing(std::io::ErrorKind);
+
+impl std::io::Write for Refusing {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(self.0.into())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error_and_a_full_disk_is() {
+    for (kind, code, told) in [
+        (std::io::ErrorKind::BrokenPipe, ExitCode::SUCCESS, ""),
+        (std::io::ErrorKind::StorageFull, ExitCode::FAILURE, "Error writing output: no storage space\n"),
+    ] {
+        for command in ["version", "-v", "keygen"] {
+            let (mut out, mut err) = (Refusing(kind), Vec::new());
+            let ran = run(Program::Serf, vec![command.into()], &mut Console::new(&mut out, &mut err));
+            assert_eq!((ran, String::from_utf8(err).unwrap().as_str()), (code, told), "{command}");
+        }
+    }
+}
+
 #[test]
 fn the_two_programs_differ_by_the_agent() {
     let names = |p: Program| p.commands().map(|c| c.spec.name).collect::<Vec<_>>();

@@ -89,9 +89,12 @@ impl Members {
             return;
         }
         let newer = row.status_ltime > mine.status_ltime;
+        let tied = row.status_ltime == mine.status_ltime;
         match row.state {
             PeerState::Left => {
-                let forced = matches!(mine.state, State::Dead) && row.status_ltime >= mine.status_ltime;
+                // With no intent that decides, only the same life can have left rather than failed.
+                let forced = matches!(mine.state, State::Dead)
+                    && (newer || tied && row.incarnation >= mine.incarnation);
                 if (newer || forced) && self.clock.witness(row.status_ltime) {
                     let event = self.change(&row.node, now, |mine| {
                         mine.status_ltime = mine.status_ltime.max(row.status_ltime);
@@ -110,11 +113,10 @@ impl Members {
                 let (ltime, node) = (row.status_ltime, row.node.clone());
                 self.admit_leave_intent(&LeaveIntent { ltime, node, prune: false }, now, fx);
             }
-            _ if newer => {
+            _ => {
                 let (ltime, node) = (row.status_ltime, row.node.clone());
                 self.admit_join_intent(&JoinIntent { ltime, node }, now);
             }
-            _ => {}
         }
     }
 

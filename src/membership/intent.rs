@@ -7,7 +7,7 @@
 
 use super::effects::Effects;
 use super::row::State;
-use super::table::{EarlyIntent, MAX_INTENTS, Members, Presence};
+use super::table::{EarlyIntent, MAX_INTENTS, Members, Presence, Pruned};
 use crate::model::{LamportTime, MemberEvent, MemberEventKind, Moment, NodeName};
 use crate::telemetry::counters;
 use crate::wire::message::{Dead, JoinIntent, LeaveIntent, Message};
@@ -30,14 +30,24 @@ impl Members {
         if !self.witness("join", &msg.node, msg.ltime) {
             return false;
         }
-        if !self.rows.contains_key(&msg.node) {
+        let Some(row) = self.rows.get(&msg.node) else {
+            if let Some(pruned) = self.pruned.get(&msg.node) {
+                if msg.ltime <= pruned.ltime {
+                    return false;
+                }
+                // Said after the prune: it comes back, perhaps in its first incarnation again.
+                self.pruned.remove(&msg.node);
+            }
             return self.keep_early(&msg.node, false, msg.ltime, now);
-        }
-        if self.rows[&msg.node].status_ltime >= msg.ltime {
-            return false;
-        }
+        };
         // While this process leaves, an old join intent of its own must not call it back.
         let stays = msg.node != self.me || self.presence == Presence::Here;
+        // Of a join and a leave intent of the same time the join counts, whichever comes first;
+        // otherwise members would disagree for ever.
+        let undoes = stays && row.is_present() && row.leaving;
+        if row.status_ltime > msg.ltime || (row.status_ltime == msg.ltime && !undoes) {
+            return false;
+        }
         self.change(&msg.node, now, |row| {
             row.status_ltime = msg.ltime;
             if stays && row.is_present() {
@@ -63,8 +73,14 @@ impl Members {
             return false;
         }
         let Some(row) = self.rows.get(&msg.node) else {
-            // A pruned member is gone for good; only its return makes intents about it matter.
-            return !self.pruned.contains_key(&msg.node) && self.keep_early(&msg.node, true, msg.ltime, now);
+            if let Some(pruned) = self.pruned.get_mut(&msg.node) {
+                // Nothing is left to do here, but a second prune is meant for those whom the
+                // first one missed.
+                let news = msg.ltime > pruned.ltime;
+                pruned.ltime = pruned.ltime.max(msg.ltime);
+                return news;
+            }
+            return self.keep_early(&msg.node, true, msg.ltime, now);
         };
         if row.status_ltime >= msg.ltime {
             return false;
@@ -102,14 +118,17 @@ impl Members {
     /// to leave or to object.
     fn prune(&mut self, name: &NodeName, now: Moment, fx: &mut Effects) {
         match self.rows.get(name) {
+            _ if *name == self.me => {}
             Some(row) if row.is_present() => {
                 self.prunes.insert(name.clone(), now + PRUNE_DELAY);
             }
             Some(row) => {
-                self.pruned.insert(name.clone(), (row.incarnation, now));
-                if self.pruned.len() > MAX_INTENTS {
-                    self.pruned.pop_first();
+                let (incarnation, ltime) = (row.incarnation, row.status_ltime);
+                if self.pruned.len() >= MAX_INTENTS {
+                    let oldest = self.pruned.iter().min_by_key(|(_, p)| p.at).map(|(name, _)| name.clone());
+                    oldest.and_then(|oldest| self.pruned.remove(&oldest));
                 }
+                self.pruned.insert(name.clone(), Pruned { incarnation, ltime, at: now });
                 self.erase(name, now, fx);
             }
             None => {}
@@ -142,7 +161,8 @@ impl Members {
 
     /// Keeps an intent about a member that is not known yet. Says whether it was news.
     fn keep_early(&mut self, node: &NodeName, leave: bool, ltime: LamportTime, now: Moment) -> bool {
-        if self.intents.get(node).is_some_and(|known| known.ltime >= ltime) {
+        // At the same time a join counts more than a leave, as it does for known members.
+        if self.intents.get(node).is_some_and(|known| (known.ltime, !known.leave) >= (ltime, !leave)) {
             return false;
         }
         if self.intents.len() >= MAX_INTENTS && !self.intents.contains_key(node) {
@@ -204,6 +224,7 @@ impl Members {
         if let Some((dead, event)) = gone {
             fx.broadcasts.push(Message::Dead(dead));
             self.tell(event, fx);
+            self.bound_tombstones(now, fx);
         }
     }
 }

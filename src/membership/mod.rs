@@ -26,6 +26,8 @@ mod row;
 mod suspicion;
 mod swim;
 mod table;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use awareness::Awareness;
 pub use config::{Config, Profile};

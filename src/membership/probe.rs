@@ -14,6 +14,7 @@ use crate::wire::message::{Ack, IndirectPing, Message, Nack, Ping, Source, Suspe
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The most indirect probes that are served for others at once.
 pub const MAX_RELAYS: usize = 1024;
@@ -24,7 +25,7 @@ pub struct ProbeOutcome {
     /// Who answered.
     pub node: NodeName,
     /// After how long.
-    pub round_trip: std::time::Duration,
+    pub round_trip: Duration,
     /// What it added to its ack.
     pub payload: Vec<u8>,
 }
@@ -41,6 +42,8 @@ pub struct Prober {
     planned: Moment,
     /// Since when a member's digest has differed from ours, while ours stayed the same.
     differs_since: Option<Moment>,
+    /// How long it has to differ until an exchange is asked for.
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -62,7 +65,9 @@ struct Round {
 struct Relay {
     reply_to: Target,
     seq_no: u32,
-    nack: bool,
+    /// When to say that there was no answer so far.
+    nack_at: Option<Moment>,
+    /// When an answer is of no use any more.
     deadline: Moment,
 }
 
@@ -76,6 +81,7 @@ impl Prober {
             relays: BTreeMap::new(),
             planned: Moment::NEVER,
             differs_since: None,
+            patience: settling_time(members),
         }
     }
 
@@ -84,17 +90,22 @@ impl Prober {
         self.next_seq
     }
 
-    /// When to call [`Prober::tick`], for the table's deadlines and the prober's own. To be asked
-    /// before every wait: a tick that comes much later than planned shows that this process was
-    /// held up.
-    pub fn plan(&mut self, members: &Members) -> Moment {
+    /// When to call [`Prober::tick`], for the table's deadlines and the prober's own; never before
+    /// `now`. To be asked right before every wait: a tick that comes much later than planned shows
+    /// that this process was held up.
+    ///
+    /// A deadline can come to lie in the past while this process is wide awake: a confirmation
+    /// shortens a suspicion that has run for long, a late ack ends a round that went beyond its
+    /// interval. Nothing was missed then, so lateness counts from `now`.
+    pub fn plan(&mut self, members: &Members, now: Moment) -> Moment {
         let round = match &self.round {
             Some(round) if round.asked => round.deadline,
             Some(round) => round.ask_others_at.min(round.deadline),
             None => self.next_round,
         };
-        let relay = self.relays.values().map(|r| r.deadline).min().unwrap_or(Moment::NEVER);
-        self.planned = round.min(relay).min(members.next_deadline());
+        let relay = self.relays.values().map(|r| r.nack_at.unwrap_or(r.deadline)).min();
+        let relay = relay.unwrap_or(Moment::NEVER);
+        self.planned = round.min(relay).min(members.next_deadline()).max(now);
         self.planned
     }
 
@@ -121,10 +132,13 @@ impl Prober {
         members.tick(now, fx);
         self.expire_relays(now, fx);
         if let Some(round) = &self.round {
-            if now >= round.deadline {
-                self.give_up(members, now, fx);
+            if !members.row(round.node.as_str()).is_some_and(Row::is_present) {
+                // It left or was given up meanwhile. That it is silent says nothing.
+                self.round = None;
             } else if now >= round.ask_others_at && !round.asked {
-                self.ask_others(members, rng, fx);
+                self.ask_others(members, now, rng, fx);
+            } else if now >= round.deadline {
+                self.give_up(members, now, fx);
             }
         }
         if self.round.is_none() && now >= self.next_round {
@@ -171,9 +185,12 @@ impl Prober {
     }
 
     /// The direct ping was not answered in time: asks `indirect_checks` others, and tries TCP.
-    fn ask_others(&mut self, members: &mut Members, rng: &mut Rng, fx: &mut Effects) {
+    fn ask_others(&mut self, members: &mut Members, now: Moment, rng: &mut Rng, fx: &mut Effects) {
         let Some(round) = &mut self.round else { return };
         round.asked = true;
+        // However late it is asked, the help has as long as was planned for it.
+        let time_for_help = round.deadline.since(round.ask_others_at);
+        round.deadline = round.deadline.max(now + time_for_help);
         let Some(row) = members.row(round.node.as_str()) else { return };
         log::debug!(target: "memberlist", "Failed UDP ping: {} (timeout reached)", round.node);
         let source = own_source(members);
@@ -286,8 +303,14 @@ impl Prober {
             return;
         }
         let seq_no = self.seq();
-        let deadline = now + members.config().probe_timeout;
-        let relay = Relay { reply_to: asker.target(), seq_no: msg.seq_no, nack: msg.nack, deadline };
+        // The asker counts a nack only within its probe interval, of which the probe timeout has
+        // passed when it asks. Sent with the timeout itself, as memberlist does, nacks come too
+        // late for an asker in good health; Lifeguard's four fifths are in time (§IV-A).
+        let config = members.config();
+        let time_for_help = config.probe_interval.saturating_sub(config.probe_timeout);
+        let nack_at = msg.nack.then(|| now + time_for_help.min(config.probe_timeout) * 4 / 5);
+        let deadline = now + config.probe_timeout;
+        let relay = Relay { reply_to: asker.target(), seq_no: msg.seq_no, nack_at, deadline };
         self.relays.insert(seq_no, relay);
         let ping = Ping { seq_no, node: target.name.clone(), source: own_source(members) };
         fx.send(target.target(), Message::Ping(ping));
@@ -331,20 +354,22 @@ impl Prober {
     }
 
     /// Asks for an exchange with a member whose view differs from ours for longer than gossip
-    /// takes to level it.
+    /// takes to level it. An exchange that does not help, because one of the two refuses what
+    /// the other believes, is repeated ever more rarely, down to the periodic rate.
     fn compare(&mut self, theirs: u64, node: &NodeName, members: &Members, now: Moment, fx: &mut Effects) {
         if theirs == members.digest() {
             self.differs_since = None;
+            self.patience = settling_time(members);
             return;
         }
-        let settled = members.config().gossip_interval * 5;
         // Only what differs while nothing changes here is a lasting difference.
-        let since = self.differs_since.filter(|since| *since >= members.digest_since());
+        let since = self.differs_since.filter(|since| *since > members.digest_since());
         match since {
             None => self.differs_since = Some(now),
-            Some(since) if now.since(since) < settled => {}
+            Some(since) if now.since(since) < self.patience => {}
             Some(_) => {
                 self.differs_since = None;
+                self.patience = (self.patience * 2).min(members.config().push_pull_interval);
                 if let Some(row) = members.row(node.as_str()).filter(|r| r.is_alive()) {
                     log::debug!(target: "memberlist", "View differs from that of {node}; exchanging");
                     fx.streams.push(StreamRequest::PushPull { node: node.clone(), to: row.target() });
@@ -354,16 +379,19 @@ impl Prober {
     }
 
     fn expire_relays(&mut self, now: Moment, fx: &mut Effects) {
-        let due: Vec<u32> =
-            self.relays.iter().filter(|(_, r)| r.deadline <= now).map(|(seq, _)| *seq).collect();
-        for seq_no in due {
-            if let Some(relay) = self.relays.remove(&seq_no)
-                && relay.nack
-            {
+        self.relays.retain(|_, relay| {
+            if relay.nack_at.take_if(|at| *at <= now).is_some() {
+                // A late answer is still passed on after this.
                 fx.send(relay.reply_to, Message::Nack(Nack { seq_no: relay.seq_no }));
             }
-        }
+            now < relay.deadline
+        });
     }
+}
+
+/// How long gossip takes to level a difference.
+fn settling_time(members: &Members) -> Duration {
+    members.config().gossip_interval * 5
 }
 
 fn own_source(members: &Members) -> Source {

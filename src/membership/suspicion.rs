@@ -17,12 +17,14 @@ pub struct Suspicion {
     wanted: u32,
     /// Who suspects: the first accuser, then those who confirmed. At most `wanted + 1`.
     accusers: Vec<NodeName>,
+    /// Whether it was postponed before.
+    postponed: bool,
 }
 
 impl Suspicion {
     /// Starts a suspicion raised by `from`. With `wanted` = 0 the timeout is `min` at once.
     pub fn new(from: NodeName, wanted: u32, min: Duration, max: Duration, now: Moment) -> Self {
-        Suspicion { start: now, min, max, wanted, accusers: vec![from] }
+        Suspicion { start: now, min, max, wanted, accusers: vec![from], postponed: false }
     }
 
     /// Counts a further accuser. Says whether this was news, to be passed on: an accuser
@@ -46,9 +48,12 @@ impl Suspicion {
     }
 
     /// Gives the suspect `by` more time: this process did not run, so it cannot have heard a
-    /// refutation.
-    pub fn postpone(&mut self, by: Duration) {
-        self.start += by;
+    /// refutation. The first time there is `grace` on top, or a suspect whose time was to end
+    /// right then would fail before its refutation could arrive; but only the first time, or a
+    /// process that is always late would never declare anyone dead.
+    pub fn postpone(&mut self, by: Duration, grace: Duration) {
+        self.start += if self.postponed { by } else { by + grace };
+        self.postponed = true;
     }
 }
 
@@ -92,7 +97,9 @@ mod tests {
         assert!(s.confirm(&name("c")));
         assert!(!s.confirm(&name("d")), "enough is enough");
         assert_eq!(s.deadline(), Moment::ZERO + S(1));
-        s.postpone(S(5));
-        assert_eq!(s.deadline(), Moment::ZERO + S(6));
+        s.postpone(S(5), S(2));
+        assert_eq!(s.deadline(), Moment::ZERO + S(8));
+        s.postpone(S(5), S(2));
+        assert_eq!(s.deadline(), Moment::ZERO + S(13), "grace is given once");
     }
 }

@@ -94,9 +94,9 @@ impl Members {
         rng: &mut Rng,
         fx: &mut Effects,
     ) {
-        if let Some((incarnation, at)) = self.pruned.get(&msg.node)
-            && msg.incarnation <= *incarnation
-            && now.since(*at) <= self.config.gossip_to_the_dead
+        if let Some(pruned) = self.pruned.get(&msg.node)
+            && msg.incarnation <= pruned.incarnation
+            && now.since(pruned.at) <= self.config.gossip_to_the_dead
         {
             return;
         }
@@ -169,6 +169,10 @@ impl Members {
         self.enlist(&msg.node, rng);
         self.pass_on(msg, addr, spread, fx);
         if let Some(Some(event)) = event {
+            if event.kind == MemberEventKind::Join {
+                // Who was to be pruned has gone; this is its next life.
+                self.prunes.remove(&msg.node);
+            }
             self.tell(event, fx);
         }
     }
@@ -188,6 +192,11 @@ impl Members {
         }
         if addr != me.addr {
             return self.report_conflict(&msg.node, addr, now);
+        }
+        if !me.incarnation.admits_accusation(msg.incarnation) {
+            // To overrule it, this process would have to claim an incarnation that nobody else
+            // believes, and could never refute anything again.
+            return self.refuse_jump("alive", &msg.node, msg.incarnation);
         }
         let same = msg.meta == me.meta && msg.versions == me.versions;
         if msg.incarnation == me.incarnation && same {
@@ -252,10 +261,13 @@ impl Members {
         let wanted = self.config.suspicion_mult.saturating_sub(2);
         let wanted = if present.saturating_sub(2) < wanted as usize { 0 } else { wanted };
         let news = self.change(&msg.node, now, |row| {
+            let newer = msg.incarnation > row.incarnation;
             row.incarnation = row.incarnation.max(msg.incarnation);
             match &mut row.state {
-                State::Suspect(suspicion) => suspicion.confirm(&msg.from),
-                State::Alive => {
+                State::Suspect(suspicion) if !newer => suspicion.confirm(&msg.from),
+                // A later incarnation shows that the member has refuted what it was suspected of
+                // so far; it gets the whole time to refute this as well.
+                State::Alive | State::Suspect(_) => {
                     let suspicion = Suspicion::new(msg.from.clone(), wanted, min, max, now);
                     row.state = State::Suspect(suspicion);
                     row.since = now;
@@ -305,7 +317,7 @@ impl Members {
     /// is over, and not at an incarnation that the accused could never refute.
     fn admits_accusation(&self, what: &str, node: &NodeName, accused: Incarnation) -> bool {
         let Some(row) = self.rows.get(node) else { return false };
-        if accused == Incarnation::LAST || !row.incarnation.admits(accused) {
+        if !row.incarnation.admits_accusation(accused) {
             self.refuse_jump(what, node, accused);
             return false;
         }
@@ -330,7 +342,8 @@ impl Members {
         fx.broadcasts.extend(alive.map(Message::Alive));
     }
 
-    /// Changes this process's tags and tells everyone.
+    /// Changes this process's tags and tells everyone. Once it has left they are only noted, for
+    /// the day it comes back: whoever heard of a new incarnation would take it for present.
     pub fn set_tags(&mut self, tags: Tags, now: Moment, fx: &mut Effects) -> Result<(), TagsError> {
         let meta = tags.encode()?;
         let me = self.me.clone();
@@ -340,7 +353,7 @@ impl Members {
             row.tags = tags;
             changed
         });
-        if changed == Some(true) {
+        if changed == Some(true) && self.presence != Presence::Gone {
             self.restate(Incarnation::default(), now, fx);
             let member = self.my_row().member();
             self.tell(MemberEvent { kind: MemberEventKind::Update, member }, fx);

@@ -13,6 +13,7 @@ use crate::model::{
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The most members that can be present at once. Far beyond what gossip at these intervals
 /// serves; a bound on memory, not a goal.
@@ -42,6 +43,16 @@ pub(super) struct EarlyIntent {
     pub at: Moment,
 }
 
+/// What is remembered of a pruned name, so that news still under way does not bring it back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pruned {
+    /// The last incarnation it had.
+    pub incarnation: Incarnation,
+    /// Lamport time of the last intent about it.
+    pub ltime: LamportTime,
+    pub at: Moment,
+}
+
 /// Who is here. One row a member, this process included.
 #[derive(Debug)]
 pub struct Members {
@@ -60,9 +71,7 @@ pub struct Members {
     left: BTreeSet<(Moment, NodeName)>,
     pub(super) clock: LamportClock,
     pub(super) intents: BTreeMap<NodeName, EarlyIntent>,
-    /// Pruned names and the last incarnation they had, so that news still under way does not
-    /// bring them back.
-    pub(super) pruned: BTreeMap<NodeName, (Incarnation, Moment)>,
+    pub(super) pruned: BTreeMap<NodeName, Pruned>,
     pub(super) presence: Presence,
     pub(super) awareness: Awareness,
     digest: u64,
@@ -297,8 +306,14 @@ impl Members {
         self.suspects.remove(name);
         self.prunes.remove(name);
         self.set_digest(self.digest ^ row.fingerprint(), now);
-        if row.in_order {
-            self.order.retain(|n| n != name);
+        if row.in_order
+            && let Some(at) = self.order.iter().position(|n| n == name)
+        {
+            self.order.remove(at);
+            if at < self.cursor {
+                // Everyone behind it moves up; nobody may slip past this round unprobed.
+                self.cursor -= 1;
+            }
         }
         self.tell(MemberEvent { kind: MemberEventKind::Reap, member: row.member() }, fx);
     }
@@ -428,8 +443,8 @@ impl Members {
         });
         suspicions
             .chain(self.prunes.values().copied())
-            .chain(self.dead.first().map(|(since, _)| *since + config.reconnect_timeout))
-            .chain(self.left.first().map(|(since, _)| *since + config.tombstone_timeout))
+            .chain(self.oldest(&self.dead).map(|(since, _)| *since + config.reconnect_timeout))
+            .chain(self.oldest(&self.left).map(|(since, _)| *since + config.tombstone_timeout))
             .min()
             .unwrap_or(Moment::NEVER)
     }
@@ -443,37 +458,39 @@ impl Members {
 
     /// Tells the table that this process did not run for `lateness`: whoever is suspected may
     /// have refuted meanwhile and gets as much more time.
-    pub fn excuse_lateness(&mut self, lateness: std::time::Duration) {
+    pub fn excuse_lateness(&mut self, lateness: Duration) {
         for name in &self.suspects {
             if let Some(Row { state: State::Suspect(s), .. }) = self.rows.get_mut(name) {
-                s.postpone(lateness);
+                s.postpone(lateness, self.config.probe_interval);
             }
         }
     }
 
+    /// The first of these that can be forgotten. This process's own row, which is among those
+    /// that left after a leave, stays however old it is; it must neither hold up the others nor
+    /// be a deadline that never passes.
+    fn oldest<'a>(&self, set: &'a BTreeSet<(Moment, NodeName)>) -> Option<&'a (Moment, NodeName)> {
+        set.iter().find(|(_, name)| *name != self.me)
+    }
+
     fn reap(&mut self, now: Moment, fx: &mut Effects) {
-        let timeouts = (self.config.reconnect_timeout, self.config.tombstone_timeout);
-        let due = |set: &BTreeSet<(Moment, NodeName)>, timeout| {
-            set.first().filter(|(since, _)| *since + timeout <= now).map(|(_, name)| name.clone())
-        };
-        while let Some(name) = due(&self.dead, timeouts.0).or_else(|| due(&self.left, timeouts.1)) {
-            if name == self.me {
-                break;
-            }
+        loop {
+            let due = |set, timeout| self.oldest(set).filter(|(since, _)| *since + timeout <= now);
+            let dead = due(&self.dead, self.config.reconnect_timeout);
+            let due = dead.or_else(|| due(&self.left, self.config.tombstone_timeout));
+            let Some((_, name)) = due.cloned() else { break };
             self.erase(&name, now, fx);
         }
         let keep = self.config.recent_intent_timeout;
         self.intents.retain(|_, intent| now.since(intent.at) <= keep);
-        self.pruned.retain(|_, (_, at)| now.since(*at) <= keep);
+        self.pruned.retain(|_, pruned| now.since(pruned.at) <= keep);
     }
 
     /// Forgets the oldest tombstones beyond [`MAX_TOMBSTONES`].
     pub(super) fn bound_tombstones(&mut self, now: Moment, fx: &mut Effects) {
         while self.dead.len() + self.left.len() > MAX_TOMBSTONES {
-            let others =
-                |set: &BTreeSet<(Moment, NodeName)>| set.iter().find(|(_, name)| *name != self.me).cloned();
-            let oldest = [others(&self.dead), others(&self.left)].into_iter().flatten().min();
-            let Some((_, name)) = oldest else { return };
+            let oldest = [self.oldest(&self.dead), self.oldest(&self.left)].into_iter().flatten().min();
+            let Some((_, name)) = oldest.cloned() else { return };
             self.erase(&name, now, fx);
         }
     }
@@ -507,6 +524,11 @@ impl Members {
         assert_eq!(digest, self.digest, "digest does not match the rows");
         assert!(dead + left <= MAX_TOMBSTONES, "too many tombstones");
         assert!(self.intents.len() <= MAX_INTENTS, "too many early intents");
+        assert!(self.pruned.len() <= MAX_INTENTS, "too many pruned names");
+        assert!(!self.pruned.contains_key(&self.me), "this process cannot be pruned");
+        for name in self.prunes.keys() {
+            assert!(*name != self.me && self.rows.contains_key(name), "{name} is to be pruned in vain");
+        }
         let mut names: Vec<_> = self.order.iter().collect();
         names.sort();
         names.dedup();

@@ -59,6 +59,7 @@ impl Gossip {
         }
         let config = members.config();
         let fan_out = config.gossip_nodes;
+        let on_tick = self.next_tick.is_some_and(|at| at <= now);
         if self.next_burst.is_some_and(|at| at <= now) {
             self.next_burst = None;
             self.last_burst = now;
@@ -68,12 +69,13 @@ impl Gossip {
                 self.next_burst = Some(now + BURST_SPACING);
             }
         }
-        if self.next_tick.is_some_and(|at| at <= now) {
+        if on_tick {
             self.send(members, now, rng, u32::MAX, &mut out);
             self.next_tick = Some(now + config.gossip_interval);
         }
-        if out.is_empty() && members.gossip_targets(1, now, rng).is_empty() {
-            // Nobody is left to tell. Whoever comes later learns everything by push/pull.
+        if out.is_empty() && (on_tick || members.gossip_targets(1, now, rng).is_empty()) {
+            // Nobody is left to tell, or nothing that is left fits a datagram: waiting changes
+            // neither. Whoever comes later learns everything by push/pull.
             self.queue.clear();
         }
         if self.queue.is_empty() {

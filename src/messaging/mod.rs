@@ -3,6 +3,8 @@
 pub mod coalesce;
 mod gossip;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 pub use gossip::{Datagram, Gossip};
 pub use queue::{BroadcastQueue, Kind, Ticket};

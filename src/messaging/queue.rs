@@ -207,8 +207,10 @@ impl Lane {
                 continue;
             }
             let cost = broadcast.message.bytes(dialect).len() + PART_OVERHEAD;
-            if cost <= share && cost <= left.bytes {
-                share -= cost;
+            // The first of each kind may be larger than the share, or large news would wait for as
+            // long as there is any of another kind.
+            if (cost <= share || chosen.is_empty()) && cost <= left.bytes {
+                share = share.saturating_sub(cost);
                 left.bytes -= cost;
                 left.parts -= 1;
                 chosen.push(*rank);
@@ -322,6 +324,22 @@ mod tests {
         assert_eq!(q.len(Kind::Membership), MIN_DEPTH);
         assert_eq!(q.take_finished(), [1]);
         q.check_invariants(5);
+    }
+
+    #[test]
+    fn news_larger_than_its_share_is_said_while_another_kind_is_waiting() {
+        let mut q = BroadcastQueue::default();
+        for i in 0..100 {
+            q.push(Shared::new(join(&format!("member-{i}"))), None, 100);
+        }
+        for i in 0..20 {
+            q.push(Shared::new(dead(&format!("{}{i}", "x".repeat(200)), 1)), None, 100);
+        }
+        for _ in 0..20 {
+            drain(&mut q, 300, 1);
+        }
+        assert_eq!(q.len(Kind::Membership), 0);
+        assert!(q.len(Kind::Intent) < 100, "and the others still have their turn");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// For connecting, for each write, and for replies that the agent gives at once.
@@ -90,7 +91,7 @@ impl std::error::Error for ClientError {}
 /// Whom to connect to.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// `host:port`.
+    /// `host:port` or `unix:/path`.
     pub addr: String,
     /// `rpc_auth`; empty to send none.
     pub auth_key: String,
@@ -136,7 +137,7 @@ type Arrived = (u64, Result<Record, String>);
 /// A connection to an agent.
 #[derive(Debug)]
 pub struct Client {
-    socket: TcpStream,
+    socket: Socket,
     timeout: Duration,
     input: Vec<u8>,
     scanner: FrameScanner,
@@ -154,7 +155,6 @@ impl Client {
     pub fn connect(config: &ClientConfig) -> Result<Client, ClientError> {
         let socket = dial(&config.addr, config.timeout)?;
         socket.set_write_timeout(Some(config.timeout)).map_err(ClientError::Io)?;
-        socket.set_nodelay(true).map_err(ClientError::Io)?;
         let mut client = Client {
             socket,
             timeout: config.timeout,
@@ -481,17 +481,61 @@ impl Client {
     }
 }
 
-fn dial(addr: &str, timeout: Duration) -> Result<TcpStream, ClientError> {
+/// Either kind of connection.
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => socket.set_read_timeout(timeout),
+            Socket::Unix(socket) => socket.set_read_timeout(timeout),
+        }
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => socket.set_write_timeout(timeout),
+            Socket::Unix(socket) => socket.set_write_timeout(timeout),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.read(buffer),
+            Socket::Unix(socket) => socket.read(buffer),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => socket.write_all(bytes),
+            Socket::Unix(socket) => socket.write_all(bytes),
+        }
+    }
+}
+
+fn dial(addr: &str, timeout: Duration) -> Result<Socket, ClientError> {
+    let connect = |error| ClientError::Connect { addr: addr.to_string(), error };
+    if let Some(path) = addr.strip_prefix("unix:") {
+        return UnixStream::connect(path).map(Socket::Unix).map_err(connect);
+    }
     let resolve = |error| ClientError::Resolve { addr: addr.to_string(), error };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in addr.to_socket_addrs().map_err(resolve)? {
-        let candidate: SocketAddr = candidate;
         match TcpStream::connect_timeout(&candidate, timeout) {
-            Ok(socket) => return Ok(socket),
+            Ok(socket) => {
+                // Requests are small and waited for; a failure costs latency alone.
+                let _ = socket.set_nodelay(true);
+                return Ok(Socket::Tcp(socket));
+            }
             Err(e) => last = e,
         }
     }
-    Err(ClientError::Connect { addr: addr.to_string(), error: last })
+    Err(connect(last))
 }
 
 fn is_timeout(e: &io::Error) -> bool {

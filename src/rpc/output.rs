@@ -21,7 +21,7 @@ impl Output {
 
     /// The socket took `count` bytes.
     pub(super) fn take(&mut self, count: usize) {
-        self.taken = (self.taken + count).min(self.bytes.len());
+        self.taken = self.taken.saturating_add(count).min(self.bytes.len());
         if self.taken == self.bytes.len() {
             self.taken = 0;
             self.bytes.clear();

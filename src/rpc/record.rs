@@ -545,5 +545,4 @@ impl<'de> Deserialize<'de> for WireAddr {
 }
 
 #[cfg(test)]
-#[path = "record_tests.rs"]
 mod tests;

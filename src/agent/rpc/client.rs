@@ -1,14 +1,13 @@
 //! One client's socket, and how its requests reach [`Control`].
 
 use super::Control;
+use super::socket::Socket;
 use crate::model::Moment;
 use crate::rpc::record::{JoinRequest, MemberRecord, MembersResponse};
 use crate::rpc::{Connection, Phase, Request, Token};
 use log::{Level, LevelFilter};
 use mio::event::Event;
-use mio::net::TcpStream;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io;
 
 /// Turns of reading, answering and writing that a client gets before the next one's turn.
 const TURNS: usize = 8;
@@ -82,8 +81,8 @@ fn reply_members<'a>(
 
 /// One client.
 pub(super) struct Client {
-    socket: TcpStream,
-    peer: SocketAddr,
+    socket: Socket,
+    peer: String,
     pub(super) connection: Connection,
     /// Whether the socket may have input; known to be false after `WouldBlock`.
     readable: bool,
@@ -95,12 +94,12 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(socket: TcpStream, peer: SocketAddr, connection: Connection) -> Client {
+    pub(super) fn new(socket: Socket, peer: String, connection: Connection) -> Client {
         Client { socket, peer, connection, readable: true, writable: true, failed: false, shut_down: false }
     }
 
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.peer
+    pub(super) fn peer(&self) -> &str {
+        &self.peer
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -186,7 +185,7 @@ impl Client {
         self.connection.sent(0, now);
         if matches!(self.connection.phase(), Phase::Lingering(_)) && !self.shut_down {
             self.shut_down = true;
-            if self.socket.shutdown(Shutdown::Write).is_err() {
+            if self.socket.shut_down_writing().is_err() {
                 self.failed = true;
             }
         }

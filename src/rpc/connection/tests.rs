@@ -1,8 +1,11 @@
 //! A client's conversation, value by value, in virtual time.
 
+use super::streams::{MONITOR_ENDED, STREAM_ENDED};
 use super::*;
-use crate::model::{Incarnation, Member, NodeName, Status, Tags, Versions};
+use crate::model::{Incarnation, Member, MemberEventKind, NodeName, Status, Tags, Versions};
+use crate::telemetry::LogLine;
 use proptest::prelude::*;
+use std::time::Duration;
 
 const START: Moment = Moment::ZERO;
 
@@ -285,6 +288,15 @@ fn deadlines() {
     assert_eq!(t.connection.deadline(), START + STALL_TIMEOUT);
     t.connection.expire(START + STALL_TIMEOUT);
     assert_eq!(t.connection.phase(), Phase::Closed);
+    // A client that stopped sending and does not read either.
+    let mut t = open();
+    let (token, _) = t.bare("members", 1).unwrap();
+    t.connection.reply(token, "", Some(&"x".repeat(OUTPUT_PAUSE)));
+    t.connection.sent(0, t.now);
+    assert_eq!(t.connection.deadline(), Moment::NEVER);
+    t.connection.peer_closed();
+    t.connection.expire(START + STALL_TIMEOUT);
+    assert_eq!(t.connection.phase(), Phase::Closed);
     // The last reply is not read.
     let mut t = talk("");
     t.bare("members", 1);
@@ -376,7 +388,7 @@ fn a_stream_that_nobody_reads_ends_between_two_records() {
     let record = event(MemberEventKind::Join, 20);
     for number in 0..10_000 {
         t.connection.member_event(MemberEventKind::Join, &record);
-        let line = LogLine { level: Level::Info, text: "line".into() };
+        let line = LogLine { number: 0, level: Level::Info, text: "line".into() };
         t.connection.log_line(number, &line);
     }
     assert!(t.connection.output().len() < MAX_STREAM_BACKLOG + 2 * record.len());
@@ -398,7 +410,7 @@ fn a_stream_that_nobody_reads_ends_between_two_records() {
 
 #[test]
 fn a_monitor_gets_recent_lines_and_then_each_new_one_once() {
-    let line = |level, text: &str| Arc::new(LogLine { level, text: text.into() });
+    let line = |level, text: &str| Arc::new(LogLine { number: 0, level, text: text.into() });
     let recent = [line(Level::Info, "one"), line(Level::Debug, "two"), line(Level::Error, "three")];
     let mut t = open();
     t.ask(Command::Monitor, 1, &MonitorRequest { log_level: "loud".into() });

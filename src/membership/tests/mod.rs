@@ -1,0 +1,312 @@
+//! The rules as transcripts: what one member hears, says, tells and becomes, in virtual time.
+//!
+//! A [`Bench`] is one member called `me` with its table and its prober. Tests feed it messages
+//! and read, in words, what it does about them. After every step the table's invariants are
+//! checked, so no test needs to.
+
+mod answering;
+mod exchange;
+mod intents;
+mod limits;
+mod probing;
+mod properties;
+mod swim;
+
+use super::*;
+use crate::model::{Incarnation, LamportTime, Member, NodeName, Tags, Versions};
+use crate::wire::message::{Alive, Dead, JoinIntent, LeaveIntent, PeerRow, PeerState, PushPull, Suspect};
+use std::time::Duration;
+
+/// Seconds.
+pub const S: fn(u64) -> Duration = Duration::from_secs;
+/// Milliseconds.
+pub const MS: fn(u64) -> Duration = Duration::from_millis;
+
+pub fn name(s: impl AsRef<str>) -> NodeName {
+    NodeName::new(s).unwrap()
+}
+
+/// Every name has an address of its own.
+pub fn addr(of: &str) -> SocketAddr {
+    let hash = of.bytes().fold(7u32, |h, b| h.wrapping_mul(31).wrapping_add(u32::from(b)));
+    let [_, a, b, c] = hash.to_be_bytes();
+    SocketAddr::from(([10, a, b, c], 7946))
+}
+
+pub fn no_tags() -> Vec<u8> {
+    Tags::default().encode().unwrap()
+}
+
+pub fn alive(node: &str, incarnation: u32) -> Alive {
+    Alive {
+        incarnation: Incarnation(incarnation),
+        node: name(node),
+        addr: addr(node),
+        meta: no_tags(),
+        versions: Versions::OURS,
+    }
+}
+
+pub fn suspect(node: &str, incarnation: u32, from: &str) -> Suspect {
+    Suspect { incarnation: Incarnation(incarnation), node: name(node), from: name(from) }
+}
+
+pub fn dead(node: &str, incarnation: u32, from: &str) -> Dead {
+    Dead { incarnation: Incarnation(incarnation), node: name(node), from: name(from) }
+}
+
+pub fn join(node: &str, ltime: u64) -> JoinIntent {
+    JoinIntent { ltime: LamportTime(ltime), node: name(node) }
+}
+
+pub fn leave(node: &str, ltime: u64) -> LeaveIntent {
+    LeaveIntent { ltime: LamportTime(ltime), node: name(node), prune: false }
+}
+
+pub fn peer_row(node: &str, incarnation: u32, state: PeerState) -> PeerRow {
+    PeerRow {
+        node: name(node),
+        addr: addr(node),
+        meta: no_tags(),
+        incarnation: Incarnation(incarnation),
+        state,
+        leaving: false,
+        status_ltime: LamportTime::ZERO,
+        versions: Versions::OURS,
+    }
+}
+
+pub fn push_pull(rows: Vec<PeerRow>) -> PushPull {
+    PushPull { join: false, ltime: LamportTime(1), rows }
+}
+
+/// A message in words.
+fn words(message: &Message) -> String {
+    match message {
+        Message::Ping(m) => format!("ping {}", m.node),
+        Message::IndirectPing(m) => format!("please ping {}", m.node),
+        Message::Ack(m) => format!("ack {}", m.seq_no),
+        Message::Nack(m) => format!("nack {}", m.seq_no),
+        Message::Alive(m) => format!("alive {} {}", m.node, m.incarnation),
+        Message::Suspect(m) => format!("suspect {} {} by {}", m.node, m.incarnation, m.from),
+        Message::Dead(m) => format!("dead {} {} by {}", m.node, m.incarnation, m.from),
+        Message::JoinIntent(m) => format!("join {} {}", m.node, m.ltime),
+        Message::LeaveIntent(m) if m.prune => format!("prune {} {}", m.node, m.ltime),
+        Message::LeaveIntent(m) => format!("leave {} {}", m.node, m.ltime),
+    }
+}
+
+/// One member, `me`, and all that it wants done.
+pub struct Bench {
+    pub members: Members,
+    pub prober: Prober,
+    pub now: Moment,
+    pub rng: Rng,
+    pub fx: Effects,
+}
+
+impl Bench {
+    /// A member alone.
+    pub fn alone() -> Bench {
+        Bench::configured(Config::for_profile(Profile::Lan))
+    }
+
+    pub fn configured(config: Config) -> Bench {
+        let (now, mut rng, mut fx) = (Moment::ZERO + S(1000), Rng::with_seed(7), Effects::default());
+        let me = SelfDescription { name: name("me"), addr: addr("me"), tags: Tags::default() };
+        let members = Members::new(config, me, now, &mut fx).unwrap();
+        let prober = Prober::new(&members, now, &mut rng);
+        let mut bench = Bench { members, prober, now, rng, fx };
+        assert_eq!(bench.told(), ["member-join me alive"]);
+        bench
+    }
+
+    /// A member that knows these others, each alive in its first incarnation.
+    pub fn with(names: &[&str]) -> Bench {
+        let mut bench = Bench::alone();
+        for name in names {
+            bench.alive(name, 1);
+        }
+        bench.forget();
+        bench
+    }
+
+    /// As [`Bench::with`], for `n` others called `m0`, `m1` and so on.
+    pub fn with_many(n: usize) -> Bench {
+        let mut bench = Bench::alone();
+        for i in 0..n {
+            bench.alive(&format!("m{i}"), 1);
+        }
+        bench.forget();
+        bench
+    }
+
+    // ---- what it hears -----------------------------------------------------------------
+
+    /// One datagram from the member `from`.
+    pub fn hear(&mut self, from: &str, messages: Vec<Message>) -> Vec<ProbeOutcome> {
+        self.hear_from(addr(from), messages)
+    }
+
+    pub fn hear_from(&mut self, from: SocketAddr, messages: Vec<Message>) -> Vec<ProbeOutcome> {
+        let Bench { members, prober, now, rng, fx } = self;
+        let batch = messages.into_iter().map(|m| (from, m)).collect();
+        let outcomes = receive(batch, members, prober, *now, rng, fx);
+        members.check_invariants();
+        outcomes
+    }
+
+    pub fn news(&mut self, message: Message) {
+        self.hear("x", vec![message]);
+    }
+
+    pub fn alive(&mut self, node: &str, incarnation: u32) {
+        self.news(Message::Alive(alive(node, incarnation)));
+    }
+
+    pub fn alive_at(&mut self, node: &str, incarnation: u32, at: SocketAddr) {
+        self.news(Message::Alive(Alive { addr: at, ..alive(node, incarnation) }));
+    }
+
+    pub fn suspect(&mut self, node: &str, incarnation: u32, from: &str) {
+        self.news(Message::Suspect(suspect(node, incarnation, from)));
+    }
+
+    pub fn dead(&mut self, node: &str, incarnation: u32, from: &str) {
+        self.news(Message::Dead(dead(node, incarnation, from)));
+    }
+
+    pub fn join(&mut self, node: &str, ltime: u64) {
+        self.news(Message::JoinIntent(join(node, ltime)));
+    }
+
+    pub fn leave(&mut self, node: &str, ltime: u64) {
+        self.news(Message::LeaveIntent(leave(node, ltime)));
+    }
+
+    pub fn prune(&mut self, node: &str, ltime: u64) {
+        self.news(Message::LeaveIntent(LeaveIntent { prune: true, ..leave(node, ltime) }));
+    }
+
+    pub fn merge(&mut self, rows: Vec<PeerRow>) {
+        self.merge_all(&push_pull(rows));
+    }
+
+    pub fn merge_all(&mut self, message: &PushPull) {
+        self.members.merge(message, self.now, &mut self.rng, &mut self.fx);
+        self.members.check_invariants();
+    }
+
+    /// A rule of the table that takes the time and the effects.
+    pub fn act<T>(&mut self, rule: impl FnOnce(&mut Members, Moment, &mut Effects) -> T) -> T {
+        let result = rule(&mut self.members, self.now, &mut self.fx);
+        self.members.check_invariants();
+        result
+    }
+
+    // ---- time --------------------------------------------------------------------------
+
+    /// Lets time pass for the table alone, from one deadline to the next.
+    pub fn pass(&mut self, by: Duration) {
+        let end = self.now + by;
+        let mut steps = 0;
+        while self.members.next_deadline() <= end {
+            self.now = self.now.max(self.members.next_deadline());
+            self.act(|members, now, fx| members.tick(now, fx));
+            steps += 1;
+            assert!(steps < 100_000, "the table's deadlines make no progress");
+        }
+        self.now = end;
+        self.act(|members, now, fx| members.tick(now, fx));
+    }
+
+    /// Lets time pass for the prober and the table, which nobody answers. Returns how often
+    /// it was woken.
+    pub fn run(&mut self, by: Duration) -> usize {
+        let end = self.now + by;
+        let (mut wakes, mut in_a_row) = (0, 0);
+        loop {
+            let next = self.prober.plan(&self.members, self.now);
+            if next > end {
+                self.now = end;
+                return wakes;
+            }
+            in_a_row = if next > self.now { 0 } else { in_a_row + 1 };
+            assert!(in_a_row < 10, "the prober spins");
+            self.wake_at(next);
+            wakes += 1;
+        }
+    }
+
+    /// Wakes the prober at this moment, whenever it had planned to be.
+    pub fn wake_at(&mut self, at: Moment) {
+        self.now = self.now.max(at);
+        let Bench { members, prober, now, rng, fx } = self;
+        prober.tick(members, *now, rng, fx);
+        members.check_invariants();
+    }
+
+    // ---- what it is and does -----------------------------------------------------------
+
+    /// The status of a member in Serf's word; `none` if it is unknown.
+    pub fn status(&self, node: &str) -> &'static str {
+        self.members.row(node).map_or("none", |row| row.status().as_str())
+    }
+
+    pub fn incarnation(&self, node: &str) -> u32 {
+        self.members.row(node).expect("unknown member").incarnation.0
+    }
+
+    pub fn is_suspect(&self, node: &str) -> bool {
+        matches!(self.members.row(node).map(|r| &r.state), Some(State::Suspect(_)))
+    }
+
+    /// When the suspicion of a member ends, counted from now.
+    pub fn patience(&self, node: &str) -> Duration {
+        match &self.members.row(node).expect("unknown member").state {
+            State::Suspect(suspicion) => suspicion.deadline().until(self.now),
+            other => panic!("{node} is not suspected but {other:?}"),
+        }
+    }
+
+    /// The news that it spreads, since this was last asked.
+    pub fn said(&mut self) -> Vec<String> {
+        self.fx.broadcasts.drain(..).map(|m| words(&m)).collect()
+    }
+
+    /// The events it tells.
+    pub fn told(&mut self) -> Vec<String> {
+        let line =
+            |kind: crate::model::MemberEventKind, m: &Member| format!("{kind} {} {}", m.name, m.status);
+        self.fx.events.drain(..).map(|e| line(e.kind, &e.member)).collect()
+    }
+
+    /// What it sends directly: address by address, what rides in one datagram on one line.
+    pub fn sent(&mut self) -> Vec<(SocketAddr, String)> {
+        let line = |t: Transmit| {
+            let messages: Vec<String> = t.messages.iter().map(words).collect();
+            (t.to.addr, messages.join(" + "))
+        };
+        self.fx.transmits.drain(..).map(line).collect()
+    }
+
+    /// What it wants of TCP.
+    pub fn streamed(&mut self) -> Vec<String> {
+        let line = |s: StreamRequest| match s {
+            StreamRequest::Ping { ping, .. } => format!("ping {}", ping.node),
+            StreamRequest::PushPull { node, .. } => format!("exchange with {node}"),
+        };
+        self.fx.streams.drain(..).map(line).collect()
+    }
+
+    /// Drops what it wanted done so far.
+    pub fn forget(&mut self) {
+        self.fx = Effects::default();
+    }
+
+    /// It wants nothing done.
+    #[track_caller]
+    pub fn silent(&self) {
+        assert!(self.fx.is_empty(), "expected silence: {:?}", self.fx);
+    }
+}

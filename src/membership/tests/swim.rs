@@ -1,0 +1,394 @@
+//! Alive, suspect, dead: the order of incarnations, refutation, suspicion.
+
+use super::*;
+use crate::model::MAX_INCARNATION_JUMP as JUMP;
+
+const LAST: u32 = u32::MAX;
+
+// ---- alive -------------------------------------------------------------------------------
+
+#[test]
+fn a_new_member_is_told_and_passed_on_once() {
+    let mut b = Bench::alone();
+    b.alive("a", 3);
+    assert_eq!(b.told(), ["member-join a alive"]);
+    assert_eq!(b.said(), ["alive a 3"]);
+    b.alive("a", 3);
+    b.alive("a", 2);
+    b.silent();
+}
+
+#[test]
+fn a_later_incarnation_with_other_tags_is_an_update_and_with_the_same_only_news() {
+    let mut b = Bench::with(&["a"]);
+    b.alive("a", 2);
+    assert_eq!((b.told(), b.said()), (vec![], vec!["alive a 2".into()]));
+    let meta = Tags::from_pairs(["role=web"]).unwrap().encode().unwrap();
+    b.news(Message::Alive(Alive { meta, ..alive("a", 3) }));
+    assert_eq!(b.told(), ["member-update a alive"]);
+    assert_eq!(b.members.row("a").unwrap().tags.value("role"), Some("web"));
+}
+
+#[test]
+fn alive_is_applied_before_suspect_and_dead_of_the_same_datagram() {
+    let mut b = Bench::with(&["a", "b"]);
+    b.hear(
+        "b",
+        vec![
+            Message::Dead(dead("a", 1, "b")),
+            Message::Suspect(suspect("a", 1, "b")),
+            Message::Alive(alive("a", 2)),
+        ],
+    );
+    assert_eq!(b.status("a"), "alive");
+    assert!(!b.is_suspect("a"));
+    assert_eq!(b.said(), ["alive a 2"]);
+}
+
+#[test]
+fn a_member_that_comes_and_leaves_in_one_datagram_has_left() {
+    let mut b = Bench::alone();
+    let datagram = vec![
+        Message::Dead(dead("a", 1, "a")),
+        Message::LeaveIntent(leave("a", 4)),
+        Message::Alive(alive("a", 1)),
+    ];
+    b.hear("a", datagram);
+    assert_eq!(b.told(), ["member-join a alive", "member-leave a left"]);
+}
+
+#[test]
+fn a_stale_alive_resurrects_neither_the_failed_nor_the_left() {
+    let mut b = Bench::with(&["a", "b"]);
+    b.alive("a", 5);
+    b.dead("a", 5, "b");
+    b.dead("b", 1, "b");
+    b.forget();
+    for incarnation in 0..=5 {
+        b.alive("a", incarnation);
+    }
+    b.alive("b", 1);
+    assert_eq!((b.status("a"), b.status("b")), ("failed", "left"));
+    b.silent();
+}
+
+#[test]
+fn the_incarnation_of_an_accusation_counts_whatever_the_state() {
+    let mut b = Bench::with(&["a", "b"]);
+    b.dead("a", 1, "b");
+    b.suspect("a", 4, "b");
+    assert_eq!((b.status("a"), b.incarnation("a")), ("failed", 4));
+    b.alive("a", 4);
+    assert_eq!(b.status("a"), "failed", "what was accused at 4 has to be refuted at 5");
+    b.alive("a", 5);
+    assert_eq!(b.status("a"), "alive");
+}
+
+#[test]
+fn a_failed_member_that_returns_joins_once_and_has_a_clean_record() {
+    let mut b = Bench::with(&["a", "b"]);
+    b.members.rows.get_mut("a").unwrap().probes.udp_failed = 9;
+    b.dead("a", 1, "b");
+    b.forget();
+    b.alive("a", 2);
+    assert_eq!(b.told(), ["member-join a alive"]);
+    assert_eq!(b.members.row("a").unwrap().probes, ProbeRecord::default());
+}
+
+// ---- this very process -------------------------------------------------------------------
+
+#[test]
+fn whoever_says_otherwise_is_refuted_in_the_incarnation_after_theirs() {
+    let mut b = Bench::with(&["a"]);
+    b.suspect("me", 1, "a");
+    b.dead("me", 7, "a");
+    assert_eq!(b.said(), ["alive me 2", "alive me 8"]);
+    assert_eq!(b.members.awareness().score(), 2, "others cannot reach this process in time");
+    b.suspect("me", 3, "a");
+    b.silent();
+    assert_eq!(b.status("me"), "alive");
+}
+
+#[test]
+fn a_restarted_member_learns_of_its_former_life_and_overrules_it() {
+    // Whoever remembers it, alive, suspected, failed or left, answers its join with that.
+    for state in [PeerState::Alive, PeerState::Suspect, PeerState::Dead, PeerState::Left] {
+        let mut b = Bench::alone();
+        let mut mine = peer_row("me", 9, state);
+        mine.meta = Tags::from_pairs(["was=other"]).unwrap().encode().unwrap();
+        b.merge(vec![mine]);
+        assert_eq!(b.said(), ["alive me 10"], "{state:?}");
+        assert_eq!((b.status("me"), b.told()), ("alive", vec![]));
+    }
+}
+
+#[test]
+fn an_echo_of_what_this_process_said_is_ignored() {
+    let mut b = Bench::with(&["a"]);
+    b.alive("me", 1);
+    b.alive("me", 0);
+    b.silent();
+}
+
+#[test]
+fn another_member_under_this_name_is_a_conflict_and_is_not_refuted() {
+    let mut b = Bench::with(&["a"]);
+    b.alive_at("me", 9, addr("impostor"));
+    b.silent();
+    assert_eq!((b.incarnation("me"), b.members.my_row().addr), (1, addr("me")));
+}
+
+#[test]
+fn a_suspicion_at_the_largest_incarnation_evicts_nobody() {
+    let mut b = Bench::with(&["a", "b"]);
+    for who in ["a", "me"] {
+        b.suspect(who, LAST, "b");
+        b.dead(who, LAST, "b");
+        b.dead(who, LAST, who);
+    }
+    b.silent();
+    assert_eq!((b.status("a"), b.incarnation("a")), ("alive", 1));
+    assert_eq!((b.status("me"), b.incarnation("me")), ("alive", 1));
+}
+
+#[test]
+fn absurd_jumps_are_refused_whatever_the_message() {
+    let mut b = Bench::with(&["a", "b"]);
+    b.alive("a", 2 + JUMP);
+    b.suspect("a", 2 + JUMP / 2, "b");
+    b.dead("a", 2 + JUMP / 2, "b");
+    b.merge(vec![peer_row("a", 2 + JUMP, PeerState::Dead), peer_row("a", LAST, PeerState::Suspect)]);
+    b.silent();
+    assert_eq!((b.status("a"), b.incarnation("a")), ("alive", 1));
+}
+
+#[test]
+fn no_alive_message_about_this_process_drives_it_to_an_incarnation_that_others_refuse() {
+    let mut b = Bench::with(&["a"]);
+    let meta = Tags::from_pairs(["x=y"]).unwrap().encode().unwrap();
+    for incarnation in [LAST, LAST - 1, 2 + JUMP, 1 + JUMP, 2 + JUMP / 2] {
+        b.news(Message::Alive(Alive { meta: meta.clone(), ..alive("me", incarnation) }));
+    }
+    b.silent();
+    assert_eq!(b.incarnation("me"), 1);
+}
+
+#[test]
+fn the_refutation_of_the_furthest_accusation_is_believed_by_those_who_lag_behind() {
+    let (mut accused, mut lagging) = (Bench::with(&["a"]), Bench::with(&["a"]));
+    accused.suspect("me", 10, "a");
+    accused.dead("me", 11 + JUMP / 2, "a");
+    let Some(Message::Alive(refutation)) = accused.fx.broadcasts.pop() else { panic!("not refuted") };
+    lagging.news(Message::Alive(Alive {
+        node: name("b"),
+        incarnation: Incarnation(1),
+        ..refutation.clone()
+    }));
+    lagging.news(Message::Alive(Alive { node: name("b"), ..refutation }));
+    assert_eq!(lagging.incarnation("b"), 12 + JUMP / 2);
+}
+
+#[test]
+fn refuting_near_the_maximum_saturates() {
+    let mut b = Bench::with(&["a"]);
+    b.members.change(&name("me"), b.now, |row| row.incarnation = Incarnation(LAST - 2));
+    b.suspect("me", LAST - 1, "a");
+    assert_eq!(b.said(), [format!("alive me {LAST}")]);
+    b.suspect("me", LAST - 1, "a");
+    b.suspect("me", LAST, "a");
+    b.act(|m, now, fx| m.set_tags(Tags::from_pairs(["a=b"]).unwrap(), now, fx)).unwrap();
+    assert_eq!(b.said(), [format!("alive me {LAST}")], "new tags; the accusations are not believed");
+    assert_eq!(b.incarnation("me"), LAST);
+}
+
+// ---- suspicion ---------------------------------------------------------------------------
+
+#[test]
+fn suspicion_lasts_as_long_as_the_size_of_the_cluster_asks() {
+    // Members, this process included; least and greatest timeout in milliseconds: LAN, WAN, local.
+    let table = [
+        (1, (4_000, 24_000), (30_000, 180_000), (3_000, 18_000)),
+        (10, (4_000, 24_000), (30_000, 180_000), (3_000, 18_000)),
+        (50, (6_795, 40_775), (50_969, 305_814), (5_096, 30_581)),
+        (100, (8_000, 48_000), (60_000, 360_000), (6_000, 36_000)),
+        (1_000, (12_000, 72_000), (90_000, 540_000), (9_000, 54_000)),
+        (10_000, (16_000, 96_000), (120_000, 720_000), (12_000, 72_000)),
+    ];
+    for (members, lan, wan, local) in table {
+        for (profile, expected) in [(Profile::Lan, lan), (Profile::Wan, wan), (Profile::Local, local)] {
+            let (min, max) = Config::for_profile(profile).suspicion_timeouts(members);
+            assert_eq!((min.as_millis(), max.as_millis()), expected, "{profile:?} {members}");
+        }
+    }
+}
+
+#[test]
+fn a_suspect_that_says_nothing_fails_when_its_time_is_up() {
+    let mut b = Bench::with_many(8);
+    b.suspect("m0", 1, "m1");
+    assert_eq!((b.status("m0"), b.patience("m0")), ("alive", S(24)));
+    assert_eq!(b.said(), ["suspect m0 1 by m1"]);
+    b.pass(MS(23_999));
+    b.silent();
+    b.pass(MS(1));
+    assert_eq!(b.told(), ["member-failed m0 failed"]);
+    assert_eq!(b.said(), ["dead m0 1 by me"]);
+}
+
+#[test]
+fn each_confirmation_shortens_the_suspicion_and_is_passed_on_once() {
+    let mut b = Bench::with_many(8);
+    b.suspect("m0", 1, "m1");
+    b.forget();
+    b.suspect("m0", 1, "m1");
+    b.silent();
+    b.suspect("m0", 1, "m2");
+    assert_eq!((b.said(), b.patience("m0")), (vec!["suspect m0 1 by m2".into()], MS(11_381)));
+    b.suspect("m0", 1, "m3");
+    assert_eq!((b.said(), b.patience("m0")), (vec!["suspect m0 1 by m3".into()], S(4)));
+    b.suspect("m0", 1, "m4");
+    b.silent();
+    b.pass(S(4));
+    assert_eq!(b.status("m0"), "failed");
+}
+
+#[test]
+fn without_enough_others_to_confirm_a_suspicion_is_short_from_the_start() {
+    // Two others besides this process and the suspect are needed for two confirmations.
+    for (others, patience) in [(1, S(4)), (2, S(4)), (3, S(24)), (4, S(24))] {
+        let mut b = Bench::with_many(others);
+        b.suspect("m0", 1, "m1");
+        assert_eq!(b.patience("m0"), patience, "{others} others");
+    }
+}
+
+#[test]
+fn a_refutation_ends_a_suspicion_without_an_event() {
+    let mut b = Bench::with(&["a", "b"]);
+    b.suspect("a", 1, "b");
+    b.forget();
+    b.alive("a", 1);
+    assert!(b.is_suspect("a"), "the incarnation that is suspected proves nothing");
+    b.alive("a", 2);
+    assert_eq!((b.said(), b.told()), (vec!["alive a 2".into()], vec![]));
+    b.suspect("a", 1, "b");
+    b.dead("a", 1, "b");
+    b.silent();
+    b.pass(S(60));
+    assert_eq!(b.status("a"), "alive");
+}
+
+#[test]
+fn a_suspicion_of_a_later_incarnation_starts_from_the_beginning() {
+    let mut b = Bench::with_many(8);
+    b.suspect("m0", 1, "m1");
+    b.pass(S(23));
+    b.forget();
+    // It has refuted meanwhile, which did not get here, and is suspected again.
+    b.suspect("m0", 2, "m2");
+    assert_eq!(b.said(), ["suspect m0 2 by m2"]);
+    assert_eq!((b.incarnation("m0"), b.patience("m0")), (2, S(24)));
+}
+
+#[test]
+fn accusations_of_the_unknown_the_failed_and_the_left_change_nothing() {
+    let mut b = Bench::with(&["a", "b"]);
+    b.dead("a", 1, "b");
+    b.dead("b", 1, "b");
+    b.forget();
+    for who in ["a", "b", "nobody"] {
+        b.suspect(who, 1, "x");
+        b.dead(who, 1, "x");
+        b.dead(who, 1, who);
+    }
+    b.silent();
+    assert_eq!((b.status("a"), b.status("b"), b.status("nobody")), ("failed", "left", "none"));
+}
+
+#[test]
+fn a_later_life_of_an_accuser_does_not_count_as_two() {
+    let mut b = Bench::with_many(8);
+    b.suspect("m0", 1, "m1");
+    b.alive("m1", 2);
+    b.suspect("m0", 1, "m1");
+    assert_eq!(b.patience("m0"), S(24));
+}
+
+// ---- names and addresses -----------------------------------------------------------------
+
+#[test]
+fn the_name_of_a_member_that_left_is_free_at_once() {
+    let mut b = Bench::with(&["a"]);
+    b.dead("a", 1, "a");
+    b.alive_at("a", 2, addr("elsewhere"));
+    assert_eq!((b.status("a"), b.members.row("a").unwrap().addr), ("alive", addr("elsewhere")));
+}
+
+#[test]
+fn the_name_of_a_failed_member_is_free_after_the_reclaim_time() {
+    let mut b = Bench::with(&["a", "b"]);
+    b.dead("a", 1, "b");
+    b.pass(S(29));
+    b.alive_at("a", 2, addr("elsewhere"));
+    assert_eq!(b.status("a"), "failed");
+    b.alive("a", 2);
+    assert_eq!(b.status("a"), "alive", "at its own address it may return at any time");
+    b.dead("a", 2, "b");
+    b.pass(S(30));
+    b.alive_at("a", 3, addr("elsewhere"));
+    assert_eq!((b.status("a"), b.members.row("a").unwrap().addr), ("alive", addr("elsewhere")));
+}
+
+#[test]
+fn the_address_of_a_present_member_is_not_taken_over() {
+    let mut b = Bench::with(&["a", "b"]);
+    b.alive_at("a", 2, addr("elsewhere"));
+    b.suspect("b", 1, "a");
+    b.forget();
+    b.alive_at("b", 2, addr("elsewhere"));
+    b.silent();
+    assert!(b.is_suspect("b"));
+    assert_eq!((b.incarnation("a"), b.members.row("a").unwrap().addr), (1, addr("a")));
+}
+
+#[test]
+fn the_two_forms_of_an_ipv4_address_are_one_address() {
+    let mut b = Bench::with(&["a"]);
+    let mapped = |node: &str| match addr(node).ip() {
+        std::net::IpAddr::V4(ip) => SocketAddr::from((ip.to_ipv6_mapped(), 7946)),
+        other => panic!("{other}"),
+    };
+    b.alive_at("a", 2, mapped("a"));
+    assert_eq!((b.said(), b.told()), (vec!["alive a 2".into()], vec![]));
+    assert_eq!(b.members.row("a").unwrap().addr, addr("a"));
+    b.alive_at("me", 2, mapped("me"));
+    assert_eq!(b.said(), ["alive me 3"], "this is no conflict");
+}
+
+// ---- tags --------------------------------------------------------------------------------
+
+#[test]
+fn new_tags_are_restated_and_the_same_tags_are_not() {
+    let mut b = Bench::with(&["a"]);
+    let tags = Tags::from_pairs(["role=web"]).unwrap();
+    b.act(|m, now, fx| m.set_tags(tags.clone(), now, fx)).unwrap();
+    assert_eq!((b.said(), b.told()), (vec!["alive me 2".into()], vec!["member-update me alive".into()]));
+    b.act(|m, now, fx| m.set_tags(tags, now, fx)).unwrap();
+    b.silent();
+    let big = Tags::from_pairs([format!("k={}", "x".repeat(600))]).unwrap();
+    assert!(b.act(|m, now, fx| m.set_tags(big, now, fx)).is_err());
+    b.silent();
+    assert_eq!(b.members.my_row().tags.value("role"), Some("web"));
+}
+
+#[test]
+fn new_tags_of_a_process_that_has_left_bring_it_back_for_nobody() {
+    let mut b = Bench::with(&["a"]);
+    b.act(|m, now, fx| m.finish_leave(now, fx));
+    b.forget();
+    b.act(|m, now, fx| m.set_tags(Tags::from_pairs(["role=web"]).unwrap(), now, fx)).unwrap();
+    b.silent();
+    b.act(|m, now, fx| m.come_back(now, fx));
+    assert_eq!(b.said(), ["alive me 2"]);
+    assert_eq!(b.members.my_row().tags.value("role"), Some("web"));
+}

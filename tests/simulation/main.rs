@@ -1,0 +1,26 @@
+//! Clusters in virtual time: the same rules as in the agent, hundreds of members, bad networks,
+//! from a seed. Nothing here opens a socket, reads a clock or sleeps.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `calendar` | what happens when |
+//! | `network` | datagrams between addresses, and a decorator that spoils them |
+//! | `streams` | TCP between addresses |
+//! | `node` | an agent without its threads |
+//! | `world` | processes, network and time together |
+//! | `observer` | the laws that hold for what one process sees |
+//! | `agreement` | when all agree, and how long that may take |
+//! | `storm`, `hostile`, `chaos` | chaos from a seed, then calm |
+//! | `tally` | what has happened, so that no run is vacuous |
+
+mod agreement;
+mod calendar;
+mod chaos;
+mod hostile;
+mod network;
+mod node;
+mod observer;
+mod storm;
+mod streams;
+mod tally;
+mod world;

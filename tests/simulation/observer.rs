@@ -1,0 +1,240 @@
+//! What one process has seen of everyone, and the laws that hold for every such history.
+
+use serf::membership::{Members, Row, State};
+use serf::model::{Incarnation, MemberEvent, MemberEventKind, NodeName, Status};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+
+/// How a member is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Answers.
+    Alive,
+    /// Under suspicion.
+    Suspect,
+    /// Given up.
+    Failed,
+    /// Gone on its own wish.
+    Left,
+}
+
+impl Phase {
+    fn is_present(self) -> bool {
+        matches!(self, Phase::Alive | Phase::Suspect)
+    }
+}
+
+/// One row as it is at some moment.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// Whose.
+    pub name: NodeName,
+    /// Highest incarnation admitted.
+    pub incarnation: Incarnation,
+    /// How it is.
+    pub phase: Phase,
+}
+
+impl From<&Row> for Sight {
+    fn from(row: &Row) -> Sight {
+        let phase = match row.state {
+            State::Alive => Phase::Alive,
+            State::Suspect(_) => Phase::Suspect,
+            State::Dead => Phase::Failed,
+            State::Left => Phase::Left,
+        };
+        Sight { name: row.name.clone(), incarnation: row.incarnation, phase }
+    }
+}
+
+/// A law that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// An event came that cannot follow the one before it.
+    EventOutOfOrder { subject: NodeName, before: Option<MemberEventKind>, event: MemberEventKind },
+    /// An event carries a member whose status says something else.
+    EventContradictsItself { subject: NodeName, event: MemberEventKind, status: Status },
+    /// The table says one thing, the events that were told another.
+    EventsContradictTable { subject: NodeName, told: Option<MemberEventKind>, phase: Option<Phase> },
+    /// An incarnation fell while the row existed.
+    IncarnationFell { subject: NodeName, from: Incarnation, to: Incarnation },
+    /// A member came back from failed or left without a higher incarnation.
+    RoseWithoutRefuting { subject: NodeName, incarnation: Incarnation },
+    /// A member is known in an incarnation in which it never was.
+    InventedIncarnation { subject: NodeName, known: Incarnation, stated: Incarnation },
+    /// A running process that means to stay does not believe itself alive.
+    DeniesItself,
+    /// A datagram is larger than the budget.
+    Oversized { len: usize, budget: usize },
+    /// Something was sent to an address that no member has and that did not ask.
+    SentToOutsider { to: SocketAddr },
+    /// More is queued than there are members to speak of.
+    QueueTooLong { queued: usize, names: usize },
+    /// Woken again and again for the same moment.
+    BusyLoop,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What has been counted along the way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Alive, then suspected.
+    pub suspicions: u64,
+    /// Suspected, then alive again.
+    pub refutations: u64,
+    /// Failed or left, then alive again.
+    pub returns: u64,
+}
+
+/// The history of one process's view.
+#[derive(Debug, Default)]
+pub struct Observer {
+    /// The last event told of each, updates aside.
+    told: BTreeMap<NodeName, MemberEventKind>,
+    sights: BTreeMap<NodeName, Sight>,
+    /// Counts for the statistics.
+    pub seen: Seen,
+}
+
+impl Observer {
+    /// Takes in an event. Joins, and leaves or failures, take turns; an update needs someone
+    /// present; only who is gone is reaped.
+    pub fn event(&mut self, event: &MemberEvent) -> Result<(), Violation> {
+        use MemberEventKind::{Failed, Join, Leave, Reap, Update};
+        let (subject, kind, status) = (event.member.name.clone(), event.kind, event.member.status);
+        let before = self.told.get(&subject).copied();
+        let follows = match kind {
+            Join => matches!(before, None | Some(Leave | Failed)),
+            // A failed member can be made to leave.
+            Leave => matches!(before, Some(Join | Failed)),
+            Failed | Update => before == Some(Join),
+            Reap => matches!(before, Some(Leave | Failed)),
+        };
+        if !follows {
+            return Err(Violation::EventOutOfOrder { subject, before, event: kind });
+        }
+        let fits = match kind {
+            Join | Update => matches!(status, Status::Alive | Status::Leaving),
+            Leave => status == Status::Left,
+            Failed => status == Status::Failed,
+            Reap => matches!(status, Status::Left | Status::Failed),
+        };
+        if !fits {
+            return Err(Violation::EventContradictsItself { subject, event: kind, status });
+        }
+        match kind {
+            Update => {}
+            Reap => {
+                self.told.remove(&subject);
+                self.sights.remove(&subject);
+            }
+            _ => {
+                self.told.insert(subject, kind);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the table after the step's events.
+    pub fn table(
+        &mut self,
+        rows: impl Iterator<Item = Sight>,
+        stated: &BTreeMap<NodeName, Incarnation>,
+    ) -> Result<(), Violation> {
+        let mut count = 0;
+        for now in rows {
+            count += 1;
+            self.consistent(&now)?;
+            let most = stated.get(&now.name).copied().unwrap_or_default();
+            if now.incarnation > most {
+                let (subject, known) = (now.name, now.incarnation);
+                return Err(Violation::InventedIncarnation { subject, known, stated: most });
+            }
+            match self.sights.get_mut(&now.name) {
+                Some(before) => {
+                    progress(before, &now, &mut self.seen)?;
+                    (before.incarnation, before.phase) = (now.incarnation, now.phase);
+                }
+                None => drop(self.sights.insert(now.name.clone(), now)),
+            }
+        }
+        if count != self.told.len() {
+            // Someone is gone from the table of whom no reap was told: `consistent` has seen all
+            // who are there.
+            let (subject, told) = self.told.iter().next().expect("more were told of than are there");
+            let (subject, told) = (subject.clone(), Some(*told));
+            return Err(Violation::EventsContradictTable { subject, told, phase: None });
+        }
+        Ok(())
+    }
+
+    fn consistent(&self, now: &Sight) -> Result<(), Violation> {
+        use MemberEventKind::{Failed, Join, Leave};
+        let told = self.told.get(&now.name).copied();
+        let agree = matches!(
+            (told, now.phase),
+            (Some(Join), Phase::Alive | Phase::Suspect)
+                | (Some(Failed), Phase::Failed)
+                | (Some(Leave), Phase::Left)
+        );
+        if agree {
+            return Ok(());
+        }
+        let (subject, phase) = (now.name.clone(), Some(now.phase));
+        Err(Violation::EventsContradictTable { subject, told, phase })
+    }
+}
+
+fn progress(before: &Sight, now: &Sight, seen: &mut Seen) -> Result<(), Violation> {
+    if now.incarnation < before.incarnation {
+        let (from, to) = (before.incarnation, now.incarnation);
+        return Err(Violation::IncarnationFell { subject: now.name.clone(), from, to });
+    }
+    match (before.phase, now.phase) {
+        (Phase::Failed | Phase::Left, phase) if phase.is_present() => {
+            seen.returns += 1;
+            if now.incarnation == before.incarnation {
+                let (subject, incarnation) = (now.name.clone(), now.incarnation);
+                return Err(Violation::RoseWithoutRefuting { subject, incarnation });
+            }
+        }
+        (Phase::Alive, Phase::Suspect) => seen.suspicions += 1,
+        (Phase::Suspect, Phase::Alive) => seen.refutations += 1,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A running process that means to stay believes itself alive.
+pub fn believes_in_itself(me: &Row) -> Result<(), Violation> {
+    if me.status() == Status::Alive { Ok(()) } else { Err(Violation::DeniesItself) }
+}
+
+/// A queue holds at most one piece of news of each kind about each name.
+pub fn queue_is_bounded(queued: usize, names: usize) -> Result<(), Violation> {
+    if queued <= names { Ok(()) } else { Err(Violation::QueueTooLong { queued, names }) }
+}
+
+/// A datagram keeps to the budget.
+pub fn fits_budget(len: usize, members: &Members) -> Result<(), Violation> {
+    let budget = members.config().datagram_budget;
+    if len <= budget { Ok(()) } else { Err(Violation::Oversized { len, budget }) }
+}
+
+/// Nothing is sent to an address that only a message names.
+pub fn known_or_asking(
+    to: SocketAddr,
+    members: &BTreeSet<SocketAddr>,
+    answering: &[SocketAddr],
+) -> Result<(), Violation> {
+    if members.contains(&to) || answering.contains(&to) {
+        return Ok(());
+    }
+    Err(Violation::SentToOutsider { to })
+}
