@@ -6,7 +6,9 @@
 
 mod common;
 
-use common::packets::{Mutator, RpcBody, rpc_request, unread_bytes};
+use common::packets::{
+    Mutator, RpcBody, dropped_datagrams, rpc_request, unaccepted_connections, unread_bytes,
+};
 use common::{Agent, Network, Relay, all_list, all_see, settle, soon, stays, wait_until};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -19,8 +21,8 @@ const STREAMS: usize = 20_000;
 /// Damaged packets whose checksum is right again.
 const REPAIRED_DATAGRAMS: usize = 20_000;
 
-/// Datagrams that are sent before the agent gets to read: few enough to fit the kernel's buffer,
-/// or most of a flood would never reach the agent.
+/// What is sent before the agent gets to read: few enough to fit the kernel's buffers, or most of
+/// a flood would never reach the agent.
 const BURST: usize = 100;
 
 /// What resident memory may grow by under attack, in KiB.
@@ -123,6 +125,8 @@ fn flood_datagrams(
         }
     }
     memory.check(target);
+    let dropped = dropped_datagrams(target.gossip());
+    assert!(dropped <= count as u64 / 10, "{dropped} of {count} datagrams never reached the agent");
 }
 
 /// Opens connections, says something hostile on each, and hangs up.
@@ -133,6 +137,9 @@ fn flood_streams(target: &Agent, to: SocketAddr, count: usize, packets: &mut Mut
             // The agent may hang up first.
             Ok(mut stream) => drop(stream.write_all(&packets.packet())),
             Err(_) => refused += 1,
+        }
+        if sent % BURST == 0 {
+            settle(Duration::from_millis(200), || unaccepted_connections(to) == 0);
         }
         if sent % 2_000 == 0 {
             memory.check(target);
