@@ -8,7 +8,7 @@ use super::stream::{Stream, StreamError};
 use super::table::SharedTable;
 use crate::membership::{Effects, ExchangeSchedule, StreamRequest};
 use crate::model::{Moment, NodeName};
-use crate::telemetry::counters;
+use crate::telemetry::{RateLimit, counters};
 use crate::wire::message::{Ack, Ping, PushPull};
 use crate::wire::stream::StreamMessage;
 use crossbeam_channel::Receiver;
@@ -17,7 +17,8 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Token of the listener in the thread's poll.
 pub const LISTENER: Token = Token(0);
@@ -70,6 +71,7 @@ pub struct SyncActor {
     next_token: usize,
     joins: BTreeMap<u64, Join>,
     next_join: u64,
+    complaints: RateLimit<IpAddr>,
 }
 
 /// What a [`SyncActor`] is made of.
@@ -108,6 +110,7 @@ impl SyncActor {
             next_token: FIRST_STREAM,
             joins: BTreeMap::new(),
             next_join: 0,
+            complaints: RateLimit::new(3, Duration::from_secs(60)),
         }
     }
 
@@ -208,12 +211,13 @@ impl SyncActor {
                 }
             }
             StreamMessage::Error(why) => {
-                log::warn!(target: "memberlist", "{} reports an error: {why}", stream.peer);
+                if let Some(passed) = self.complaints.pass(stream.peer.ip(), "error", self.clock.now()) {
+                    log::warn!(target: "memberlist", "{} reports an error: {why}{passed}", stream.peer);
+                }
                 return self.remove(token);
             }
             StreamMessage::Ack(_) => {
-                let e = StreamError::Unexpected;
-                log::warn!(target: "memberlist", "Failed to receive a stream from {}: {e}", stream.peer);
+                log::debug!(target: "memberlist", "{} sent an answer to nothing", stream.peer);
                 return self.remove(token);
             }
         };
@@ -368,7 +372,7 @@ impl SyncActor {
 
     // ---- upkeep ------------------------------------------------------------------------
 
-    fn tcp_timeout(&self) -> std::time::Duration {
+    fn tcp_timeout(&self) -> Duration {
         self.table.read().members.config().tcp_timeout
     }
 
@@ -403,7 +407,9 @@ impl SyncActor {
                 if let (Purpose::Inbound, StreamError::Wire(e)) = (&*purpose, &why) {
                     // Say why, if the other side still listens: a stranger with another setting
                     // learns it there, not only in our log.
-                    log::warn!(target: "memberlist", "Ignoring a stream from {}: {e}", stream.peer);
+                    if let Some(passed) = self.complaints.pass(stream.peer.ip(), "stream", self.clock.now()) {
+                        log::warn!(target: "memberlist", "Ignoring a stream from {}: {e}{passed}", stream.peer);
+                    }
                     stream.queue(&StreamMessage::Error(e.to_string()));
                     let _ = stream.finish();
                 }

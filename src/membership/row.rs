@@ -43,8 +43,6 @@ pub struct Row {
     pub leaving: bool,
     /// Lamport time of the last intent about it.
     pub status_ltime: LamportTime,
-    /// When a conflict about its address was last logged.
-    pub(super) conflict_told: Option<Moment>,
     /// How probes of it went.
     pub probes: ProbeRecord,
     /// Whether it is in the probe order.
