@@ -8,6 +8,10 @@ use std::net::SocketAddr;
 /// The first byte of a datagram with a checksum: then four bytes of CRC-32, then a message.
 const HAS_CRC: u8 = 12;
 
+/// The first bytes of a native stream: kind, length (4 bytes), CRC-32 of kind and body (4 bytes).
+const NATIVE_STREAM: std::ops::RangeInclusive<u8> = 0xa0..=0xa3;
+const STREAM_HEADER: usize = 9;
+
 /// The longest noise: a full datagram of the agents' own budget.
 const NOISE_LIMIT: usize = 1400;
 
@@ -26,6 +30,8 @@ impl Mutator {
 
     /// Puts a right checksum on damaged packets, so that the damage reaches the decoders behind it.
     pub fn repairing_checksums(mut self) -> Mutator {
+        let has_checksum = |sample: &Vec<u8>| sample.first().is_some_and(|kind| checksum_follows(*kind));
+        assert!(self.samples.iter().any(has_checksum), "no sample has a checksum to repair");
         self.repair_checksums = true;
         self
     }
@@ -39,9 +45,8 @@ impl Mutator {
             3 => self.spliced(),
             _ => self.flipped(),
         };
-        if self.repair_checksums && packet.len() > 5 && packet[0] == HAS_CRC {
-            let checksum = crc32fast::hash(&packet[5..]).to_be_bytes();
-            packet[1..5].copy_from_slice(&checksum);
+        if self.repair_checksums {
+            repair(&mut packet);
         }
         packet
     }
@@ -92,6 +97,37 @@ impl Mutator {
             }
         }
     }
+}
+
+fn checksum_follows(kind: u8) -> bool {
+    kind == HAS_CRC || NATIVE_STREAM.contains(&kind)
+}
+
+/// Makes length and checksum fit the rest of a packet, if it is of a kind that has them.
+fn repair(packet: &mut [u8]) {
+    match packet.first() {
+        Some(&HAS_CRC) if packet.len() >= 5 => {
+            let checksum = crc32fast::hash(&packet[5..]).to_be_bytes();
+            packet[1..5].copy_from_slice(&checksum);
+        }
+        Some(kind) if NATIVE_STREAM.contains(kind) && packet.len() >= STREAM_HEADER => {
+            let (header, body) = packet.split_at_mut(STREAM_HEADER);
+            let mut checksum = crc32fast::Hasher::new();
+            checksum.update(&header[..1]);
+            checksum.update(body);
+            header[1..5].copy_from_slice(&(body.len() as u32).to_le_bytes());
+            header[5..9].copy_from_slice(&checksum.finalize().to_le_bytes());
+        }
+        _ => {}
+    }
+}
+
+/// The beginning of a stream that promises a message of this length, which never comes.
+pub fn stream_promising(kind: u8, length: u32) -> Vec<u8> {
+    let mut header = vec![kind];
+    header.extend(length.to_le_bytes());
+    header.resize(STREAM_HEADER, 0);
+    header
 }
 
 /// How many received bytes a UDP socket of this machine has not read yet. IPv4 only.
