@@ -82,13 +82,18 @@ impl Members {
     fn merge_intent(&mut self, row: &PeerRow, now: Moment, fx: &mut Effects) {
         let Some(mine) = self.rows.get(&row.node) else { return };
         if row.node == self.me {
-            if row.leaving && self.presence == Presence::Here && row.status_ltime > mine.status_ltime {
+            // A failed member that was made to leave has left without having been about to.
+            if row.leaving || row.state == PeerState::Left {
                 let (ltime, node) = (row.status_ltime, row.node.clone());
                 self.admit_leave_intent(&LeaveIntent { ltime, node, prune: false }, now, fx);
             }
             return;
         }
         let newer = row.status_ltime > mine.status_ltime;
+        // See `admit_join_intent` about ties.
+        let theirs_is_present = matches!(row.state, PeerState::Alive | PeerState::Suspect);
+        let settles_tie =
+            row.status_ltime == mine.status_ltime && mine.leaving && mine.is_present() && theirs_is_present;
         match row.state {
             PeerState::Left => {
                 let forced = matches!(mine.state, State::Dead) && row.status_ltime >= mine.status_ltime;
@@ -110,7 +115,7 @@ impl Members {
                 let (ltime, node) = (row.status_ltime, row.node.clone());
                 self.admit_leave_intent(&LeaveIntent { ltime, node, prune: false }, now, fx);
             }
-            _ if newer => {
+            _ if newer || settles_tie => {
                 let (ltime, node) = (row.status_ltime, row.node.clone());
                 self.admit_join_intent(&JoinIntent { ltime, node }, now);
             }

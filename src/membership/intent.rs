@@ -33,11 +33,16 @@ impl Members {
         if !self.rows.contains_key(&msg.node) {
             return self.keep_early(&msg.node, false, msg.ltime, now);
         }
-        if self.rows[&msg.node].status_ltime >= msg.ltime {
-            return false;
-        }
         // While this process leaves, an old join intent of its own must not call it back.
         let stays = msg.node != self.me || self.presence == Presence::Here;
+        let row = &self.rows[&msg.node];
+        // At one and the same time a join outweighs a leave. Whoever leaves has seen its own join
+        // and says so later, so the leave is that of an operator who had not seen it; and without
+        // a rule for ties, members that heard the two in different order would never agree.
+        let settles_tie = row.status_ltime == msg.ltime && stays && row.leaving && row.is_present();
+        if row.status_ltime >= msg.ltime && !settles_tie {
+            return false;
+        }
         self.change(&msg.node, now, |row| {
             row.status_ltime = msg.ltime;
             if stays && row.is_present() {
@@ -66,12 +71,12 @@ impl Members {
             // A pruned member is gone for good; only its return makes intents about it matter.
             return !self.pruned.contains_key(&msg.node) && self.keep_early(&msg.node, true, msg.ltime, now);
         };
-        if row.status_ltime >= msg.ltime {
-            return false;
-        }
-        if msg.node == self.me && self.presence == Presence::Here {
+        if msg.node == self.me && self.presence == Presence::Here && row.status_ltime <= msg.ltime {
             log::debug!(target: "serf", "Refuting an older leave intent");
             self.announce_join(now, fx);
+            return false;
+        }
+        if row.status_ltime >= msg.ltime {
             return false;
         }
         let event = self.change(&msg.node, now, |row| {
