@@ -220,6 +220,9 @@ impl Members {
                 "Name conflict for '{name}': both {} and {theirs} are claiming it",
                 row.addr
             );
+            // Perhaps it has moved. Whoever else has noticed accuses an incarnation that is over,
+            // so this process must find out by itself, and not only when the round comes to it.
+            self.probe_next(name);
         }
     }
 
