@@ -89,7 +89,8 @@ impl Members {
     fn merge_intent(&mut self, row: &PeerRow, now: Moment, fx: &mut Effects) {
         let Some(mine) = self.rows.get(&row.node) else { return };
         if row.node == self.me {
-            if row.leaving && self.presence == Presence::Here && row.status_ltime > mine.status_ltime {
+            // A failed member that was made to leave has left without having been about to.
+            if row.leaving || row.state == PeerState::Left {
                 let (ltime, node) = (row.status_ltime, row.node.clone());
                 self.admit_leave_intent(&LeaveIntent { ltime, node, prune: false }, now, fx);
             }

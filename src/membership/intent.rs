@@ -82,12 +82,12 @@ impl Members {
             }
             return self.keep_early(&msg.node, true, msg.ltime, now);
         };
-        if row.status_ltime >= msg.ltime {
-            return false;
-        }
-        if msg.node == self.me && self.presence == Presence::Here {
+        if msg.node == self.me && self.presence == Presence::Here && row.status_ltime <= msg.ltime {
             log::debug!(target: "serf", "Refuting an older leave intent");
             self.announce_join(now, fx);
+            return false;
+        }
+        if row.status_ltime >= msg.ltime {
             return false;
         }
         let event = self.change(&msg.node, now, |row| {

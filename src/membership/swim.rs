@@ -226,6 +226,9 @@ impl Members {
                 format!("Name conflict for '{name}': both {ours} and {theirs} are claiming it")
             }
         });
+        // Perhaps it has moved. Whoever else has noticed accuses an incarnation that is over, so
+        // this process must find out by itself, and not only when the round comes to it.
+        self.probe_next(name);
     }
 
     fn refuse_jump(&mut self, what: &'static str, node: &NodeName, claimed: Incarnation, now: Moment) {

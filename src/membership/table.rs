@@ -394,6 +394,15 @@ impl Members {
         self.rows.get(name)
     }
 
+    /// Makes a member the next one to probe.
+    pub(super) fn probe_next(&mut self, name: &NodeName) {
+        let Some(at) = self.order.iter().position(|n| n == name) else { return };
+        if at < self.cursor {
+            self.cursor -= 1;
+        }
+        self.order.swap(at, self.cursor);
+    }
+
     fn new_round(&mut self, now: Moment, rng: &mut Rng) {
         let (rows, keep) = (&mut self.rows, self.config.gossip_to_the_dead);
         self.order.retain(|name| {
