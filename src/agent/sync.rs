@@ -31,7 +31,8 @@ const FIRST_STREAM: usize = 2;
 pub const MAX_INBOUND: usize = 128;
 /// The most streams that this process opens at once.
 pub const MAX_OUTBOUND: usize = 128;
-/// The most bytes that all streams together buffer of unfinished messages.
+/// The most bytes that all streams together buffer of unfinished messages; beyond it, the one that
+/// buffers most is closed.
 pub const MAX_BUFFERED: usize = 32 << 20;
 
 /// Why a stream exists.
@@ -265,7 +266,7 @@ impl SyncActor {
         let outbound =
             self.streams.values().filter(|(_, p)| !matches!(p, Purpose::Inbound | Purpose::Answering));
         if outbound.count() >= MAX_OUTBOUND {
-            return self.failed(purpose, addr, &StreamError::Budget);
+            return self.failed(purpose, addr, &StreamError::Busy);
         }
         counters::STREAMS_OPENED.inc();
         let deadline = self.clock.now() + self.tcp_timeout();
@@ -387,7 +388,21 @@ impl SyncActor {
     }
 
     fn drive(&mut self, token: Token) {
-        let buffered: usize = self.streams.values().map(|(s, _)| s.buffered()).sum();
+        self.drive_one(token);
+        self.bound_buffers();
+    }
+
+    /// Keeps what all streams together buffer within bounds: whoever holds most has to go, so that
+    /// a flood of unfinished messages does not turn away the innocent.
+    fn bound_buffers(&mut self) {
+        while self.streams.values().map(|(s, _)| s.buffered()).sum::<usize>() > MAX_BUFFERED {
+            let largest = self.streams.iter().max_by_key(|(_, (s, _))| s.buffered()).map(|(t, _)| *t);
+            let Some((stream, purpose)) = largest.and_then(|token| self.take(token)) else { return };
+            self.failed(purpose, stream.peer, &StreamError::Budget);
+        }
+    }
+
+    fn drive_one(&mut self, token: Token) {
         let Some((stream, purpose)) = self.streams.get_mut(&token) else { return };
         if let Purpose::Answering = purpose {
             let over = stream.finish().is_err() || stream.is_flushed();
@@ -395,7 +410,7 @@ impl SyncActor {
                 self.remove(token)
             };
         }
-        match stream.drive(MAX_BUFFERED.saturating_sub(buffered)) {
+        match stream.drive() {
             Ok(None) => {}
             Ok(Some(message)) if matches!(purpose, Purpose::Inbound) => self.answer(token, message),
             Ok(Some(message)) => {
