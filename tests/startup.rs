@@ -63,8 +63,12 @@ fn is_timestamped(line: &str) -> bool {
 fn refusal(spec: &AgentSpec) -> String {
     let answer = spec.run();
     let said = answer.refused();
-    let progress = |line: &&str| line.starts_with("==> Starting Serf agent") || line.trim().is_empty();
-    let reasons: Vec<&str> = said.lines().filter(|line| !progress(line)).collect();
+    // How far it came and what it logged may stand before the reason, the usage may follow it.
+    let said = said.split("Usage:").next().unwrap_or_default();
+    let beside = |line: &&str| {
+        line.starts_with("==> Starting Serf agent") || is_timestamped(line) || line.trim().is_empty()
+    };
+    let reasons: Vec<&str> = said.lines().filter(|line| !beside(line)).collect();
     assert_eq!(reasons.len(), 1, "a refusal is one clear line; {answer}");
     reasons[0].to_string()
 }

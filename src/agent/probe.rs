@@ -135,7 +135,7 @@ impl ProbeActor {
     }
 
     fn transmit(&mut self, transmit: &Transmit) {
-        let riders = self.riders.try_recv().unwrap_or_default();
+        let riders = if transmit.rides { self.riders.try_recv().unwrap_or_default() } else { Vec::new() };
         let failed = self.sender.transmit(transmit, &riders).is_err();
         if let (true, Some(seq_no)) = (failed, transmit.probe) {
             self.prober.send_failed(seq_no, self.clock.now());

@@ -23,7 +23,9 @@ pub enum StreamError {
     Closed,
     /// The deadline passed.
     Timeout,
-    /// All streams together hold as much as they may.
+    /// Too many streams of this process are under way.
+    Busy,
+    /// All streams together buffered more than they may, and this one the most.
     Budget,
     /// The other side says why it refuses.
     Refused(String),
@@ -42,6 +44,7 @@ impl fmt::Display for StreamError {
             StreamError::Wire(e) => write!(f, "{e}"),
             StreamError::Closed => write!(f, "closed by the other side before a message was complete"),
             StreamError::Timeout => write!(f, "timed out"),
+            StreamError::Busy => write!(f, "too many exchanges at once"),
             StreamError::Budget => write!(f, "too much is being received at once"),
             StreamError::Refused(why) => write!(f, "refused by the other side: {why}"),
             StreamError::Unexpected => write!(f, "the other side answered something unexpected"),
@@ -102,8 +105,7 @@ impl Stream {
     }
 
     /// Sends and receives what is possible now. Answers with the message once it is complete.
-    /// `budget` is how many bytes more may be buffered.
-    pub fn drive(&mut self, budget: usize) -> Result<Option<StreamMessage>, StreamError> {
+    pub fn drive(&mut self) -> Result<Option<StreamMessage>, StreamError> {
         if !self.connected {
             if let Some(e) = self.socket.take_error().map_err(StreamError::Io)? {
                 return Err(StreamError::Io(e));
@@ -115,7 +117,7 @@ impl Stream {
             }
         }
         self.flush().map_err(StreamError::Io)?;
-        self.receive(budget)
+        self.receive()
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -131,14 +133,12 @@ impl Stream {
         Ok(())
     }
 
-    fn receive(&mut self, budget: usize) -> Result<Option<StreamMessage>, StreamError> {
+    fn receive(&mut self) -> Result<Option<StreamMessage>, StreamError> {
         let mut chunk = [0; CHUNK];
-        let mut budget = budget;
         loop {
             match self.socket.read(&mut chunk) {
                 Ok(0) => return Err(StreamError::Closed),
                 Ok(n) => {
-                    budget = budget.checked_sub(n).ok_or(StreamError::Budget)?;
                     self.inbox.extend_from_slice(chunk.get(..n).unwrap_or_default());
                     if let Some(message) = stream::decode(&self.inbox).map_err(StreamError::Wire)? {
                         self.inbox = Vec::new();

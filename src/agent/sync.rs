@@ -8,7 +8,7 @@ use super::stream::{Stream, StreamError};
 use super::table::SharedTable;
 use crate::membership::{Effects, ExchangeSchedule, StreamRequest};
 use crate::model::{Moment, NodeName};
-use crate::telemetry::counters;
+use crate::telemetry::{RateLimit, counters};
 use crate::wire::message::{Ack, Ping, PushPull};
 use crate::wire::stream::StreamMessage;
 use crossbeam_channel::Receiver;
@@ -17,7 +17,8 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Token of the listener in the thread's poll.
 pub const LISTENER: Token = Token(0);
@@ -30,7 +31,8 @@ const FIRST_STREAM: usize = 2;
 pub const MAX_INBOUND: usize = 128;
 /// The most streams that this process opens at once.
 pub const MAX_OUTBOUND: usize = 128;
-/// The most bytes that all streams together buffer of unfinished messages.
+/// The most bytes that all streams together buffer of unfinished messages; beyond it, the one that
+/// buffers most is closed.
 pub const MAX_BUFFERED: usize = 32 << 20;
 
 /// Why a stream exists.
@@ -70,6 +72,7 @@ pub struct SyncActor {
     next_token: usize,
     joins: BTreeMap<u64, Join>,
     next_join: u64,
+    complaints: RateLimit<IpAddr>,
 }
 
 /// What a [`SyncActor`] is made of.
@@ -108,6 +111,7 @@ impl SyncActor {
             next_token: FIRST_STREAM,
             joins: BTreeMap::new(),
             next_join: 0,
+            complaints: RateLimit::new(3, Duration::from_secs(60)),
         }
     }
 
@@ -208,12 +212,13 @@ impl SyncActor {
                 }
             }
             StreamMessage::Error(why) => {
-                log::warn!(target: "memberlist", "{} reports an error: {why}", stream.peer);
+                if let Some(passed) = self.complaints.pass(stream.peer.ip(), "error", self.clock.now()) {
+                    log::warn!(target: "memberlist", "{} reports an error: {why}{passed}", stream.peer);
+                }
                 return self.remove(token);
             }
             StreamMessage::Ack(_) => {
-                let e = StreamError::Unexpected;
-                log::warn!(target: "memberlist", "Failed to receive a stream from {}: {e}", stream.peer);
+                log::debug!(target: "memberlist", "{} sent an answer to nothing", stream.peer);
                 return self.remove(token);
             }
         };
@@ -261,7 +266,7 @@ impl SyncActor {
         let outbound =
             self.streams.values().filter(|(_, p)| !matches!(p, Purpose::Inbound | Purpose::Answering));
         if outbound.count() >= MAX_OUTBOUND {
-            return self.failed(purpose, addr, &StreamError::Budget);
+            return self.failed(purpose, addr, &StreamError::Busy);
         }
         counters::STREAMS_OPENED.inc();
         let deadline = self.clock.now() + self.tcp_timeout();
@@ -368,7 +373,7 @@ impl SyncActor {
 
     // ---- upkeep ------------------------------------------------------------------------
 
-    fn tcp_timeout(&self) -> std::time::Duration {
+    fn tcp_timeout(&self) -> Duration {
         self.table.read().members.config().tcp_timeout
     }
 
@@ -383,7 +388,21 @@ impl SyncActor {
     }
 
     fn drive(&mut self, token: Token) {
-        let buffered: usize = self.streams.values().map(|(s, _)| s.buffered()).sum();
+        self.drive_one(token);
+        self.bound_buffers();
+    }
+
+    /// Keeps what all streams together buffer within bounds: whoever holds most has to go, so that
+    /// a flood of unfinished messages does not turn away the innocent.
+    fn bound_buffers(&mut self) {
+        while self.streams.values().map(|(s, _)| s.buffered()).sum::<usize>() > MAX_BUFFERED {
+            let largest = self.streams.iter().max_by_key(|(_, (s, _))| s.buffered()).map(|(t, _)| *t);
+            let Some((stream, purpose)) = largest.and_then(|token| self.take(token)) else { return };
+            self.failed(purpose, stream.peer, &StreamError::Budget);
+        }
+    }
+
+    fn drive_one(&mut self, token: Token) {
         let Some((stream, purpose)) = self.streams.get_mut(&token) else { return };
         if let Purpose::Answering = purpose {
             let over = stream.finish().is_err() || stream.is_flushed();
@@ -391,7 +410,7 @@ impl SyncActor {
                 self.remove(token)
             };
         }
-        match stream.drive(MAX_BUFFERED.saturating_sub(buffered)) {
+        match stream.drive() {
             Ok(None) => {}
             Ok(Some(message)) if matches!(purpose, Purpose::Inbound) => self.answer(token, message),
             Ok(Some(message)) => {
@@ -403,7 +422,9 @@ impl SyncActor {
                 if let (Purpose::Inbound, StreamError::Wire(e)) = (&*purpose, &why) {
                     // Say why, if the other side still listens: a stranger with another setting
                     // learns it there, not only in our log.
-                    log::warn!(target: "memberlist", "Ignoring a stream from {}: {e}", stream.peer);
+                    if let Some(passed) = self.complaints.pass(stream.peer.ip(), "stream", self.clock.now()) {
+                        log::warn!(target: "memberlist", "Ignoring a stream from {}: {e}{passed}", stream.peer);
+                    }
                     stream.queue(&StreamMessage::Error(e.to_string()));
                     let _ = stream.finish();
                 }

@@ -36,6 +36,9 @@ pub struct Transmit {
     pub messages: Vec<Message>,
     /// The probe that depends on it, if one does: a failure to send it is a failed probe.
     pub probe: Option<u32>,
+    /// Whether queued news may ride along. Not to a stranger: a small forged ping must not earn a
+    /// large datagram.
+    pub rides: bool,
 }
 
 /// An exchange over TCP that rules ask for.
@@ -80,8 +83,14 @@ impl Effects {
             && self.streams.is_empty()
     }
 
-    /// Asks for one message to one receiver.
+    /// Asks for one message to a member.
     pub fn send(&mut self, to: Target, message: Message) {
-        self.transmits.push(Transmit { to, messages: vec![message], probe: None });
+        self.transmits.push(Transmit { to, messages: vec![message], probe: None, rides: true });
+    }
+
+    /// Asks for one message to an address about which nothing is known.
+    pub fn send_to_stranger(&mut self, addr: SocketAddr, message: Message) {
+        let to = Target::stranger(addr);
+        self.transmits.push(Transmit { to, messages: vec![message], probe: None, rides: false });
     }
 }

@@ -6,6 +6,7 @@ use super::row::{Row, State};
 use super::swim::{Spread, check_versions};
 use super::table::{Members, Presence};
 use crate::model::{MemberEvent, MemberEventKind, Moment};
+use crate::telemetry::counters;
 use crate::wire::message::{Alive, Dead, JoinIntent, LeaveIntent, PeerRow, PeerState, PushPull, Suspect};
 use fastrand::Rng;
 use std::time::Duration;
@@ -26,11 +27,15 @@ impl Members {
     pub fn merge(&mut self, msg: &PushPull, now: Moment, rng: &mut Rng, fx: &mut Effects) {
         // One less: no message with that time has been sent yet.
         if !self.clock.witness(msg.ltime.previous()) {
-            log::warn!(
-                target: "serf",
-                "Ignoring the Lamport time {} of a push/pull; here it is {}",
-                msg.ltime, self.clock.time()
-            );
+            counters::REFUSED_ABSURD.inc();
+            let me = self.me.clone();
+            self.complain(&me, "push/pull time", now, |members| {
+                format!(
+                    "Ignoring the Lamport time {} of a push/pull; here it is {}",
+                    msg.ltime,
+                    members.time()
+                )
+            });
         }
         // A process that knew nobody learns what everyone else knows already.
         let spread = if self.present() > 1 { Spread::Yes } else { Spread::No };
@@ -41,7 +46,9 @@ impl Members {
 
     fn merge_row(&mut self, row: &PeerRow, spread: Spread, now: Moment, rng: &mut Rng, fx: &mut Effects) {
         if let Err(why) = check_versions(&row.versions) {
-            log::warn!(target: "memberlist", "Ignoring '{}' ({}) in a push/pull: {why}", row.node, row.addr);
+            self.complain(&row.node, "versions", now, |_| {
+                format!("Ignoring '{}' ({}) in a push/pull: {why}", row.node, row.addr)
+            });
             return;
         }
         let known = self.rows.contains_key(&row.node);
@@ -82,7 +89,8 @@ impl Members {
     fn merge_intent(&mut self, row: &PeerRow, now: Moment, fx: &mut Effects) {
         let Some(mine) = self.rows.get(&row.node) else { return };
         if row.node == self.me {
-            if row.leaving && self.presence == Presence::Here && row.status_ltime > mine.status_ltime {
+            // A failed member that was made to leave has left without having been about to.
+            if row.leaving || row.state == PeerState::Left {
                 let (ltime, node) = (row.status_ltime, row.node.clone());
                 self.admit_leave_intent(&LeaveIntent { ltime, node, prune: false }, now, fx);
             }

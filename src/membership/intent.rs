@@ -27,7 +27,7 @@ impl Members {
 
     /// Applies a join intent and says whether it was news.
     pub(super) fn admit_join_intent(&mut self, msg: &JoinIntent, now: Moment) -> bool {
-        if !self.witness("join", &msg.node, msg.ltime) {
+        if !self.witness("join", &msg.node, msg.ltime, now) {
             return false;
         }
         let Some(row) = self.rows.get(&msg.node) else {
@@ -69,7 +69,7 @@ impl Members {
 
     /// Applies a leave intent and says whether it was news.
     pub(super) fn admit_leave_intent(&mut self, msg: &LeaveIntent, now: Moment, fx: &mut Effects) -> bool {
-        if !self.witness("leave", &msg.node, msg.ltime) {
+        if !self.witness("leave", &msg.node, msg.ltime, now) {
             return false;
         }
         let Some(row) = self.rows.get(&msg.node) else {
@@ -82,12 +82,12 @@ impl Members {
             }
             return self.keep_early(&msg.node, true, msg.ltime, now);
         };
-        if row.status_ltime >= msg.ltime {
-            return false;
-        }
-        if msg.node == self.me && self.presence == Presence::Here {
+        if msg.node == self.me && self.presence == Presence::Here && row.status_ltime <= msg.ltime {
             log::debug!(target: "serf", "Refuting an older leave intent");
             self.announce_join(now, fx);
+            return false;
+        }
+        if row.status_ltime >= msg.ltime {
             return false;
         }
         let event = self.change(&msg.node, now, |row| {
@@ -146,15 +146,16 @@ impl Members {
         }
     }
 
-    fn witness(&mut self, what: &str, node: &NodeName, ltime: LamportTime) -> bool {
+    fn witness(&mut self, what: &'static str, node: &NodeName, ltime: LamportTime, now: Moment) -> bool {
         let believed = self.clock.witness(ltime);
         if !believed {
             counters::REFUSED_ABSURD.inc();
-            log::warn!(
-                target: "serf",
-                "Ignoring a {what} intent for '{node}' from the Lamport time {ltime}; here it is {}",
-                self.clock.time()
-            );
+            self.complain(node, what, now, |members| {
+                format!(
+                    "Ignoring a {what} intent for '{node}' from the Lamport time {ltime}; here it is {}",
+                    members.time()
+                )
+            });
         }
         believed
     }

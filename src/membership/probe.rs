@@ -168,7 +168,7 @@ impl Prober {
                 from: source.node,
             }));
         }
-        fx.transmits.push(Transmit { to: row.target(), messages, probe: Some(seq_no) });
+        fx.transmits.push(Transmit { to: row.target(), messages, probe: Some(seq_no), rides: true });
         counters::PROBES_SENT.inc();
         self.round = Some(Round {
             node: row.name.clone(),
@@ -216,12 +216,13 @@ impl Prober {
     fn give_up(&mut self, members: &mut Members, now: Moment, fx: &mut Effects) {
         let Some(round) = self.round.take() else { return };
         if round.tcp == Some(true) {
-            log::warn!(
-                target: "memberlist",
-                "Was able to connect to {} over TCP but UDP probes failed, network may be misconfigured",
-                round.node
-            );
             counters::PROBES_TCP_ONLY.inc();
+            members.complain(&round.node, "udp", now, |_| {
+                format!(
+                    "Was able to connect to {} over TCP but UDP probes failed, network may be misconfigured",
+                    round.node
+                )
+            });
             members.awareness.apply(-1);
             return;
         }
@@ -275,14 +276,14 @@ impl Prober {
             counters::REFUSED_UNKNOWN_SENDER.inc();
             return;
         }
+        let ack =
+            Message::Ack(Ack { seq_no: msg.seq_no, digest: Some(members.digest()), payload: Vec::new() });
         // The answer goes to the address in the message only if a member has it; otherwise back
         // to where the ping came from.
-        let to = match members.row(msg.source.node.as_str()) {
-            Some(row) if row.addr == msg.source.addr => row.target(),
-            _ => Target::stranger(from),
-        };
-        let digest = Some(members.digest());
-        fx.send(to, Message::Ack(Ack { seq_no: msg.seq_no, digest, payload: Vec::new() }));
+        match members.row(msg.source.node.as_str()) {
+            Some(row) if row.addr == msg.source.addr => fx.send(row.target(), ack),
+            _ => fx.send_to_stranger(from, ack),
+        }
     }
 
     /// Someone asks to ask someone else.

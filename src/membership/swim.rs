@@ -12,10 +12,6 @@ use crate::telemetry::counters;
 use crate::wire::message::{Alive, Dead, Message, Suspect};
 use fastrand::Rng;
 use std::net::SocketAddr;
-use std::time::Duration;
-
-/// A conflict about one name is logged at most this often.
-const CONFLICT_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Whether what an alive message says is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,18 +38,22 @@ impl Members {
     ) {
         let addr = SocketAddr::new(canonical_ip(msg.addr.ip()), msg.addr.port());
         if let Err(why) = check_versions(&msg.versions) {
-            log::warn!(target: "memberlist", "Ignoring an alive message for '{}' ({addr}): {why}", msg.node);
             counters::REFUSED_MALFORMED.inc();
+            let name = &msg.node;
+            self.complain(name, "versions", now, |_| {
+                format!("Ignoring an alive message for '{name}' ({addr}): {why}")
+            });
             return;
         }
         if msg.meta.len() > MAX_META_LEN || addr.port() == 0 || addr.ip().is_unspecified() {
-            log::warn!(
-                target: "memberlist",
-                "Ignoring an alive message for '{}' ({addr}): it has no usable address or more than \
-                 {MAX_META_LEN} bytes of tags",
-                msg.node
-            );
             counters::REFUSED_MALFORMED.inc();
+            let name = &msg.node;
+            self.complain(name, "alive", now, |_| {
+                format!(
+                    "Ignoring an alive message for '{name}' ({addr}): it has no usable address or more \
+                     than {MAX_META_LEN} bytes of tags"
+                )
+            });
             return;
         }
         if msg.node == self.me {
@@ -66,7 +66,7 @@ impl Members {
                     return;
                 }
                 if !row.incarnation.admits(msg.incarnation) {
-                    return self.refuse_jump("alive", &msg.node, msg.incarnation);
+                    return self.refuse_jump("alive", &msg.node, msg.incarnation, now);
                 }
                 if row.addr != addr && !self.address_is_free(row, now) {
                     return self.report_conflict(&msg.node, addr, now);
@@ -101,8 +101,12 @@ impl Members {
             return;
         }
         if self.present() >= MAX_PRESENT {
-            log::warn!(target: "memberlist", "Refusing '{}': the table is full ({MAX_PRESENT} members)", msg.node);
-            counters::REFUSED_MALFORMED.inc();
+            counters::REFUSED_FULL.inc();
+            // About this process's own table, so that a thousand names make one line.
+            let me = self.me.clone();
+            self.complain(&me, "full", now, |_| {
+                format!("Refusing '{}': the table is full ({MAX_PRESENT} members)", msg.node)
+            });
             return;
         }
         let intent = self.intents.remove(&msg.node);
@@ -117,7 +121,6 @@ impl Members {
             since: now,
             leaving: intent.is_some_and(|i| i.leave),
             status_ltime: intent.map_or(LamportTime::ZERO, |i| i.ltime),
-            conflict_told: None,
             probes: Default::default(),
             in_order: false,
         };
@@ -196,7 +199,7 @@ impl Members {
         if !me.incarnation.admits_accusation(msg.incarnation) {
             // To overrule it, this process would have to claim an incarnation that nobody else
             // believes, and could never refute anything again.
-            return self.refuse_jump("alive", &msg.node, msg.incarnation);
+            return self.refuse_jump("alive", &msg.node, msg.incarnation, now);
         }
         let same = msg.meta == me.meta && msg.versions == me.versions;
         if msg.incarnation == me.incarnation && same {
@@ -211,40 +214,34 @@ impl Members {
     }
 
     fn report_conflict(&mut self, name: &NodeName, theirs: SocketAddr, now: Moment) {
-        let Some(row) = self.rows.get_mut(name) else { return };
-        if row.conflict_told.is_some_and(|at| now.since(at) < CONFLICT_LOG_INTERVAL) {
-            return;
-        }
-        row.conflict_told = Some(now);
         counters::CONFLICTS.inc();
-        if *name == self.me {
-            log::error!(
-                target: "serf",
-                "Node name conflicts with another node: '{name}' is claimed by this agent at {} and by \
-                 another at {theirs}. Names must be unique!",
-                row.addr
-            );
-        } else {
-            log::warn!(
-                target: "serf",
-                "Name conflict for '{name}': both {} and {theirs} are claiming it",
-                row.addr
-            );
-        }
+        self.complain(name, "conflict", now, |members| {
+            let ours = members.rows.get(name).map(|row| row.addr.to_string()).unwrap_or_default();
+            if *name == members.me {
+                format!(
+                    "Node name conflicts with another node: '{name}' is claimed by this agent at {ours} \
+                     and by another at {theirs}. Names must be unique!"
+                )
+            } else {
+                format!("Name conflict for '{name}': both {ours} and {theirs} are claiming it")
+            }
+        });
+        // Perhaps it has moved. Whoever else has noticed accuses an incarnation that is over, so
+        // this process must find out by itself, and not only when the round comes to it.
+        self.probe_next(name);
     }
 
-    fn refuse_jump(&self, what: &str, node: &NodeName, claimed: Incarnation) {
+    fn refuse_jump(&mut self, what: &'static str, node: &NodeName, claimed: Incarnation, now: Moment) {
         counters::REFUSED_ABSURD.inc();
-        log::warn!(
-            target: "memberlist",
-            "Ignoring an absurd {what} message for '{node}': incarnation {claimed}, known is {}",
-            self.rows.get(node).map_or(Incarnation::default(), |r| r.incarnation)
-        );
+        self.complain(node, what, now, |members| {
+            let known = members.rows.get(node).map_or(Incarnation::default(), |r| r.incarnation);
+            format!("Ignoring an absurd {what} message for '{node}': incarnation {claimed}, known is {known}")
+        });
     }
 
     /// Someone suspects someone.
     pub fn suspect(&mut self, msg: &Suspect, now: Moment, fx: &mut Effects) {
-        if !self.admits_accusation("suspect", &msg.node, msg.incarnation) {
+        if !self.admits_accusation("suspect", &msg.node, msg.incarnation, now) {
             return;
         }
         if msg.node == self.me {
@@ -284,7 +281,7 @@ impl Members {
 
     /// Someone is dead, or says itself that it leaves.
     pub fn dead(&mut self, msg: &Dead, now: Moment, fx: &mut Effects) {
-        if !self.admits_accusation("dead", &msg.node, msg.incarnation) {
+        if !self.admits_accusation("dead", &msg.node, msg.incarnation, now) {
             return;
         }
         if msg.node == self.me {
@@ -315,10 +312,16 @@ impl Members {
 
     /// Whether an accusation can be believed: it is about a known member, not about a life that
     /// is over, and not at an incarnation that the accused could never refute.
-    fn admits_accusation(&self, what: &str, node: &NodeName, accused: Incarnation) -> bool {
+    fn admits_accusation(
+        &mut self,
+        what: &'static str,
+        node: &NodeName,
+        accused: Incarnation,
+        now: Moment,
+    ) -> bool {
         let Some(row) = self.rows.get(node) else { return false };
         if !row.incarnation.admits_accusation(accused) {
-            self.refuse_jump(what, node, accused);
+            self.refuse_jump(what, node, accused, now);
             return false;
         }
         accused >= row.incarnation

@@ -10,6 +10,7 @@ use crate::model::{
     Incarnation, LamportClock, LamportTime, Member, MemberEvent, MemberEventKind, Moment, NodeName, Status,
     Tags, TagsError, Versions, canonical_ip,
 };
+use crate::telemetry::RateLimit;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -23,6 +24,9 @@ pub const MAX_PRESENT: usize = 100_000;
 pub const MAX_TOMBSTONES: usize = 8_192;
 /// The most intents about unknown members that are kept.
 pub const MAX_INTENTS: usize = 8_192;
+
+/// The same complaint about one member is logged once in this time.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Whether this process takes part in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +78,7 @@ pub struct Members {
     pub(super) pruned: BTreeMap<NodeName, Pruned>,
     pub(super) presence: Presence,
     pub(super) awareness: Awareness,
+    complaints: RateLimit<NodeName>,
     digest: u64,
     digest_since: Moment,
 }
@@ -115,6 +120,7 @@ impl Members {
             intents: BTreeMap::new(),
             pruned: BTreeMap::new(),
             presence: Presence::Here,
+            complaints: RateLimit::new(1, COMPLAINT_INTERVAL),
             digest: 0,
             digest_since: now,
         };
@@ -129,7 +135,6 @@ impl Members {
             since: now,
             leaving: false,
             status_ltime: LamportTime::ZERO,
-            conflict_told: None,
             probes: Default::default(),
             in_order: false,
         };
@@ -337,6 +342,20 @@ impl Members {
         fx.events.push(event);
     }
 
+    /// Logs a warning about a member, unless one of this kind was logged a short while ago: a
+    /// broken or hostile member must not fill the log.
+    pub(super) fn complain(
+        &mut self,
+        about: &NodeName,
+        kind: &'static str,
+        now: Moment,
+        text: impl FnOnce(&Self) -> String,
+    ) {
+        if let Some(passed) = self.complaints.pass(about.clone(), kind, now) {
+            log::warn!(target: "memberlist", "{}{passed}", text(self));
+        }
+    }
+
     // ---- the order of probing ----------------------------------------------------------
 
     /// Puts a member into the probe order at a random place, which keeps the time until its
@@ -373,6 +392,15 @@ impl Members {
             }
         };
         self.rows.get(name)
+    }
+
+    /// Makes a member the next one to probe.
+    pub(super) fn probe_next(&mut self, name: &NodeName) {
+        let Some(at) = self.order.iter().position(|n| n == name) else { return };
+        if at < self.cursor {
+            self.cursor -= 1;
+        }
+        self.order.swap(at, self.cursor);
     }
 
     fn new_round(&mut self, now: Moment, rng: &mut Rng) {

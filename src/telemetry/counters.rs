@@ -72,6 +72,7 @@ counters! {
     REFUSED_MALFORMED = "refused_malformed", "Packets refused because they could not be decoded.";
     REFUSED_CHECKSUM = "refused_checksum", "Packets refused because their checksum was wrong.";
     REFUSED_OVERSIZE = "refused_oversize", "Packets refused because they or a part of them were too large.";
+    REFUSED_FULL = "refused_full", "Members refused because the table was full.";
     REFUSED_UNSEALED = "refused_unsealed", "Packets refused because no key opened them or they were not sealed.";
     REFUSED_LABEL = "refused_label", "Packets refused because their label was not ours.";
     REFUSED_UNKNOWN_SENDER = "refused_unknown_sender", "Requests refused because they came from or named a stranger.";

@@ -42,7 +42,22 @@ pub(super) fn write<T: Serialize>(out: &mut Vec<u8>, body: &T) {
 pub(super) fn read<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, WireError> {
     options(bytes.len() as u64)
         .deserialize(bytes)
-        .map_err(|e| WireError::Malformed { what, why: e.to_string() })
+        .map_err(|e| WireError::Malformed { what, why: describe(&e) })
+}
+
+/// What is wrong, in the words of whoever reads the log rather than of the library.
+fn describe(error: &bincode::ErrorKind) -> String {
+    use bincode::ErrorKind;
+    match error {
+        ErrorKind::Io(_) | ErrorKind::SizeLimit => "it ends too early".into(),
+        ErrorKind::InvalidUtf8Encoding(_) => "a text is not UTF-8".into(),
+        ErrorKind::InvalidBoolEncoding(value) => format!("{value} is neither true nor false"),
+        ErrorKind::InvalidTagEncoding(tag) => format!("there is no choice {tag}"),
+        // The one message of the library itself is about bytes behind the end; all others are ours.
+        ErrorKind::Custom(why) if why.starts_with("Slice") => "bytes follow its end".into(),
+        ErrorKind::Custom(why) => why.clone(),
+        _ => "it is not of the right form".into(),
+    }
 }
 
 /// Writes one message.
@@ -193,6 +208,23 @@ pub(super) mod tests {
         let mut b = vec![ALIVE, 1, 1, b'a', 0, 127, 0, 0, 1, 251, 10, 31, 253];
         b.extend((1u64 << 60).to_le_bytes());
         assert!(matches!(decode(&b), Err(WireError::Malformed { what: "alive", .. })));
+    }
+
+    #[test]
+    fn errors_speak_of_the_message_and_not_of_the_library() {
+        let why = |bytes: &[u8]| decode(bytes).unwrap_err().to_string();
+        assert_eq!(why(&[NACK]), "malformed nack: it ends too early");
+        assert_eq!(why(&[NACK, 1, 1]), "malformed nack: bytes follow its end");
+        assert_eq!(why(&[JOIN_INTENT, 1, 0]), "malformed join intent: node name is empty");
+        assert_eq!(why(&[JOIN_INTENT, 1, 1, 0xff]), "malformed join intent: a text is not UTF-8");
+        assert_eq!(
+            why(&[LEAVE_INTENT, 1, 1, b'a', 7]),
+            "malformed leave intent: 7 is neither true nor false"
+        );
+        assert_eq!(
+            why(&[PING, 1, 1, b'a', 1, b'b', 9]),
+            "malformed ping: invalid value: integer `9`, expected `V4` or `V6`"
+        );
     }
 
     #[test]

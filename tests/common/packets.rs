@@ -8,6 +8,10 @@ use std::net::SocketAddr;
 /// The first byte of a datagram with a checksum: then four bytes of CRC-32, then a message.
 const HAS_CRC: u8 = 12;
 
+/// The first bytes of a native stream: kind, length (4 bytes), CRC-32 of kind and body (4 bytes).
+const NATIVE_STREAM: std::ops::RangeInclusive<u8> = 0xa0..=0xa3;
+const STREAM_HEADER: usize = 9;
+
 /// The longest noise: a full datagram of the agents' own budget.
 const NOISE_LIMIT: usize = 1400;
 
@@ -26,6 +30,8 @@ impl Mutator {
 
     /// Puts a right checksum on damaged packets, so that the damage reaches the decoders behind it.
     pub fn repairing_checksums(mut self) -> Mutator {
+        let has_checksum = |sample: &Vec<u8>| sample.first().is_some_and(|kind| checksum_follows(*kind));
+        assert!(self.samples.iter().any(has_checksum), "no sample has a checksum to repair");
         self.repair_checksums = true;
         self
     }
@@ -39,9 +45,8 @@ impl Mutator {
             3 => self.spliced(),
             _ => self.flipped(),
         };
-        if self.repair_checksums && packet.len() > 5 && packet[0] == HAS_CRC {
-            let checksum = crc32fast::hash(&packet[5..]).to_be_bytes();
-            packet[1..5].copy_from_slice(&checksum);
+        if self.repair_checksums {
+            repair(&mut packet);
         }
         packet
     }
@@ -94,16 +99,70 @@ impl Mutator {
     }
 }
 
-/// How many received bytes an IPv4 UDP socket of this machine has not read yet.
+fn checksum_follows(kind: u8) -> bool {
+    kind == HAS_CRC || NATIVE_STREAM.contains(&kind)
+}
+
+/// Makes length and checksum fit the rest of a packet, if it is of a kind that has them.
+fn repair(packet: &mut [u8]) {
+    match packet.first() {
+        Some(&HAS_CRC) if packet.len() >= 5 => {
+            let checksum = crc32fast::hash(&packet[5..]).to_be_bytes();
+            packet[1..5].copy_from_slice(&checksum);
+        }
+        Some(kind) if NATIVE_STREAM.contains(kind) && packet.len() >= STREAM_HEADER => {
+            let (header, body) = packet.split_at_mut(STREAM_HEADER);
+            let mut checksum = crc32fast::Hasher::new();
+            checksum.update(&header[..1]);
+            checksum.update(body);
+            header[1..5].copy_from_slice(&(body.len() as u32).to_le_bytes());
+            header[5..9].copy_from_slice(&checksum.finalize().to_le_bytes());
+        }
+        _ => {}
+    }
+}
+
+/// The beginning of a stream that promises a message of this length, which never comes.
+pub fn stream_promising(kind: u8, length: u32) -> Vec<u8> {
+    let mut header = vec![kind];
+    header.extend(length.to_le_bytes());
+    header.resize(STREAM_HEADER, 0);
+    header
+}
+
+/// How many received bytes a UDP socket of this machine has not read yet. IPv4 only.
 pub fn unread_bytes(socket: SocketAddr) -> u64 {
+    receive_queue("/proc/net/udp", socket)
+}
+
+/// How many connections a TCP listener of this machine has not accepted yet. IPv4 only.
+pub fn unaccepted_connections(listener: SocketAddr) -> u64 {
+    receive_queue("/proc/net/tcp", listener)
+}
+
+/// How many datagrams the kernel has dropped because a socket's owner did not read. IPv4 only.
+pub fn dropped_datagrams(socket: SocketAddr) -> u64 {
+    let row = kernel_row("/proc/net/udp", socket);
+    // The last column.
+    row.last().and_then(|drops| drops.parse().ok()).unwrap_or(0)
+}
+
+fn receive_queue(table: &str, socket: SocketAddr) -> u64 {
+    let row = kernel_row(table, socket);
+    // Number, local address, remote address, state, queues (sending:receiving), …
+    let queues = row.get(4).and_then(|queues| queues.split_once(':'));
+    queues.and_then(|(_, receiving)| u64::from_str_radix(receiving, 16).ok()).unwrap_or(0)
+}
+
+/// The kernel's columns about the socket that is bound to an address and connected to nobody;
+/// none if there is no such socket.
+fn kernel_row(table: &str, socket: SocketAddr) -> Vec<String> {
     let SocketAddr::V4(v4) = socket else { panic!("{socket} is not IPv4") };
-    // The kernel writes the address as one number in the machine's own byte order.
-    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port());
-    let table = fs::read_to_string("/proc/net/udp").expect("the kernel lists its sockets");
-    let row = table.lines().find(|line| line.split_whitespace().nth(1) == Some(&local));
-    let queues = row.and_then(|row| row.split_whitespace().nth(4));
-    let unread = queues.and_then(|queues| queues.split_once(':')).map(|(_, rx)| u64::from_str_radix(rx, 16));
-    unread.and_then(Result::ok).unwrap_or(0)
+    // The kernel writes an address as one number in the machine's own byte order.
+    let local = format!(" {:08X}:{:04X} 00000000:0000 ", u32::from_ne_bytes(v4.ip().octets()), v4.port());
+    let table = fs::read_to_string(table).expect("the kernel lists its sockets");
+    let row = table.lines().find(|line| line.contains(&local)).unwrap_or_default();
+    row.split_whitespace().map(str::to_string).collect()
 }
 
 /// One request of the control protocol.

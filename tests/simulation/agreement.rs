@@ -84,6 +84,21 @@ impl World {
         Ok(())
     }
 
+    /// How everyone sees the member that is disagreed about.
+    fn explain(&self, why: &Option<(NodeName, Disagreement)>) -> String {
+        use Disagreement::{Imagines, Misses, Outdated};
+        let Some((_, Misses(subject) | Imagines(subject) | Outdated(subject))) = why else {
+            return "someone never finishes leaving".to_string();
+        };
+        let mut lines = String::new();
+        for process in self.processes.iter().filter(|p| p.stays()) {
+            let row = process.node.as_ref().and_then(|n| n.members.row(subject.as_str()));
+            let seen = row.map(|r| (r.addr, r.status(), r.incarnation, r.status_ltime));
+            lines += &format!("{} sees {subject} as {seen:?}\n", process.name);
+        }
+        lines
+    }
+
     /// Whether nobody is on the way out any more.
     pub fn nobody_leaves(&self) -> bool {
         !self.processes.iter().any(|p| p.node.as_ref().is_some_and(|n| n.leave != Leave::Stays))
@@ -111,7 +126,9 @@ impl World {
                     self.inspect_all();
                     return took;
                 }
-                Err(why) if took >= bound => panic!("no agreement after {took:?}: {why:?}"),
+                Err(why) if took >= bound => {
+                    panic!("no agreement after {took:?}: {why:?}\n{}", self.explain(&why))
+                }
                 Err(_) => self.run_for(LOOK_EVERY),
             }
         }

@@ -4,7 +4,7 @@
 //! more seeds of small clusters.
 
 use crate::agreement::settling_bound;
-use crate::storm::{Kind, Storm, rejoin};
+use crate::storm::{Kind, Storm, bridge};
 use crate::tally::Tally;
 use crate::world::World;
 use serf::model::{MemberEventKind, NodeName};
@@ -66,10 +66,11 @@ fn run_one(seed: u64, sizes: RangeInclusive<usize>) -> (Tally, Duration) {
     world.calm();
     world.tally.count(if storm.kind == Kind::Mild { "mild storms" } else { "wild storms" });
     let bound = settling_bound(&storm.config, world.names());
-    let took = match storm.kind {
-        Kind::Mild => world.settle_within(bound),
-        Kind::Wild => world.settle_with(bound, rejoin),
-    };
+    let before = world.tally.of("rejoins");
+    let took = world.settle_with(bound, bridge);
+    if world.tally.of("rejoins") == before {
+        world.tally.count("storms without islands");
+    }
     world.trace(|| format!("agreement after {took:?}, bound {bound:?}"));
     stays_settled(&mut world, &storm);
     for process in &world.processes {

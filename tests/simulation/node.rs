@@ -209,7 +209,8 @@ impl Node {
             let bytes = wire::encode(transmit.to.dialect, message);
             assert!(packer.push(&bytes), "a direct message does not fit a datagram: {message:?}");
         }
-        for rider in self.gossip.riders(packer.room(), &self.members) {
+        let room = if transmit.rides { packer.room() } else { 0 };
+        for rider in self.gossip.riders(room, &self.members) {
             // What does not fit has other chances, as in the agent.
             let _ = packer.push(rider.bytes(transmit.to.dialect));
         }

@@ -1,6 +1,7 @@
 //! A chaotic hour in the life of a cluster, drawn from a seed: members come, go, crash, pause
 //! and move while the network loses, delays, repeats and damages what they say.
 
+use crate::agreement::settling_bound;
 use crate::hostile;
 use crate::network::{Cut, Weather};
 use crate::node::Node;
@@ -16,11 +17,10 @@ use std::time::Duration;
 /// How bad it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Faults that the rules must heal alone: nobody is cut off for as long as it takes to be
-    /// given up by everyone while giving up everyone.
+    /// Nobody is cut off for longer than the shortest suspicion, so that islands are rare.
     Mild,
     /// Anything, including partitions that outlast suspicion, forged accusations and operators
-    /// who prune the living. Whoever was given up on both sides is rejoined in the end.
+    /// who prune the living.
     Wild,
 }
 
@@ -47,13 +47,17 @@ impl Storm {
         let kind = if rng.bool() { Kind::Mild } else { Kind::Wild };
         let profile = [Profile::Lan, Profile::Lan, Profile::Local, Profile::Wan][rng.usize(0..4)];
         let mut config = Config::for_profile(profile);
-        if kind == Kind::Wild && rng.bool() {
-            // So that reaping is part of the chaos.
-            config.reconnect_timeout = Duration::from_secs(rng.u64(40..120));
-            config.tombstone_timeout = Duration::from_secs(rng.u64(40..120));
-        }
         let size = rng.usize(sizes);
-        let length = config.probe_interval * rng.u32(20..60);
+        let mut length = config.probe_interval * rng.u32(20..60);
+        if kind == Kind::Wild && size <= 30 && rng.u32(0..4) == 0 {
+            // So that reaping is part of the chaos. Who is gone must be remembered for longer than
+            // the news of it needs to reach all; otherwise those who forgot early learn of it anew
+            // from those who have not heard, and the ghost never ends.
+            let least = settling_bound(&config, size * 2);
+            config.reconnect_timeout = least.mul_f64(1.0 + rng.f64());
+            config.tombstone_timeout = least.mul_f64(1.0 + rng.f64());
+            length = least * 2;
+        }
         Storm { kind, size, length, config, rng, names: Vec::new(), versions: 0 }
     }
 
@@ -240,18 +244,34 @@ impl Storm {
     }
 }
 
-/// Joins whoever was given up, or has given up, through one member that everyone can reach.
-pub fn rejoin(world: &mut World) {
-    let joined = |p: &Process| p.stays() && p.joined;
-    let Some(anchor) = world.pick(joined).into_iter().next() else { return };
-    let (name, addr) = (world.processes[anchor].name.clone(), world.processes[anchor].addr);
-    for pid in world.pick(joined).into_iter().filter(|pid| *pid != anchor) {
-        let sees = |a: Pid, b: &NodeName| {
-            world.node(a).members.row(b.as_str()).is_some_and(|r| r.status() == Status::Alive)
-        };
-        if !sees(pid, &name) || !sees(anchor, &world.processes[pid].name) {
-            world.tally.count("rejoins");
-            world.exchange(pid, addr, Purpose::Join);
+/// Joins members that cannot find each other by themselves, because nobody on one side believes
+/// anyone on the other to be there. (Reconnecting to failed members is not part of the rules.)
+pub fn bridge(world: &mut World) {
+    let live = world.pick(|p: &Process| p.stays() && p.joined);
+    let Some((&anchor, others)) = live.split_first() else { return };
+    let mainland = mainland(world, anchor, &live);
+    let addr = world.processes[anchor].addr;
+    for pid in others.iter().filter(|pid| !mainland.contains(*pid)) {
+        world.tally.count("rejoins");
+        world.exchange(*pid, addr, Purpose::Join);
+    }
+}
+
+/// Everyone who is connected with `anchor` by members who know each other, at least one way:
+/// whoever probes another is heard by it, and sees from the answer that their views differ.
+fn mainland(world: &World, anchor: Pid, live: &[Pid]) -> BTreeSet<Pid> {
+    let knows = |a: Pid, b: Pid| {
+        let (name, addr) = (&world.processes[b].name, world.processes[b].addr);
+        world.node(a).members.row(name.as_str()).is_some_and(|r| r.is_present() && r.addr == addr)
+    };
+    let (mut found, mut frontier) = (BTreeSet::from([anchor]), vec![anchor]);
+    while let Some(a) = frontier.pop() {
+        for &b in live {
+            if !found.contains(&b) && (knows(a, b) || knows(b, a)) {
+                found.insert(b);
+                frontier.push(b);
+            }
         }
     }
+    found
 }

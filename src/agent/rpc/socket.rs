@@ -44,7 +44,9 @@ pub(super) enum Listener {
 impl Listener {
     pub(super) fn bind(address: &RpcAddress) -> io::Result<Listener> {
         match address {
-            RpcAddress::Tcp(addr) => TcpListener::bind(*addr).map(Listener::Tcp),
+            RpcAddress::Tcp(addr) => {
+                TcpListener::bind(*addr).inspect(crate::agent::start::widen_backlog).map(Listener::Tcp)
+            }
             RpcAddress::Unix { path, mode } => {
                 clear_stale(path)?;
                 bind_private(path, *mode).map(|listener| Listener::Unix(listener, path.clone()))

@@ -112,12 +112,17 @@ impl Bench {
     }
 
     pub fn configured(config: Config) -> Bench {
+        Bench::named("me", config)
+    }
+
+    /// A member of another name than `me`.
+    pub fn named(who: &str, config: Config) -> Bench {
         let (now, mut rng, mut fx) = (Moment::ZERO + S(1000), Rng::with_seed(7), Effects::default());
-        let me = SelfDescription { name: name("me"), addr: addr("me"), tags: Tags::default() };
+        let me = SelfDescription { name: name(who), addr: addr(who), tags: Tags::default() };
         let members = Members::new(config, me, now, &mut fx).unwrap();
         let prober = Prober::new(&members, now, &mut rng);
         let mut bench = Bench { members, prober, now, rng, fx };
-        assert_eq!(bench.told(), ["member-join me alive"]);
+        assert_eq!(bench.told(), [format!("member-join {who} alive")]);
         bench
     }
 
