@@ -7,7 +7,9 @@ use super::swim::{Spread, check_versions};
 use super::table::{Members, Presence};
 use crate::model::{MemberEvent, MemberEventKind, Moment};
 use crate::telemetry::counters;
-use crate::wire::message::{Alive, Dead, JoinIntent, LeaveIntent, PeerRow, PeerState, PushPull, Suspect};
+use crate::wire::message::{
+    Alive, Dead, JoinIntent, LeaveIntent, PeerRow, PeerState, PushPull, Suspect, Talk,
+};
 use fastrand::Rng;
 use std::time::Duration;
 
@@ -17,10 +19,10 @@ use std::time::Duration;
 const AFTER_JOIN: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(3000));
 
 impl Members {
-    /// Everything this process knows.
-    pub fn push_pull(&self, join: bool) -> PushPull {
+    /// Everything this process knows; `talk` is what it remembers of events and queries.
+    pub fn push_pull(&self, join: bool, talk: Talk) -> PushPull {
         let rows = self.rows.values().map(Row::peer_row).collect();
-        PushPull { join, ltime: self.clock.time(), rows }
+        PushPull { join, ltime: self.clock.time(), rows, talk }
     }
 
     /// Takes in everything another member knows.

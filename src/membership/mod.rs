@@ -42,6 +42,15 @@ use crate::wire::message::Message;
 use fastrand::Rng;
 use std::net::SocketAddr;
 
+/// What a batch of messages holds that the membership rules do not deal with.
+#[derive(Debug, Default, PartialEq)]
+pub struct Received {
+    /// How probes went.
+    pub outcomes: Vec<ProbeOutcome>,
+    /// User events, queries and answers, in the order in which they came.
+    pub talk: Vec<Message>,
+}
+
 /// Applies a batch of messages that were received together, each with the address it came from,
 /// in the order that keeps members from being failed by news that the same batch corrects: alive
 /// before suspect before dead.
@@ -52,27 +61,32 @@ pub fn receive(
     now: Moment,
     rng: &mut Rng,
     fx: &mut Effects,
-) -> Vec<ProbeOutcome> {
+) -> Received {
     batch.sort_by_key(|(_, m)| match m {
         Message::Ping(_) | Message::IndirectPing(_) | Message::Ack(_) | Message::Nack(_) => 0,
         Message::Alive(_) => 1,
         Message::JoinIntent(_) | Message::LeaveIntent(_) => 2,
         Message::Suspect(_) => 3,
         Message::Dead(_) => 4,
+        Message::UserEvent(_) | Message::Query(_) | Message::QueryResponse(_) | Message::Relay(_) => 5,
     });
-    let mut outcomes = Vec::new();
+    let mut received = Received::default();
     for (from, message) in batch {
         match message {
             Message::Ping(m) => prober.ping(&m, from, members, fx),
             Message::IndirectPing(m) => prober.indirect_ping(&m, members, now, fx),
-            Message::Ack(m) => outcomes.extend(prober.ack(m, members, now, fx)),
+            Message::Ack(m) => received.outcomes.extend(prober.ack(m, members, now, fx)),
             Message::Nack(m) => prober.nack(&m),
             Message::Alive(m) => members.alive(&m, now, rng, fx),
             Message::Suspect(m) => members.suspect(&m, now, fx),
             Message::Dead(m) => members.dead(&m, now, fx),
             Message::JoinIntent(m) => members.join_intent(&m, now, fx),
             Message::LeaveIntent(m) => members.leave_intent(&m, now, fx),
+            talk @ (Message::UserEvent(_)
+            | Message::Query(_)
+            | Message::QueryResponse(_)
+            | Message::Relay(_)) => received.talk.push(talk),
         }
     }
-    outcomes
+    received
 }

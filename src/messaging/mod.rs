@@ -3,10 +3,12 @@
 pub mod coalesce;
 pub mod filter;
 mod gossip;
+pub mod queries;
 mod query_params;
 mod queue;
 #[cfg(test)]
 mod tests;
+pub mod user_events;
 
 pub use gossip::{Datagram, Gossip};
 pub use query_params::{QueryParams, QueryProgress};

@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 /// The least bound of each kind's queue (Serf's `MaxQueueDepth`); it grows with the cluster.
 pub const MIN_DEPTH: usize = 4096;
 
+/// How many kinds there are.
+const KINDS: usize = 4;
+
 /// What kind of news a broadcast is. Each kind has a lane of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -22,6 +25,10 @@ pub enum Kind {
     Membership,
     /// Join and leave intents.
     Intent,
+    /// Queries.
+    Query,
+    /// User events.
+    Event,
 }
 
 /// Names a broadcast whose end someone waits for. Given by whoever queues it.
@@ -50,7 +57,7 @@ struct Lane {
 /// All that is still to be said.
 #[derive(Debug, Default)]
 pub struct BroadcastQueue {
-    lanes: [Lane; 2],
+    lanes: [Lane; KINDS],
     next_id: u64,
     /// Tickets of broadcasts that are over: sent often enough, replaced or dropped.
     finished: Vec<Ticket>,
@@ -63,11 +70,16 @@ fn classify(message: &Message) -> (Kind, Option<Topic>) {
         Message::Dead(m) => (Kind::Membership, Some(Topic(m.node.clone()))),
         Message::JoinIntent(m) => (Kind::Intent, Some(Topic(m.node.clone()))),
         Message::LeaveIntent(m) => (Kind::Intent, Some(Topic(m.node.clone()))),
+        Message::Query(_) => (Kind::Query, None),
+        Message::UserEvent(_) => (Kind::Event, None),
         // Answers go to one receiver and are never broadcast; were one queued, it would spread
         // like any other news.
-        Message::Ping(_) | Message::IndirectPing(_) | Message::Ack(_) | Message::Nack(_) => {
-            (Kind::Membership, None)
-        }
+        Message::Ping(_)
+        | Message::IndirectPing(_)
+        | Message::Ack(_)
+        | Message::Nack(_)
+        | Message::QueryResponse(_)
+        | Message::Relay(_) => (Kind::Membership, None),
     }
 }
 
@@ -142,7 +154,7 @@ impl BroadcastQueue {
         let mut left = Room { bytes: room + PART_OVERHEAD, parts };
         // Each kind first gets an equal share of the room; what one leaves goes to all.
         let share = left.bytes / waiting;
-        let mut chosen: [Vec<Rank>; 2] = Default::default();
+        let mut chosen: [Vec<Rank>; KINDS] = Default::default();
         let mut messages = Vec::new();
         for share in [share, usize::MAX] {
             for (lane, chosen) in self.lanes.iter().zip(&mut chosen) {

@@ -88,6 +88,7 @@ counters! {
     BROADCASTS_DROPPED = "broadcasts_dropped", "Broadcasts dropped because the queue was full.";
     NEWS_DROPPED = "news_dropped", "News dropped because its consumer did not keep up.";
     EVENTS_TOLD = "events_told", "Events delivered to handlers and streams.";
+    EVENTS_TOO_OLD = "events_too_old", "Events and queries refused because it was forgotten whether they were told.";
     QUERIES_TOLD = "queries_told", "Queries delivered to handlers and streams.";
     HANDLERS_RUN = "handlers_run", "Event handler scripts started.";
     HANDLERS_FAILED = "handlers_failed", "Event handler scripts that could not start or ended with an error.";

@@ -119,6 +119,98 @@ pub struct LeaveIntent {
     pub prune: bool,
 }
 
+/// Something that someone makes known to the whole cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserEvent {
+    /// When it was sent.
+    pub ltime: LamportTime,
+    /// What it is called.
+    pub name: String,
+    /// What it carries.
+    #[serde(with = "serde_bytes")]
+    pub payload: Vec<u8>,
+    /// Whether it may be coalesced with others of its name.
+    pub coalesce: bool,
+}
+
+/// Whom a query is for; all filters of a query must pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum QueryFilter {
+    /// These members.
+    Nodes(Vec<NodeName>),
+    /// Members whose tag matches an anchored expression.
+    Tag {
+        /// The tag's key.
+        tag: String,
+        /// The expression.
+        expression: String,
+    },
+}
+
+/// A question to the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Query {
+    /// When it was asked.
+    pub ltime: LamportTime,
+    /// A random number; with the time it names the query.
+    pub id: u32,
+    /// Who asks, and where answers go.
+    pub source: Source,
+    /// Whom it is for.
+    pub filters: Vec<QueryFilter>,
+    /// Whether everyone who is asked confirms that it arrived.
+    pub ack: bool,
+    /// Whether it must not be passed on.
+    pub no_broadcast: bool,
+    /// Through how many other members each answer is sent as well.
+    pub relay_factor: u8,
+    /// How long answers are collected, in milliseconds.
+    pub timeout_ms: u64,
+    /// What it is called.
+    pub name: String,
+    /// What it carries.
+    #[serde(with = "serde_bytes")]
+    pub payload: Vec<u8>,
+}
+
+/// What a [`QueryResponse`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The query has arrived; an answer may follow.
+    Ack,
+    /// The query has arrived, and no answer will follow. Between our own agents only.
+    AckOnly,
+    /// No answer will follow after all. Between our own agents only.
+    Nothing,
+    /// The answer.
+    Payload,
+}
+
+/// An answer to a [`Query`], to the one who asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueryResponse {
+    /// That of the query.
+    pub ltime: LamportTime,
+    /// That of the query.
+    pub id: u32,
+    /// Who answers.
+    pub from: NodeName,
+    /// What it says.
+    pub answer: Answer,
+    /// The answer itself.
+    #[serde(with = "serde_bytes")]
+    pub payload: Vec<u8>,
+}
+
+/// "Pass this answer on", against loss between the two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// To whom.
+    pub to: Source,
+    /// What.
+    pub response: QueryResponse,
+}
+
 /// Anything that travels in a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -140,6 +232,14 @@ pub enum Message {
     JoinIntent(JoinIntent),
     /// See [`LeaveIntent`].
     LeaveIntent(LeaveIntent),
+    /// See [`UserEvent`].
+    UserEvent(UserEvent),
+    /// See [`Query`].
+    Query(Query),
+    /// See [`QueryResponse`].
+    QueryResponse(QueryResponse),
+    /// See [`Relay`].
+    Relay(Relay),
 }
 
 /// The state of a member as one member tells another in a [`PushPull`].
@@ -184,6 +284,19 @@ pub struct PushPull {
     pub join: bool,
     /// The sender's Lamport time of intents.
     pub ltime: LamportTime,
-    /// Everything the sender knows, itself included.
+    /// Everyone the sender knows, itself included.
     pub rows: Vec<PeerRow>,
+    /// What the sender remembers of events and queries.
+    pub talk: Talk,
+}
+
+/// What a member remembers of events and queries, for a [`PushPull`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Talk {
+    /// The sender's Lamport time of user events.
+    pub event_ltime: LamportTime,
+    /// The sender's Lamport time of queries.
+    pub query_ltime: LamportTime,
+    /// Recent user events, by Lamport time.
+    pub events: Vec<UserEvent>,
 }

@@ -22,6 +22,10 @@ const ALIVE: u8 = 0x85;
 const DEAD: u8 = 0x86;
 const JOIN_INTENT: u8 = 0x87;
 const LEAVE_INTENT: u8 = 0x88;
+const USER_EVENT: u8 = 0x89;
+const QUERY: u8 = 0x8a;
+const QUERY_RESPONSE: u8 = 0x8b;
+const RELAY: u8 = 0x8c;
 
 fn options(limit: u64) -> impl Options {
     bincode::DefaultOptions::new()
@@ -73,6 +77,10 @@ pub fn encode(message: &Message) -> Vec<u8> {
         Message::Dead(m) => tagged(&mut out, DEAD, m),
         Message::JoinIntent(m) => tagged(&mut out, JOIN_INTENT, m),
         Message::LeaveIntent(m) => tagged(&mut out, LEAVE_INTENT, m),
+        Message::UserEvent(m) => tagged(&mut out, USER_EVENT, m),
+        Message::Query(m) => tagged(&mut out, QUERY, m),
+        Message::QueryResponse(m) => tagged(&mut out, QUERY_RESPONSE, m),
+        Message::Relay(m) => tagged(&mut out, RELAY, m),
     }
     out
 }
@@ -95,6 +103,10 @@ pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
         DEAD => Message::Dead(read("dead", body)?),
         JOIN_INTENT => Message::JoinIntent(read("join intent", body)?),
         LEAVE_INTENT => Message::LeaveIntent(read("leave intent", body)?),
+        USER_EVENT => Message::UserEvent(read("user event", body)?),
+        QUERY => Message::Query(read("query", body)?),
+        QUERY_RESPONSE => Message::QueryResponse(read("query response", body)?),
+        RELAY => Message::Relay(read("relay", body)?),
         other => return Err(WireError::UnknownType(other)),
     })
 }
@@ -131,6 +143,18 @@ pub(super) mod tests {
 
     fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
         proptest::collection::vec(any::<u8>(), 0..max)
+    }
+
+    fn filters() -> impl Strategy<Value = Vec<QueryFilter>> {
+        let nodes = proptest::collection::vec(name(), 0..4).prop_map(QueryFilter::Nodes);
+        let tag = (".{0,9}", ".{0,9}").prop_map(|(tag, expression)| QueryFilter::Tag { tag, expression });
+        proptest::collection::vec(prop_oneof![nodes, tag], 0..3)
+    }
+
+    fn response(ltime: impl Strategy<Value = LamportTime>) -> impl Strategy<Value = QueryResponse> {
+        let answers = [Answer::Ack, Answer::AckOnly, Answer::Nothing, Answer::Payload];
+        (ltime, any::<u32>(), name(), proptest::sample::select(answers.to_vec()), bytes(200))
+            .prop_map(|(ltime, id, from, answer, payload)| QueryResponse { ltime, id, from, answer, payload })
     }
 
     pub fn message() -> impl Strategy<Value = Message> {

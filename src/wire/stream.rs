@@ -133,6 +133,7 @@ mod tests {
             join: true,
             ltime: LamportTime(100),
             rows: (0..n).map(row).collect(),
+            talk: Default::default(),
         })
     }
 

@@ -123,14 +123,24 @@ fn lamport_times_that_jump_absurdly_are_refused() {
         b.leave("a", ltime);
         b.join("a", ltime);
         b.leave("nobody", ltime);
-        b.merge_all(&PushPull { join: true, ltime: LamportTime(ltime.saturating_add(1)), rows: vec![] });
+        b.merge_all(&PushPull {
+            join: true,
+            ltime: LamportTime(ltime.saturating_add(1)),
+            rows: vec![],
+            talk: Default::default(),
+        });
         b.merge(vec![PeerRow {
             status_ltime: LamportTime(ltime),
             leaving: true,
             ..peer_row("a", 1, PeerState::Alive)
         }]);
     }
-    b.merge_all(&PushPull { join: true, ltime: LamportTime(u64::MAX), rows: vec![] });
+    b.merge_all(&PushPull {
+        join: true,
+        ltime: LamportTime(u64::MAX),
+        rows: vec![],
+        talk: Default::default(),
+    });
     b.silent();
     assert_eq!((b.time(), b.status("a")), (1, "alive"));
     b.leave("a", JUMP + 1);

@@ -77,7 +77,7 @@ pub fn peer_row(node: &str, incarnation: u32, state: PeerState) -> PeerRow {
 }
 
 pub fn push_pull(rows: Vec<PeerRow>) -> PushPull {
-    PushPull { join: false, ltime: LamportTime(1), rows }
+    PushPull { join: false, ltime: LamportTime(1), rows, talk: Default::default() }
 }
 
 /// A message in words.

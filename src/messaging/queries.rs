@@ -1,0 +1,397 @@
+//! Queries: questions to the cluster, the answers that are collected, and those that are given.
+//!
+//! Whoever asks expects an answer of everyone who is present and passes the filters. A query ends
+//! at its timeout, as in Serf, or as soon as everyone expected has answered or said that it will
+//! not: our own agents say so.
+
+use super::filter::anchored;
+use super::query_params::{QueryParams, QueryProgress};
+use crate::membership::{Effects, Members, Row, Transmit};
+use crate::model::{LamportClock, LamportTime, Moment, NodeName, QueryEvent, QueryKey, Status};
+use crate::telemetry::counters;
+use crate::wire::message::{Answer, Message, Query, QueryFilter, QueryResponse, Relay, Source};
+use crate::wire::{Dialect, encode};
+use fastrand::Rng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+/// Lamport times of queries that are remembered, to recognise each (Serf's `QueryBuffer`, wider).
+pub const KEPT_TIMES: usize = 4096;
+/// The most queries of one Lamport time.
+const MAX_PER_TIME: usize = 256;
+/// The most queries that this process asks at once, and the most that it may still answer.
+pub const MAX_OPEN: usize = 4096;
+/// Serf's `QueryTimeoutMult`.
+const TIMEOUT_MULT: u32 = 16;
+/// The longest timeout that is believed.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Names that begin so belong to agents themselves.
+pub const INTERNAL_PREFIX: &str = "_serf_";
+
+/// Limits of sizes, in bytes; Serf's defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// Of an encoded query.
+    pub query: usize,
+    /// Of an encoded answer.
+    pub response: usize,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        QueryLimits { query: 1024, response: 1024 }
+    }
+}
+
+/// Why a query was not asked or not answered. The texts are Serf's where it has any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryError {
+    /// It is larger than this many bytes.
+    TooLarge(usize),
+    /// The answer is larger than this many bytes.
+    ResponseTooLarge(usize),
+    /// A filter is no expression.
+    Filter(String),
+    /// Too many queries are open.
+    TooMany,
+    /// No such query can be answered (any more).
+    Unknown,
+    /// This process has answered it already.
+    AlreadyAnswered,
+    /// Whoever asked is not a member any more.
+    AskerGone,
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            QueryError::TooLarge(limit) => write!(f, "query exceeds limit of {limit} bytes"),
+            QueryError::ResponseTooLarge(limit) => write!(f, "response exceeds limit of {limit} bytes"),
+            QueryError::Filter(why) => f.write_str(why),
+            QueryError::TooMany => write!(f, "too many queries are open ({MAX_OPEN})"),
+            QueryError::Unknown => f.write_str("response is past the deadline"),
+            QueryError::AlreadyAnswered => f.write_str("response already sent"),
+            QueryError::AskerGone => f.write_str("whoever asked is not a member any more"),
+        }
+    }
+}
+
+impl std::error::Error for QueryError {}
+
+/// A query of this process that is still collecting.
+#[derive(Debug)]
+struct Asked {
+    deadline: Moment,
+    wants_acks: bool,
+    acked: BTreeSet<NodeName>,
+    answered: BTreeSet<NodeName>,
+    /// Who has not acknowledged, if that is wanted, and who has not yet answered or said that it
+    /// will not.
+    silent: BTreeSet<NodeName>,
+    undecided: BTreeSet<NodeName>,
+}
+
+impl Asked {
+    fn is_complete(&self) -> bool {
+        self.silent.is_empty() && self.undecided.is_empty()
+    }
+}
+
+/// A query of anyone that this process may still answer.
+#[derive(Debug)]
+struct Pending {
+    source: Source,
+    deadline: Moment,
+    relay_factor: u8,
+    answered: bool,
+}
+
+/// What to do about a query that was heard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// It is to be passed on.
+    pub pass_on: bool,
+    /// It is for this process.
+    pub event: Option<QueryEvent>,
+}
+
+/// What has been heard and asked of queries.
+#[derive(Debug)]
+pub struct Queries {
+    clock: LamportClock,
+    seen: BTreeMap<LamportTime, Vec<u32>>,
+    floor: LamportTime,
+    asked: BTreeMap<QueryKey, Asked>,
+    pending: BTreeMap<QueryKey, Pending>,
+    limits: QueryLimits,
+}
+
+impl Queries {
+    /// Nothing heard yet.
+    pub fn new(limits: QueryLimits) -> Self {
+        let mut clock = LamportClock::default();
+        clock.increment();
+        let (seen, floor, asked, pending) = Default::default();
+        Queries { clock, seen, floor, asked, pending, limits }
+    }
+
+    /// The Lamport time of queries.
+    pub fn time(&self) -> LamportTime {
+        self.clock.time()
+    }
+
+    /// How many queries of this process are still collecting.
+    pub fn open(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// Takes note of another member's clock.
+    pub fn witness(&mut self, theirs: LamportTime) {
+        // One less: no query with that time has been asked yet. An absurd time is ignored.
+        let _ = self.clock.witness(theirs.previous());
+    }
+
+    // ---- asking ------------------------------------------------------------------------
+
+    /// Makes a query of this process, to be heard here and to be told to everyone.
+    pub fn ask(
+        &mut self,
+        params: QueryParams,
+        members: &Members,
+        now: Moment,
+        rng: &mut Rng,
+    ) -> Result<Query, QueryError> {
+        if self.asked.len() >= MAX_OPEN {
+            return Err(QueryError::TooMany);
+        }
+        let timeout = params.timeout.unwrap_or_else(|| default_timeout(members)).min(MAX_TIMEOUT);
+        let mut filters = Vec::new();
+        if !params.nodes.is_empty() {
+            filters.push(QueryFilter::Nodes(params.nodes));
+        }
+        for (tag, expression) in params.tags {
+            anchored(&expression).map_err(|e| QueryError::Filter(e.to_string()))?;
+            filters.push(QueryFilter::Tag { tag, expression });
+        }
+        let me = members.my_row();
+        let query = Query {
+            ltime: self.clock.time(),
+            id: rng.u32(..),
+            source: Source { node: me.name.clone(), addr: me.addr },
+            filters,
+            ack: params.request_ack,
+            no_broadcast: false,
+            relay_factor: params.relay_factor,
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            name: params.name,
+            payload: params.payload,
+        };
+        if encode(Dialect::Native, &Message::Query(query.clone())).len() > self.limits.query {
+            return Err(QueryError::TooLarge(self.limits.query));
+        }
+        self.clock.increment();
+        let expected: BTreeSet<NodeName> = members
+            .rows()
+            .filter(|row| row.status() == Status::Alive && passes(&query.filters, row))
+            .map(|row| row.name.clone())
+            .collect();
+        let asked = Asked {
+            deadline: now + timeout,
+            wants_acks: query.ack,
+            acked: BTreeSet::new(),
+            answered: BTreeSet::new(),
+            silent: if query.ack { expected.clone() } else { BTreeSet::new() },
+            undecided: expected,
+        };
+        self.asked.insert(key(&query), asked);
+        Ok(query)
+    }
+
+    /// An answer came. Says which query it belongs to and what is to be told of it.
+    pub fn response(&mut self, msg: QueryResponse) -> Option<(QueryKey, Vec<QueryProgress>)> {
+        let key = QueryKey { ltime: msg.ltime, id: msg.id };
+        let Some(asked) = self.asked.get_mut(&key) else {
+            log::debug!(target: "serf", "reply for non-running query (LTime: {}, ID: {}) From: {}", msg.ltime, msg.id, msg.from);
+            return None;
+        };
+        let mut progress = Vec::new();
+        let from = msg.from;
+        let acked = asked.acked.insert(from.clone());
+        asked.silent.remove(&from);
+        match msg.answer {
+            Answer::Ack | Answer::AckOnly => {
+                if msg.answer == Answer::AckOnly {
+                    asked.undecided.remove(&from);
+                }
+                if acked && asked.wants_acks {
+                    progress.push(QueryProgress::Ack { from });
+                }
+            }
+            Answer::Nothing | Answer::Payload => {
+                // An answer whose ack was lost is as good as both.
+                if acked && asked.wants_acks {
+                    progress.push(QueryProgress::Ack { from: from.clone() });
+                }
+                asked.undecided.remove(&from);
+                if msg.answer == Answer::Payload && asked.answered.insert(from.clone()) {
+                    progress.push(QueryProgress::Response { from, payload: msg.payload });
+                }
+            }
+        }
+        if asked.is_complete() {
+            self.asked.remove(&key);
+            progress.push(QueryProgress::Done);
+        }
+        Some((key, progress))
+    }
+
+    /// A member failed or left: nobody waits for its answers any more. Returns the queries that
+    /// are over by that.
+    pub fn gone(&mut self, name: &NodeName) -> Vec<QueryKey> {
+        for asked in self.asked.values_mut() {
+            asked.silent.remove(name);
+            asked.undecided.remove(name);
+        }
+        let over: Vec<QueryKey> =
+            self.asked.iter().filter(|(_, a)| a.is_complete()).map(|(key, _)| *key).collect();
+        for key in &over {
+            self.asked.remove(key);
+        }
+        over
+    }
+
+    /// When [`Queries::tick`] has something to do.
+    pub fn next_deadline(&self) -> Moment {
+        let asked = self.asked.values().map(|a| a.deadline);
+        let pending = self.pending.values().map(|p| p.deadline);
+        asked.chain(pending).min().unwrap_or(Moment::NEVER)
+    }
+
+    /// Ends what has timed out. Returns the queries of this process that are over.
+    pub fn tick(&mut self, now: Moment) -> Vec<QueryKey> {
+        self.pending.retain(|_, p| p.deadline > now);
+        let over: Vec<QueryKey> =
+            self.asked.iter().filter(|(_, a)| a.deadline <= now).map(|(key, _)| *key).collect();
+        for key in &over {
+            self.asked.remove(key);
+        }
+        over
+    }
+
+    // ---- answering ---------------------------------------------------------------------
+
+    /// A query was heard, from here or from elsewhere.
+    pub fn hear(&mut self, query: &Query, members: &Members, now: Moment) -> Heard {
+        if !self.clock.witness(query.ltime) {
+            counters::REFUSED_ABSURD.inc();
+            return Heard::default();
+        }
+        if query.ltime < self.floor {
+            counters::EVENTS_TOO_OLD.inc();
+            return Heard::default();
+        }
+        let ids = self.seen.entry(query.ltime).or_default();
+        if ids.contains(&query.id) || ids.len() >= MAX_PER_TIME {
+            return Heard::default();
+        }
+        ids.push(query.id);
+        while self.seen.len() > KEPT_TIMES {
+            if let Some((time, _)) = self.seen.pop_first() {
+                self.floor = self.floor.max(time.next());
+            }
+        }
+        let mut heard = Heard { pass_on: !query.no_broadcast, event: None };
+        if passes(&query.filters, members.my_row()) && self.pending.len() < MAX_OPEN {
+            let timeout = Duration::from_millis(query.timeout_ms).min(MAX_TIMEOUT);
+            let (key, deadline) = (key(query), now + timeout);
+            let (source, relay_factor) = (query.source.clone(), query.relay_factor);
+            self.pending.insert(key, Pending { source, deadline, relay_factor, answered: false });
+            let (name, payload) = (query.name.clone(), query.payload.clone());
+            heard.event = Some(QueryEvent { key, name, payload, deadline });
+        }
+        heard
+    }
+
+    /// Answers a query. A response to this process itself is returned instead of sent.
+    pub fn answer(
+        &mut self,
+        key: QueryKey,
+        answer: Answer,
+        payload: Vec<u8>,
+        members: &Members,
+        rng: &mut Rng,
+        fx: &mut Effects,
+    ) -> Result<Option<QueryResponse>, QueryError> {
+        let pending = self.pending.get_mut(&key).ok_or(QueryError::Unknown)?;
+        let is_final = matches!(answer, Answer::Payload | Answer::Nothing);
+        if is_final && pending.answered {
+            return Err(QueryError::AlreadyAnswered);
+        }
+        let from = members.me().clone();
+        let response = QueryResponse { ltime: key.ltime, id: key.id, from, answer, payload };
+        if encode(Dialect::Native, &Message::QueryResponse(response.clone())).len() > self.limits.response {
+            return Err(QueryError::ResponseTooLarge(self.limits.response));
+        }
+        pending.answered |= is_final;
+        if pending.source.node == *members.me() {
+            return Ok(Some(response));
+        }
+        let asker = members.row(pending.source.node.as_str()).filter(|r| r.addr == pending.source.addr);
+        let Some(asker) = asker else {
+            // Nothing is sent to an address that only a message names.
+            counters::REFUSED_UNKNOWN_SENDER.inc();
+            return Err(QueryError::AskerGone);
+        };
+        let answer = match answer {
+            // HashiCorp's agents know neither of these two.
+            Answer::AckOnly if !asker.versions.speaks_native() => Answer::Ack,
+            Answer::Nothing if !asker.versions.speaks_native() => return Ok(None),
+            other => other,
+        };
+        let response = QueryResponse { answer, ..response };
+        let k = usize::from(pending.relay_factor);
+        let helpers = members.random_rows(k, rng, |r| r.is_alive() && r.name != asker.name);
+        for helper in helpers {
+            let relay = Relay { to: pending.source.clone(), response: response.clone() };
+            fx.send(helper.target(), Message::Relay(relay));
+        }
+        fx.send(asker.target(), Message::QueryResponse(response));
+        Ok(None)
+    }
+}
+
+/// Passes another member's answer on. Only to members, at their addresses.
+pub fn relay(msg: Relay, members: &Members, fx: &mut Effects) -> Option<QueryResponse> {
+    if msg.to.node == *members.me() {
+        return Some(msg.response);
+    }
+    match members.row(msg.to.node.as_str()).filter(|r| r.addr == msg.to.addr) {
+        Some(row) => {
+            let messages = vec![Message::QueryResponse(msg.response)];
+            fx.transmits.push(Transmit { to: row.target(), messages, probe: None, rides: false });
+        }
+        None => counters::REFUSED_UNKNOWN_SENDER.inc(),
+    }
+    None
+}
+
+/// The timeout of a query that names none: Serf's `DefaultQueryTimeout`.
+pub fn default_timeout(members: &Members) -> Duration {
+    let scale = ((members.present() + 1) as f64).log10().ceil() as u32;
+    members.config().gossip_interval * TIMEOUT_MULT * scale.max(1)
+}
+
+fn key(query: &Query) -> QueryKey {
+    QueryKey { ltime: query.ltime, id: query.id }
+}
+
+/// Whether a member is meant. A filter that does not compile is passed by nobody.
+fn passes(filters: &[QueryFilter], row: &Row) -> bool {
+    filters.iter().all(|filter| match filter {
+        QueryFilter::Nodes(nodes) => nodes.contains(&row.name),
+        QueryFilter::Tag { tag, expression } => {
+            anchored(expression).is_ok_and(|re| re.is_match(row.tags.value(tag).unwrap_or_default()))
+        }
+    })
+}

@@ -1,0 +1,230 @@
+//! User events: told once each, in a window of Lamport times that grows with need.
+//!
+//! Serf keeps the last 512 Lamport times and drops what is older, so that a burst of two thousand
+//! events loses most of itself. Here everything heard lately is kept, and only memory bounds it.
+
+use crate::model::{LamportClock, LamportTime, Moment};
+use crate::telemetry::counters;
+use crate::wire::message::UserEvent;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// Lamport times that are always kept, so that members who were away can catch up by push/pull
+/// (Serf's `EventBuffer`).
+pub const KEPT_TIMES: usize = 512;
+/// The most Lamport times that are kept while they are fresh.
+pub const MAX_TIMES: usize = 16_384;
+/// The most bytes of names and payloads that are kept.
+pub const MAX_BYTES: usize = 4 << 20;
+/// How long times beyond [`KEPT_TIMES`] are kept: well beyond the time that gossip takes.
+const FRESH: Duration = Duration::from_secs(60);
+/// The most events of one Lamport time. Members that fire at the same moment share one.
+const MAX_PER_TIME: usize = 1024;
+
+/// The largest name and payload together that any configuration may allow, in bytes (Serf's
+/// `UserEventSizeLimit`).
+pub const EVENT_SIZE_CEILING: usize = 9 * 1024;
+
+/// A user event that is too large, with Serf's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventTooLarge {
+    /// The limit in bytes.
+    pub limit: usize,
+}
+
+impl fmt::Display for EventTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "user event exceeds configured limit of {} bytes before encoding", self.limit)
+    }
+}
+
+impl std::error::Error for EventTooLarge {}
+
+/// What has been heard of user events.
+#[derive(Debug)]
+pub struct UserEvents {
+    clock: LamportClock,
+    /// By Lamport time; each with when it was first heard.
+    heard: BTreeMap<LamportTime, (Moment, Vec<UserEvent>)>,
+    bytes: usize,
+    /// Earlier times are refused: it is not known any more which of their events were told.
+    floor: LamportTime,
+    size_limit: usize,
+}
+
+impl UserEvents {
+    /// Nothing heard yet. `size_limit` is the largest name and payload together, in bytes.
+    pub fn new(size_limit: usize) -> Self {
+        let mut clock = LamportClock::default();
+        clock.increment();
+        let size_limit = size_limit.min(EVENT_SIZE_CEILING);
+        UserEvents { clock, heard: BTreeMap::new(), bytes: 0, floor: LamportTime::ZERO, size_limit }
+    }
+
+    /// The Lamport time of user events.
+    pub fn time(&self) -> LamportTime {
+        self.clock.time()
+    }
+
+    /// Makes an event of this process, to be told here and to everyone.
+    pub fn fire(
+        &mut self,
+        name: String,
+        payload: Vec<u8>,
+        coalesce: bool,
+        now: Moment,
+    ) -> Result<UserEvent, EventTooLarge> {
+        if name.len() + payload.len() > self.size_limit {
+            return Err(EventTooLarge { limit: self.size_limit });
+        }
+        let event = UserEvent { ltime: self.clock.time(), name, payload, coalesce };
+        self.clock.increment();
+        self.remember(event.clone(), now);
+        Ok(event)
+    }
+
+    /// Takes note of an event. Says whether it is new, to be told here and passed on.
+    pub fn hear(&mut self, event: &UserEvent, now: Moment) -> bool {
+        if event.name.len() + event.payload.len() > EVENT_SIZE_CEILING || !self.clock.witness(event.ltime) {
+            counters::REFUSED_ABSURD.inc();
+            return false;
+        }
+        if event.ltime < self.floor {
+            counters::EVENTS_TOO_OLD.inc();
+            return false;
+        }
+        let same = |e: &UserEvent| e.name == event.name && e.payload == event.payload;
+        if let Some((_, events)) = self.heard.get(&event.ltime)
+            && (events.iter().any(same) || events.len() >= MAX_PER_TIME)
+        {
+            return false;
+        }
+        self.remember(event.clone(), now);
+        true
+    }
+
+    /// Takes note of another member's clock.
+    pub fn witness(&mut self, theirs: LamportTime) {
+        // One less: no event with that time has been sent yet. An absurd time is ignored.
+        let _ = self.clock.witness(theirs.previous());
+    }
+
+    /// From now on events from before `time` are not news: a join without replay.
+    pub fn ignore_before(&mut self, time: LamportTime) {
+        if self.clock.admits(time) {
+            self.floor = self.floor.max(time);
+        }
+    }
+
+    /// Everything that is remembered, by Lamport time.
+    pub fn recent(&self) -> impl Iterator<Item = &UserEvent> {
+        self.heard.values().flat_map(|(_, events)| events)
+    }
+
+    fn remember(&mut self, event: UserEvent, now: Moment) {
+        self.bytes += event.name.len() + event.payload.len();
+        self.heard.entry(event.ltime).or_insert_with(|| (now, Vec::new())).1.push(event);
+        self.forget(now);
+    }
+
+    fn forget(&mut self, now: Moment) {
+        while let Some((_, (since, _))) = self.heard.first_key_value() {
+            let stale = self.heard.len() > KEPT_TIMES && now.since(*since) > FRESH;
+            if !stale && self.heard.len() <= MAX_TIMES && self.bytes <= MAX_BYTES {
+                return;
+            }
+            let Some((time, (_, events))) = self.heard.pop_first() else { return };
+            self.bytes -= events.iter().map(|e| e.name.len() + e.payload.len()).sum::<usize>();
+            self.floor = self.floor.max(time.next());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: Moment = Moment::ZERO;
+
+    fn event(ltime: u64, name: &str, payload: &str) -> UserEvent {
+        UserEvent { ltime: LamportTime(ltime), name: name.into(), payload: payload.into(), coalesce: false }
+    }
+
+    #[test]
+    fn each_event_is_news_once() {
+        let mut e = UserEvents::new(512);
+        assert!(e.hear(&event(5, "deploy", "a"), NOW));
+        assert!(!e.hear(&event(5, "deploy", "a"), NOW));
+        assert!(e.hear(&event(5, "deploy", "b"), NOW), "another event of the same time");
+        assert!(e.hear(&event(3, "deploy", "a"), NOW), "late, but not heard before");
+        assert_eq!(e.time(), LamportTime(6));
+        let fired = e.fire("x".into(), vec![], true, NOW).unwrap();
+        assert_eq!(fired.ltime, LamportTime(6));
+        assert!(!e.hear(&fired, NOW), "its own event comes back");
+    }
+
+    #[test]
+    fn too_large_is_refused_at_the_source_with_serfs_words() {
+        let mut e = UserEvents::new(512);
+        let error = e.fire("n".repeat(12), vec![0; 501], true, NOW).unwrap_err();
+        assert_eq!(error.to_string(), "user event exceeds configured limit of 512 bytes before encoding");
+        assert!(e.fire("n".repeat(12), vec![0; 500], true, NOW).is_ok());
+        assert_eq!(e.recent().count(), 1);
+    }
+
+    #[test]
+    fn a_burst_in_any_order_is_heard_in_full() {
+        let mut e = UserEvents::new(512);
+        let heard = (1..=2000).rev().filter(|t| e.hear(&event(*t, "e", ""), NOW)).count();
+        assert_eq!(heard, 2000);
+    }
+
+    #[test]
+    fn what_is_stale_shrinks_to_the_window_and_is_never_told_twice() {
+        let mut e = UserEvents::new(512);
+        for t in 1..=2000 {
+            e.hear(&event(t, "e", ""), NOW);
+        }
+        let later = NOW + FRESH + Duration::from_secs(1);
+        assert!(e.hear(&event(2001, "e", ""), later));
+        assert_eq!(e.recent().count(), KEPT_TIMES);
+        assert!(!e.hear(&event(1000, "e", ""), later));
+        assert!(!e.hear(&event(1999, "e", ""), later));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut e = UserEvents::new(9000);
+        for t in 1..=2000 {
+            e.hear(&event(t, "e", &"x".repeat(8000)), NOW);
+        }
+        assert!(e.bytes <= MAX_BYTES);
+        assert!(!e.hear(&event(5000, "e", &"x".repeat(10_000)), NOW));
+        assert!(!e.hear(&event(u64::MAX, "e", ""), NOW), "an absurd time");
+        assert_eq!(e.time(), LamportTime(2001));
+    }
+
+    #[test]
+    fn a_join_without_replay_hears_only_what_is_new() {
+        let mut e = UserEvents::new(512);
+        e.ignore_before(LamportTime(10));
+        assert!(!e.hear(&event(9, "old", ""), NOW));
+        assert!(e.hear(&event(10, "new", ""), NOW));
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_with_duplicates_tells_each_once(times in proptest::collection::vec((1u64..60, 0u8..3), 1..200)) {
+            let mut e = UserEvents::new(512);
+            let mut told = std::collections::BTreeSet::new();
+            for (t, which) in &times {
+                if e.hear(&event(*t, &which.to_string(), ""), NOW) {
+                    prop_assert!(told.insert((*t, *which)));
+                }
+            }
+            prop_assert_eq!(told, times.into_iter().collect());
+        }
+    }
+}
