@@ -35,6 +35,7 @@
 //! | `serf-gossip` | the [`messaging::Gossip`] queue | its channel, until the next tick | spreads what is queued |
 //! | `serf-sync` | the TCP listener and its streams | mio | push/pull, joins, TCP pings |
 //! | `serf-events` | the order of telling | its channel | delivers events |
+//! | `serf-handlers` | running scripts, the events that wait for them | mio | runs event handlers |
 //! | `serf-rpc` | control connections | mio | serves clients |
 //! | `serf-log` | standard output, the recent lines | its channel | writes the log |
 //! | main | signals, the leave, start and stop | mio | waits |

@@ -6,6 +6,7 @@
 //! | `serf-gossip` | [`GossipMessage`] | 16 doorbells; one is enough |
 //! | `serf-sync` | [`SyncMessage`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
 //! | `serf-events` | [`EventMessage`] | 16 doorbells; one is enough |
+//! | `serf-handlers` | `HandlerSender` | see `agent/handlers.rs` |
 //! | main | [`MainMessage`] | 256; requests are refused with an error |
 //! | `serf-rpc` | `RpcMessage` | see `agent/rpc/control.rs` |
 //!

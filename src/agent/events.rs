@@ -5,6 +5,7 @@
 
 use super::channels::EventMessage;
 use super::clock::Clock;
+use super::handlers::HandlerSender;
 use super::rpc::{RpcMessage, RpcSender};
 use super::table::SharedTable;
 use crate::messaging::coalesce::MemberCoalescer;
@@ -21,6 +22,8 @@ pub struct EventActor {
     pub messages: Receiver<EventMessage>,
     /// The rules of coalescing.
     pub coalescer: MemberCoalescer,
+    /// To the event handlers.
+    pub handlers: HandlerSender,
     /// To the streams of control connections.
     pub rpc: RpcSender,
     /// Time.
@@ -62,7 +65,9 @@ impl EventActor {
     fn deliver(&self, events: MemberEvents) {
         log::info!(target: "agent", "Received event: {}", events.kind);
         counters::EVENTS_TOLD.inc();
+        let event = Arc::new(Event::Members(events));
         // What finds no room is counted there.
-        self.rpc.send(RpcMessage::Event(Arc::new(Event::Members(events))));
+        self.handlers.send(&event);
+        self.rpc.send(RpcMessage::Event(event));
     }
 }

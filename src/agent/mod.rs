@@ -6,6 +6,7 @@
 //! | `serf-gossip` | `gossip` | the broadcast queue |
 //! | `serf-sync` | `sync`, `stream` | the TCP listener and its streams |
 //! | `serf-events` | `events` | the order in which events are told |
+//! | `serf-handlers` | `handlers` | running scripts, what waits for them |
 //! | `serf-rpc` | `rpc` | control connections |
 //! | main | here, `leave`, `signals` | start and stop, signals, leaving |
 //!
@@ -28,6 +29,7 @@ mod sync;
 mod table;
 
 pub mod bind;
+pub mod handlers;
 pub mod rpc;
 
 pub use start::StartError;

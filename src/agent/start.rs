@@ -10,6 +10,7 @@ use super::control::AgentControl;
 use super::datagrams::DatagramSender;
 use super::events::EventActor;
 use super::gossip::{Depths, GossipActor};
+use super::handlers::{self, HandlerSettings, HandlersHandle};
 use super::probe::{self, ProbeActor};
 use super::rpc::{RpcAddress, RpcError, RpcHandle, RpcServer, RpcSettings};
 use super::signals::Signals;
@@ -103,6 +104,7 @@ pub struct Running {
     /// What its poll brings.
     pub poll_events: Events,
     threads: Vec<JoinHandle<()>>,
+    handlers: HandlersHandle,
 }
 
 /// Starts everything. On an error nothing keeps running.
@@ -206,10 +208,12 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
         clock,
         rng: rng.fork(),
     });
+    let handlers = start_handlers(config, &table, clock).map_err(system("start the event handlers"))?;
     let events = EventActor {
         table: table.clone(),
         messages: ends.events,
         coalescer: MemberCoalescer::default(),
+        handlers: handlers.sender(),
         rpc: to_rpc,
         clock,
     };
@@ -236,7 +240,18 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
         poll,
         poll_events: Events::with_capacity(8),
         threads,
+        handlers,
     })
+}
+
+fn start_handlers(config: &AgentConfig, table: &SharedTable, clock: Clock) -> io::Result<HandlersHandle> {
+    let settings =
+        HandlerSettings { scripts: config.event_handlers.clone(), timeout: config.handler_timeout };
+    let table = table.clone();
+    let self_member = Box::new(move || table.read().members.my_row().member());
+    // No query reaches the handlers yet.
+    let answer = Box::new(|_, _| {});
+    handlers::spawn(settings, self_member, answer, clock)
 }
 
 fn banner(config: &AgentConfig, endpoints: &Endpoints, logger: &LoggerHandle) {
@@ -289,7 +304,7 @@ fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle
 
 impl Running {
     /// Ends the threads, the nosiest first: control connections get what is due to them, then
-    /// gossip ends, then events are told to the last.
+    /// gossip ends, then events are told to the last, then scripts are ended.
     pub fn stop(self) {
         const PATIENCE: Duration = Duration::from_secs(1);
         log::info!(target: "agent", "requesting serf shutdown");
@@ -302,6 +317,8 @@ impl Running {
             // A panic has aborted the process before it gets here.
             let _ = thread.join();
         }
+        // Nothing is told any more; scripts that run are ended.
+        self.handlers.stop();
         self.rpc.stop();
         log::info!(target: "agent", "shutdown complete");
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)] // Reads the host name from its file.
 
 use super::flags::{Flags, Value};
+use super::handlers::{EventScript, EventScriptError};
 use super::options::{AGENT, Availability};
 use crate::membership::Profile;
 use crate::model::{
@@ -56,6 +57,11 @@ pub struct AgentConfig {
     pub skip_leave_on_interrupt: bool,
     /// How long leaving and force-leave wait for their news to spread; 1 s or more.
     pub broadcast_timeout: Duration,
+    /// Scripts to run when something happens, each a lane of its own.
+    pub event_handlers: Vec<EventScript>,
+    /// How long a script may run. If none is set, one that handles an event may run for ever, and
+    /// one that answers a query until the query's deadline.
+    pub handler_timeout: Option<Duration>,
 }
 
 /// Why a configuration was refused.
@@ -93,6 +99,8 @@ pub enum ConfigError {
     LogLevel(String),
     /// Not a Serf protocol that we accept.
     Protocol(i64),
+    /// An event handler that hears of nothing that exists.
+    EventScript(EventScriptError),
 }
 
 impl fmt::Display for ConfigError {
@@ -115,6 +123,7 @@ impl fmt::Display for ConfigError {
             ConfigError::LogLevel(s) => {
                 write!(f, "Invalid log level: {s}. Valid log levels are: [TRACE DEBUG INFO WARN ERR]")
             }
+            ConfigError::EventScript(e) => write!(f, "{e}"),
             ConfigError::Protocol(n) => write!(
                 f,
                 "Protocol version '{n}' too {}. Must be in range: [{}, {}]",
@@ -156,6 +165,10 @@ impl AgentConfig {
             ));
         }
 
+        let handlers = flags.texts("event-handler");
+        let event_handlers = handlers.iter().map(|text| EventScript::parse(text));
+        let event_handlers = event_handlers.collect::<Result<_, _>>().map_err(ConfigError::EventScript)?;
+
         let config = AgentConfig {
             node_name: node_name(flags.text("node"))?,
             bind,
@@ -172,6 +185,8 @@ impl AgentConfig {
             leave_on_terminate: false,
             skip_leave_on_interrupt: false,
             broadcast_timeout,
+            event_handlers,
+            handler_timeout: None,
         };
         Ok((config, warnings))
     }
@@ -312,6 +327,8 @@ mod tests {
             leave_on_terminate: false,
             skip_leave_on_interrupt: false,
             broadcast_timeout: Duration::from_secs(5),
+            event_handlers: vec![],
+            handler_timeout: None,
         };
         assert_eq!(build(&[]), Ok((expected.clone(), vec![])));
         // An empty text is the same as no flag.
@@ -412,6 +429,18 @@ mod tests {
         assert_eq!(given.broadcast_timeout, Duration::from_secs(7));
         assert_eq!(config(&["-disable-compression"]), config(&[]));
         assert!(refusal(&["-node", &"x".repeat(300)]).starts_with("Invalid node name: "));
+    }
+
+    #[test]
+    fn handlers_keep_their_order() {
+        let given =
+            config(&["-event-handler=member-join=a", "-event-handler", "b", "--event-handler=user:x=c=d"]);
+        let scripts: Vec<_> = given.event_handlers.iter().map(|handler| handler.script.as_str()).collect();
+        assert_eq!(scripts, ["a", "b", "c=d"]);
+        assert!(
+            refusal(&["-event-handler=join=a"])
+                .starts_with("Invalid event script: Event 'join' invoking 'a'")
+        );
     }
 
     #[test]

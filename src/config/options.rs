@@ -206,8 +206,7 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
          what it wants to hear of; without one it hears of everything.",
     )
     .repeatable()
-    .key("event_handlers")
-    .later(),
+    .key("event_handlers"),
     OptionSpec::text(
         "--join",
         "addr[:port]",

@@ -92,6 +92,8 @@ counters! {
     QUERIES_TOLD = "queries_told", "Queries delivered to handlers and streams.";
     HANDLERS_RUN = "handlers_run", "Event handler scripts started.";
     HANDLERS_FAILED = "handlers_failed", "Event handler scripts that could not start or ended with an error.";
+    HANDLERS_TIMED_OUT = "handlers_timed_out", "Event handler scripts ended because they ran for too long.";
+    HANDLER_EVENTS_DROPPED = "handler_events_dropped", "Events dropped because an event handler did not keep up.";
     SNAPSHOT_ERRORS = "snapshot_errors", "Writes of the snapshot that failed.";
     RPC_ACCEPTED = "rpc_accepted", "Control connections accepted.";
     RPC_REFUSED = "rpc_refused", "Control connections refused because too many were open.";

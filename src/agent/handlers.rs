@@ -1,0 +1,162 @@
+//! The thread `serf-handlers`: runs event handlers, however many at a time, from one loop.
+//!
+//! It owns all scripts that run. Their pipes are polled without blocking; that a child has ended
+//! comes as SIGCHLD. Which events there are is decided elsewhere; what becomes of a query's answer
+//! as well.
+//!
+//! | queue | bound; when full |
+//! | --- | --- |
+//! | from whoever has events | [`EVENTS_CAPACITY`]; what finds no room is refused and counted |
+//! | of one script | [`MAX_WAITING`] events, [`MAX_WAITING_BYTES`]; the oldest are dropped and counted |
+//!
+//! Architecture invariant: the thread waits for nothing but its poll, least of all for a script.
+
+mod actor;
+mod input;
+mod lane;
+mod output;
+mod question;
+mod run;
+#[cfg(test)]
+mod tests;
+
+pub use actor::STOP_GRACE;
+pub use lane::{MAX_WAITING, MAX_WAITING_BYTES};
+pub use output::MAX_OUTPUT;
+pub use question::{Answer, AnswerFn};
+pub use run::{SLOW, TERM_GRACE};
+
+use super::clock::Clock;
+use crate::config::EventScript;
+use crate::model::{Event, Member};
+use crate::telemetry::counters;
+use actor::{Children, HandlerActor, HandlerParts};
+use crossbeam_channel::{Sender, bounded};
+use mio::{Poll, Waker};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Events on their way to the thread. It takes them at once, so this many only pile up while the
+/// machine starves it.
+pub const EVENTS_CAPACITY: usize = 256;
+
+/// How long an order of the main thread waits for room.
+const ORDER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What to run.
+#[derive(Clone, Debug, Default)]
+pub struct HandlerSettings {
+    /// The configured handlers.
+    pub scripts: Vec<EventScript>,
+    /// How long a script may run before its process group is ended. `None`: for ever, or until the
+    /// deadline of the query it answers.
+    pub timeout: Option<Duration>,
+}
+
+/// Tells what this member looks like now. Called on `serf-handlers`; must not block for long.
+pub type SelfFn = Box<dyn Fn() -> Member + Send>;
+
+enum Order {
+    SetScripts(Vec<EventScript>),
+}
+
+/// Starts the thread. `answer` is told of each query that [`HandlerSender::send`] accepted, once.
+pub fn spawn(
+    settings: HandlerSettings,
+    self_member: SelfFn,
+    answer: AnswerFn,
+    clock: Clock,
+) -> io::Result<HandlersHandle> {
+    let poll = Poll::new()?;
+    let waker = Arc::new(Waker::new(poll.registry(), actor::WAKER)?);
+    let children = Children::watch(poll.registry())?;
+    let (events_in, events) = bounded(EVENTS_CAPACITY);
+    let (orders_in, orders) = bounded(4);
+    let dropped = Arc::<AtomicUsize>::default();
+    let sender = HandlerSender { events: events_in, waker, dropped: Arc::clone(&dropped) };
+    let parts = HandlerParts { poll, children, events, orders, self_member, answer, dropped, clock };
+    let run = move || HandlerActor::new(parts, settings).run();
+    let thread = thread::Builder::new().name("serf-handlers".into()).spawn(run)?;
+    Ok(HandlersHandle { sender, orders: Some(orders_in), thread: Some(thread) })
+}
+
+/// Gives events to the thread. Cheap to clone; never blocks.
+#[derive(Clone, Debug)]
+pub struct HandlerSender {
+    events: Sender<Arc<Event>>,
+    waker: Arc<Waker>,
+    dropped: Arc<AtomicUsize>,
+}
+
+impl HandlerSender {
+    /// Passes an event to every script that wants it. Returns whether there was room; what found
+    /// none is counted, and if it is a query, the thread never heard of it and tells nobody.
+    pub fn send(&self, event: &Arc<Event>) -> bool {
+        let sent = self.events.try_send(Arc::clone(event)).is_ok();
+        if !sent {
+            count_dropped(&self.dropped, 1);
+        }
+        if let Err(e) = self.waker.wake() {
+            log::debug!(target: "agent", "cannot wake serf-handlers: {e}");
+        }
+        sent
+    }
+
+    /// How many events this thread's handlers were not told of, since it started: one for each
+    /// script that missed one.
+    pub fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+fn count_dropped(here: &AtomicUsize, n: usize) {
+    here.fetch_add(n, Ordering::Relaxed);
+    counters::HANDLER_EVENTS_DROPPED.add(n);
+}
+
+/// The running thread, seen from outside. Dropping it ends the scripts and the thread, and waits
+/// for their end: [`STOP_GRACE`], and a little more if something hangs.
+#[derive(Debug)]
+pub struct HandlersHandle {
+    sender: HandlerSender,
+    /// Closed to stop the thread.
+    orders: Option<Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HandlersHandle {
+    /// For whoever has events.
+    pub fn sender(&self) -> HandlerSender {
+        self.sender.clone()
+    }
+
+    /// Replaces the handlers. A handler that is configured as before keeps what waits for it; what
+    /// waits for one that is gone is dropped and counted; scripts that run end by themselves.
+    pub fn set_scripts(&self, scripts: Vec<EventScript>) {
+        if let Some(orders) = &self.orders
+            && orders.send_timeout(Order::SetScripts(scripts), ORDER_PATIENCE).is_err()
+        {
+            log::error!(target: "agent", "The event handlers were not changed: their thread does not answer");
+        }
+        let _ = self.sender.waker.wake();
+    }
+
+    /// Ends scripts that run (SIGTERM, then SIGKILL), drops what waits, and waits for the end.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for HandlersHandle {
+    fn drop(&mut self) {
+        self.orders = None;
+        let _ = self.sender.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            // A panic has aborted the process before it gets here.
+            let _ = thread.join();
+        }
+    }
+}

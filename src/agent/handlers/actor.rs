@@ -1,0 +1,323 @@
+//! The thread itself: takes events and orders, gives every run its turns, starts what is next.
+
+use super::lane::{Job, Lane, weight};
+use super::question::{AnswerFn, Question};
+use super::run::{Reason, Run, Surroundings, Turn, until};
+use super::{EVENTS_CAPACITY, HandlerSettings, Order, SelfFn, count_dropped};
+use crate::agent::clock::Clock;
+use crate::config::EventScript;
+use crate::model::{Event, Moment};
+use crate::telemetry::{RateLimit, counters};
+use crossbeam_channel::{Receiver, TryRecvError};
+use mio::net::UnixStream;
+use mio::{Events, Interest, Poll, Registry, Token};
+use signal_hook::SigId;
+use signal_hook::consts::SIGCHLD;
+use std::io::{self, Read};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+/// How long scripts have after SIGTERM when the agent stops, before SIGKILL.
+pub const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// How long the thread waits for what it has killed. Only a process that hangs in the kernel takes
+/// longer.
+const REAP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Complaints about one script that does not keep up: one in this time.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// Token of the thread's waker.
+pub const WAKER: Token = Token(0);
+const CHILDREN: Token = Token(1);
+/// Tokens of pipes: two for each lane.
+const FIRST_PIPE: usize = 2;
+
+/// The ends of children, as bytes in a pipe. SIGCHLD interrupts system calls of any thread no more
+/// than other signals do: it restarts them, and all polls here expect interruptions.
+pub struct Children {
+    pipe: UnixStream,
+    registration: SigId,
+}
+
+impl Children {
+    /// From now on.
+    pub fn watch(registry: &Registry) -> io::Result<Children> {
+        let (read, write) = std::os::unix::net::UnixStream::pair()?;
+        read.set_nonblocking(true)?;
+        let mut pipe = UnixStream::from_std(read);
+        registry.register(&mut pipe, CHILDREN, Interest::READABLE)?;
+        let registration = signal_hook::low_level::pipe::register(SIGCHLD, write)?;
+        Ok(Children { pipe, registration })
+    }
+
+    /// Whether any child has ended since the last call.
+    fn ended(&mut self) -> bool {
+        let mut buffer = [0; 64];
+        let mut any = false;
+        while self.pipe.read(&mut buffer).is_ok_and(|len| len > 0) {
+            any = true;
+        }
+        any
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        signal_hook::low_level::unregister(self.registration);
+    }
+}
+
+/// What the thread is made of.
+pub struct HandlerParts {
+    /// With the waker registered.
+    pub poll: Poll,
+    /// The ends of children.
+    pub children: Children,
+    /// What happens.
+    pub events: Receiver<Arc<Event>>,
+    /// What the main thread wants; closed to stop the thread.
+    pub orders: Receiver<Order>,
+    /// This member.
+    pub self_member: SelfFn,
+    /// Told of queries.
+    pub answer: AnswerFn,
+    /// Counts what scripts miss.
+    pub dropped: Arc<AtomicUsize>,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// The thread, seen from inside.
+pub struct HandlerActor {
+    poll: Poll,
+    children: Children,
+    events: Receiver<Arc<Event>>,
+    orders: Receiver<Order>,
+    lanes: Vec<Lane>,
+    next_lane: usize,
+    timeout: Option<Duration>,
+    self_member: SelfFn,
+    answer: Rc<AnswerFn>,
+    dropped: Arc<AtomicUsize>,
+    /// By the number of the lane.
+    complaints: RateLimit<usize>,
+    clock: Clock,
+}
+
+impl HandlerActor {
+    /// Puts the parts together. On the thread itself: what waits for a query is not shared with
+    /// other threads.
+    pub fn new(parts: HandlerParts, settings: HandlerSettings) -> HandlerActor {
+        let mut actor = HandlerActor {
+            poll: parts.poll,
+            children: parts.children,
+            events: parts.events,
+            orders: parts.orders,
+            lanes: Vec::new(),
+            next_lane: 0,
+            timeout: settings.timeout,
+            self_member: parts.self_member,
+            answer: Rc::new(parts.answer),
+            dropped: parts.dropped,
+            complaints: RateLimit::new(1, COMPLAIN_EVERY),
+            clock: parts.clock,
+        };
+        actor.set_scripts(settings.scripts);
+        actor
+    }
+
+    /// Runs until told to stop, and ends what runs.
+    pub fn run(mut self) {
+        let mut polled = Events::with_capacity(64);
+        let mut busy = false;
+        loop {
+            let waited = self.wait(&mut polled, busy, Moment::NEVER);
+            let go_on = waited && self.take_orders();
+            self.take_events();
+            if !go_on {
+                return self.end(&mut polled);
+            }
+            busy = self.give_turns();
+            busy |= self.start_next();
+        }
+    }
+
+    /// Waits until something may have happened, `limit` at the latest. What it was need not be
+    /// told apart: there are few pipes, and looking into an empty one costs little.
+    fn wait(&mut self, polled: &mut Events, busy: bool, limit: Moment) -> bool {
+        let runs = self.lanes.iter().filter_map(|lane| lane.run.as_ref());
+        let timeout = match runs.map(Run::deadline).fold(limit, Moment::min) {
+            _ if busy => Some(Duration::ZERO),
+            Moment::NEVER => None,
+            // Never just too early, which would only mean another round.
+            deadline => Some(deadline.until(self.clock.now()) + Duration::from_millis(1)),
+        };
+        match self.poll.poll(polled, timeout) {
+            Ok(()) => true,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => true,
+            Err(e) => {
+                log::error!(target: "agent", "serf-handlers cannot wait: {e}");
+                false
+            }
+        }
+    }
+
+    /// Says whether to go on.
+    fn take_orders(&mut self) -> bool {
+        loop {
+            match self.orders.try_recv() {
+                Ok(Order::SetScripts(scripts)) => self.set_scripts(scripts),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn set_scripts(&mut self, scripts: Vec<EventScript>) {
+        let mut before = std::mem::take(&mut self.lanes);
+        for script in scripts {
+            let mut lane = match before.iter().position(|lane| lane.script == script) {
+                Some(at) => before.remove(at),
+                None => {
+                    self.next_lane = self.next_lane.wrapping_add(1);
+                    Lane::new(self.next_lane, script)
+                }
+            };
+            lane.retired = false;
+            self.lanes.push(lane);
+        }
+        for mut lane in before {
+            count_dropped(&self.dropped, lane.waiting.clear());
+            lane.retired = true;
+            if lane.run.is_some() {
+                self.lanes.push(lane);
+            }
+        }
+    }
+
+    fn take_events(&mut self) {
+        // Whoever sends wakes the thread again, so that none is left behind.
+        for _ in 0..2 * EVENTS_CAPACITY {
+            match self.events.try_recv() {
+                Ok(event) => self.offer(event),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Lets an event wait in every lane that wants it.
+    fn offer(&mut self, event: Arc<Event>) {
+        // Dropped at the end of this function, so that a query that nobody wants is answered.
+        let question = match &*event {
+            Event::Query(query) => Some(Question::open(query.key, Rc::clone(&self.answer))),
+            Event::Members(_) | Event::User(_) => None,
+        };
+        let weight = weight(&event);
+        let now = self.clock.now();
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.retired && lane.script.matches(&event)) {
+            let job = Job { event: Arc::clone(&event), question: question.clone(), weight };
+            let dropped = lane.waiting.push(job);
+            if dropped == 0 {
+                continue;
+            }
+            count_dropped(&self.dropped, dropped);
+            if let Some(passed) = self.complaints.pass(lane.id, "backlog", now) {
+                log::warn!(
+                    target: "agent",
+                    "Script '{}' does not keep up: dropping the oldest of {} waiting events{passed}",
+                    lane.script.script, lane.waiting.len()
+                );
+            }
+        }
+    }
+
+    /// Says whether a run has more to do at once.
+    fn give_turns(&mut self) -> bool {
+        let children = self.children.ended();
+        let now = self.clock.now();
+        let mut busy = false;
+        for lane in &mut self.lanes {
+            match lane.run.as_mut().map(|run| run.turn(now, children)) {
+                Some(Turn::Over) => lane.run = None,
+                Some(Turn::Busy) => busy = true,
+                Some(Turn::Waits) | None => {}
+            }
+        }
+        self.lanes.retain(|lane| !lane.retired || lane.run.is_some());
+        busy
+    }
+
+    /// Starts the next run of each lane that has none. Says whether any was started.
+    fn start_next(&mut self) -> bool {
+        let mut started = false;
+        for lane in &mut self.lanes {
+            while lane.run.is_none()
+                && let Some(job) = lane.waiting.pop()
+            {
+                let now = self.clock.now();
+                let script = &lane.script.script;
+                if until(&job.event, self.timeout, now) <= now {
+                    count_dropped(&self.dropped, 1);
+                    log::debug!(target: "agent", "Script '{script}' comes too late to answer a query");
+                    continue;
+                }
+                let around = Surroundings {
+                    registry: self.poll.registry(),
+                    stdin: Token(pipe_token(lane.id)),
+                    output: Token(pipe_token(lane.id) + 1),
+                    me: &(self.self_member)(),
+                    timeout: self.timeout,
+                    now,
+                };
+                match Run::start(script, job, &around) {
+                    Ok(run) => {
+                        lane.run = Some(run);
+                        started = true;
+                    }
+                    Err(e) => {
+                        counters::HANDLERS_FAILED.inc();
+                        log::error!(target: "agent", "Error invoking script '{script}': {e}");
+                    }
+                }
+            }
+        }
+        started
+    }
+
+    /// Drops what waits, ends what runs, and reaps it.
+    fn end(mut self, polled: &mut Events) {
+        let now = self.clock.now();
+        for lane in &mut self.lanes {
+            count_dropped(&self.dropped, lane.waiting.clear());
+            if let Some(run) = &mut lane.run {
+                run.end(Reason::Stop, now, STOP_GRACE);
+            }
+        }
+        let give_up = now + STOP_GRACE + REAP_PATIENCE;
+        let mut busy = true;
+        while self.lanes.iter().any(|lane| lane.run.is_some()) {
+            if self.clock.now() >= give_up || !self.wait(polled, busy, give_up) {
+                return log::error!(target: "agent", "Scripts could not be ended; leaving them behind");
+            }
+            busy = self.give_turns();
+        }
+    }
+}
+
+impl Drop for HandlerActor {
+    /// Every event is told or counted, and every query answered, up to the last.
+    fn drop(&mut self) {
+        self.take_events();
+        for lane in &mut self.lanes {
+            count_dropped(&self.dropped, lane.waiting.clear());
+        }
+    }
+}
+
+/// The first of the two tokens of a lane's pipes.
+fn pipe_token(lane: usize) -> usize {
+    FIRST_PIPE.wrapping_add(lane.wrapping_mul(2))
+}

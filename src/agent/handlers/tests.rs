@@ -1,0 +1,3 @@
+//! The running thread with real scripts. Waits are polls with a deadline.
+
+pub mod samples;

@@ -1,0 +1,163 @@
+//! What an event handler is configured with: `[filter,…=]script`, as Serf reads it.
+//!
+//! Which script wants to hear of what is decided here; running scripts is not.
+
+use crate::messaging::filter::{EventFilter, MAX_EVENT_FILTERS};
+use crate::model::Event;
+use std::fmt;
+
+/// One configured handler: a script and the events it wants to hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventScript {
+    /// What it hears of; never empty.
+    pub filters: Vec<EventFilter>,
+    /// What `/bin/sh -c` is given.
+    pub script: String,
+}
+
+/// A filter that names no event. The text begins as Serf's does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventScriptError {
+    /// This item of the filter names no event.
+    NoSuchEvent {
+        /// The item.
+        event: String,
+        /// The script after it.
+        script: String,
+    },
+    /// More items than [`MAX_EVENT_FILTERS`].
+    TooManyFilters {
+        /// How many.
+        count: usize,
+        /// The script after them.
+        script: String,
+    },
+}
+
+impl fmt::Display for EventScriptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EventScriptError::NoSuchEvent { event, script } => write!(
+                f,
+                "Invalid event script: Event '{event}' invoking '{script}': '{event}' is no event (expected \
+                 member-join, member-leave, member-failed, member-update, member-reap, user, user:name, \
+                 query, query:name or *; before a script that contains '=' write '*=')"
+            ),
+            EventScriptError::TooManyFilters { count, script } => write!(
+                f,
+                "Invalid event script: {count} events invoking '{script}': at most {MAX_EVENT_FILTERS} can \
+                 be named"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for EventScriptError {}
+
+impl EventScript {
+    /// Reads `script`, `event=script` or `event,event=script`. What comes before the first `=` is
+    /// the filter; nothing there means everything. The script may be empty, as it may with Serf.
+    pub fn parse(text: &str) -> Result<EventScript, EventScriptError> {
+        let (filter, script) = text.split_once('=').unwrap_or(("", text));
+        if filter.is_empty() {
+            return Ok(EventScript { filters: vec![EventFilter::All], script: script.to_string() });
+        }
+        let count = filter.split(',').count();
+        if count > MAX_EVENT_FILTERS {
+            return Err(EventScriptError::TooManyFilters { count, script: script.to_string() });
+        }
+        let mut filters = Vec::with_capacity(count);
+        for item in filter.split(',') {
+            // On its own an empty item would mean everything; between commas it is a mistake.
+            match EventFilter::parse(item) {
+                Ok(parsed) if !item.is_empty() => filters.extend(parsed),
+                _ => {
+                    let (event, script) = (item.to_string(), script.to_string());
+                    return Err(EventScriptError::NoSuchEvent { event, script });
+                }
+            }
+        }
+        Ok(EventScript { filters, script: script.to_string() })
+    }
+
+    /// Whether the script wants to hear of an event. However many of its filters an event passes,
+    /// the script hears of it once. (Serf runs it once for each filter.)
+    pub fn matches(&self, event: &Event) -> bool {
+        self.filters.iter().any(|filter| filter.passes(event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{LamportTime, MemberEventKind, MemberEvents, UserEvent};
+    use EventFilter::{All, Member, Query, User};
+    use MemberEventKind::{Join, Leave};
+
+    #[test]
+    fn specifications_as_serf_reads_them() {
+        let user = |name: &str| User(Some(name.to_string()));
+        for (text, filters, script) in [
+            ("script.sh", vec![All], "script.sh"),
+            ("cat > /tmp/x", vec![All], "cat > /tmp/x"),
+            ("", vec![All], ""),
+            ("=x", vec![All], "x"),
+            ("*=x", vec![All], "x"),
+            ("*=A=1 x", vec![All], "A=1 x"),
+            ("member-join=x", vec![Member(Join)], "x"),
+            ("member-join=", vec![Member(Join)], ""),
+            ("member-join=a=b=c", vec![Member(Join)], "a=b=c"),
+            ("member-join,member-leave=x", vec![Member(Join), Member(Leave)], "x"),
+            ("member-join,user:deploy=x", vec![Member(Join), user("deploy")], "x"),
+            ("user=x", vec![User(None)], "x"),
+            ("user:=x", vec![User(None)], "x"),
+            ("user:deploy prod=x", vec![user("deploy prod")], "x"),
+            ("query=x", vec![Query(None)], "x"),
+            ("query:load=uptime", vec![Query(Some("load".into()))], "uptime"),
+            // Without `=` there is no filter, whatever the script looks like.
+            ("member-join", vec![All], "member-join"),
+        ] {
+            assert_eq!(
+                EventScript::parse(text),
+                Ok(EventScript { filters, script: script.into() }),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn refusals_say_what_was_wrong() {
+        for (text, phrase) in [
+            ("foo=x", "Invalid event script: Event 'foo' invoking 'x': 'foo' is no event"),
+            ("member-join,=x", "Invalid event script: Event '' invoking 'x'"),
+            ("member-join, user=x", "Invalid event script: Event ' user' invoking 'x'"),
+            ("A=1 foo", "Invalid event script: Event 'A' invoking '1 foo'"),
+            ("member-join,foo=x", "Invalid event script: Event 'foo' invoking 'x'"),
+            ("*:x=y", "Invalid event script: Event '*:x' invoking 'y'"),
+            ("user:a,b=c", "Invalid event script: Event 'b' invoking 'c'"),
+            ("Member-Join=x", "Invalid event script: Event 'Member-Join' invoking 'x'"),
+        ] {
+            let error = EventScript::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(phrase), "{text:?}: {error}");
+        }
+        let many = format!("{}=x", vec!["user"; MAX_EVENT_FILTERS + 1].join(","));
+        let error = EventScript::parse(&many).unwrap_err().to_string();
+        assert!(error.starts_with("Invalid event script: 257 events invoking 'x'"), "{error}");
+    }
+
+    #[test]
+    fn an_event_matches_if_it_passes_any_filter() {
+        let join = Event::Members(MemberEvents { kind: Join, members: vec![] });
+        let user = |name: &str| {
+            let ltime = LamportTime::default();
+            Event::User(UserEvent { ltime, name: name.into(), payload: vec![], coalesce: false })
+        };
+        let script = |text: &str| EventScript::parse(text).unwrap();
+        assert!(script("x").matches(&join));
+        assert!(script("member-leave,member-join=x").matches(&join));
+        assert!(!script("member-leave,user=x").matches(&join));
+        assert!(script("user:a,user:b=x").matches(&user("b")));
+        assert!(!script("user:a,user:b=x").matches(&user("c")));
+        assert!(script("user:=x").matches(&user("c")));
+    }
+}
