@@ -226,7 +226,7 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
     let threads = threads.into_iter().collect::<io::Result<_>>().map_err(system("start a thread"))?;
     corridors.ring(true, true);
     // Last, so that whoever reaches the control port finds a running agent.
-    let rpc = server.spawn(Box::new(control)).map_err(StartError::Rpc)?;
+    let rpc = server.spawn(Box::new(control), clock).map_err(StartError::Rpc)?;
 
     say(logger, "Serf agent running!");
     banner(config, &endpoints, logger);

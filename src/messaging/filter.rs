@@ -41,7 +41,7 @@ pub fn anchored(expression: &str) -> Result<Regex, BadExpression> {
 }
 
 /// One item of an event filter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventFilter {
     /// `*`: everything.
     All,

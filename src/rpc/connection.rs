@@ -9,21 +9,26 @@
 //! Who carries the bytes is `agent/rpc.rs`; what requests do is behind its `Control`.
 
 mod limits;
+mod pending;
+mod query;
 mod requests;
 mod streams;
 
 pub use limits::*;
+pub use streams::Told;
 
 use super::Command;
 use super::filter::MemberFilter;
 use super::frame::FrameScanner;
 use super::output::Output;
 use super::record::*;
+use crate::messaging::QueryParams;
 use crate::messaging::filter::EventFilter;
-use crate::model::Moment;
+use crate::model::{Moment, QueryKey};
 use log::Level;
+use pending::PendingQueries;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Names one request of one connection, so that an answer that comes later finds its way. An
@@ -49,8 +54,8 @@ pub enum Request {
     Monitor(Level),
     Event(EventRequest),
     Tags(TagsRequest),
-    Query(QueryRequest),
-    Respond(RespondRequest),
+    Query(QueryParams),
+    Respond { query: QueryKey, payload: Vec<u8> },
     InstallKey(KeyRequest),
     UseKey(KeyRequest),
     RemoveKey(KeyRequest),
@@ -112,9 +117,15 @@ pub struct Connection {
 
     unanswered: Option<(u64, Command)>,
     streams: BTreeMap<u64, Vec<EventFilter>>,
+    streams_changed: bool,
     monitor: Option<Monitor>,
+    /// The `Seq` of the client's own queries that run.
+    queries: BTreeSet<u64>,
+    /// The queries that the client was told of.
+    pending: PendingQueries,
 
     ended_streams: u32,
+    dropped_records: u64,
     complaint: Option<String>,
 }
 
@@ -139,10 +150,19 @@ impl Connection {
             auth_failures: 0,
             unanswered: None,
             streams: BTreeMap::new(),
+            streams_changed: false,
             monitor: None,
+            queries: BTreeSet::new(),
+            pending: PendingQueries::default(),
             ended_streams: 0,
+            dropped_records: 0,
             complaint: None,
         }
+    }
+
+    /// The number that the connection was given.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Where the connection is in its life.
@@ -229,6 +249,9 @@ impl Connection {
             }
             _ => self.output.push(seq, error, body.as_deref()),
         }
+        if command == Command::Query && error.is_empty() {
+            self.queries.insert(seq);
+        }
         self.unanswered = None;
         true
     }
@@ -306,8 +329,11 @@ impl Connection {
     pub fn close(&mut self, now: Moment) {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining(now + DRAIN_TIMEOUT);
+            self.streams_changed |= !self.streams.is_empty();
             self.streams.clear();
             self.monitor = None;
+            self.queries.clear();
+            self.pending = PendingQueries::default();
             self.unanswered = None;
             self.partial_since = None;
             self.input = Vec::new();

@@ -1,6 +1,7 @@
 //! Bytes on their way to one client.
 
 use super::record::{ResponseHeader, encode_into};
+use std::collections::VecDeque;
 
 /// Memory that an empty buffer may keep, in bytes.
 const KEPT_CAPACITY: usize = 16 * 1024;
@@ -11,6 +12,10 @@ pub(super) struct Output {
     bytes: Vec<u8>,
     /// Bytes at the front that were taken.
     taken: usize,
+    /// Bytes that were taken since the beginning.
+    gone: u64,
+    /// Where the records end that were not taken whole, in bytes since the beginning.
+    records: VecDeque<u64>,
 }
 
 impl Output {
@@ -21,11 +26,17 @@ impl Output {
 
     /// The socket took `count` bytes.
     pub(super) fn take(&mut self, count: usize) {
-        self.taken = self.taken.saturating_add(count).min(self.bytes.len());
+        let count = count.min(self.bytes.len() - self.taken);
+        self.taken += count;
+        self.gone += count as u64;
+        while self.records.front().is_some_and(|end| *end <= self.gone) {
+            self.records.pop_front();
+        }
         if self.taken == self.bytes.len() {
             self.taken = 0;
             self.bytes.clear();
             self.bytes.shrink_to(KEPT_CAPACITY);
+            self.records.shrink_to(KEPT_CAPACITY / size_of::<u64>());
         } else if self.taken > self.bytes.len() / 2 {
             // Each byte moves at most once for every byte taken.
             self.bytes.drain(..self.taken);
@@ -37,6 +48,22 @@ impl Output {
     pub(super) fn push(&mut self, seq: u64, error: &str, body: Option<&[u8]>) {
         encode_into(&mut self.bytes, &ResponseHeader { error: error.to_string(), seq });
         self.bytes.extend_from_slice(body.unwrap_or_default());
+    }
+
+    /// Appends a streamed record, which is counted until its last byte was taken.
+    pub(super) fn push_record(&mut self, seq: u64, body: &[u8]) {
+        self.push(seq, "", Some(body));
+        self.records.push_back(self.gone + self.pending().len() as u64);
+    }
+
+    /// Records that were not taken whole.
+    pub(super) fn records(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Forgets everything that was not taken.
+    pub(super) fn clear(&mut self) {
+        *self = Output::default();
     }
 }
 
@@ -63,5 +90,28 @@ mod tests {
             assert!(output.pending().is_empty());
             assert_eq!(seen, all);
         }
+    }
+
+    #[test]
+    fn a_record_counts_until_its_last_byte_was_taken() {
+        let mut output = Output::default();
+        output.push(1, "", None);
+        let reply = output.pending().len();
+        output.push_record(1, b"\xa1x");
+        let one = output.pending().len() - reply;
+        output.push(2, "", None);
+        output.push_record(1, b"\xa1y");
+        assert_eq!(output.records(), 2);
+        output.take(reply + one - 1);
+        assert_eq!(output.records(), 2);
+        output.take(1);
+        assert_eq!(output.records(), 1);
+        output.take(reply);
+        assert_eq!(output.records(), 1);
+        output.take(usize::MAX);
+        assert_eq!(output.records(), 0);
+        output.push_record(1, b"\xa1z");
+        output.clear();
+        assert!(output.records() == 0 && output.pending().is_empty());
     }
 }

@@ -6,7 +6,8 @@
 //! anything, fields in any order, unknown ones ignored, missing ones empty. A value's end is found
 //! by `frame.rs` before anything here sees it.
 
-use crate::model::{Member, MemberEventKind, canonical_ip};
+use crate::messaging::QueryProgress;
+use crate::model::{Member, MemberEventKind, QueryEvent, UserEvent, canonical_ip};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -327,9 +328,10 @@ record! {
         /// Any bytes.
         #[serde(with = "bytes")]
         payload: Vec<u8>,
-        /// How many members relay each response as well.
+        /// How many members relay each response as well, 0 to 255. Wider than that, so that a value
+        /// out of range is refused by name and not as an unreadable request.
         #[serde(deserialize_with = "or_nil")]
-        relay_factor: u8,
+        relay_factor: i64,
         /// Whether receipt is to be acknowledged.
         #[serde(deserialize_with = "or_nil")]
         request_ack: bool,
@@ -475,6 +477,43 @@ impl QueryRecord {
     pub const RESPONSE: &str = "response";
     /// `Type` of the last record of a query.
     pub const DONE: &str = "done";
+
+    /// The record of something that came in for a query.
+    pub fn new(progress: &QueryProgress) -> QueryRecord {
+        let (kind, from, payload) = match progress {
+            QueryProgress::Ack { from } => (QueryRecord::ACK, from.to_string(), Vec::new()),
+            QueryProgress::Response { from, payload } => {
+                (QueryRecord::RESPONSE, from.to_string(), payload.clone())
+            }
+            QueryProgress::Done => (QueryRecord::DONE, String::new(), Vec::new()),
+        };
+        QueryRecord { from, payload, kind: kind.to_string() }
+    }
+}
+
+impl From<&UserEvent> for UserEventRecord {
+    fn from(event: &UserEvent) -> UserEventRecord {
+        UserEventRecord {
+            coalesce: event.coalesce,
+            event: "user".to_string(),
+            ltime: event.ltime.0,
+            name: event.name.clone(),
+            payload: event.payload.clone(),
+        }
+    }
+}
+
+impl QueryEventRecord {
+    /// The record of a query that is to be answered by this number.
+    pub fn new(query: &QueryEvent, id: u64) -> QueryEventRecord {
+        QueryEventRecord {
+            event: "query".to_string(),
+            id,
+            ltime: query.key.ltime.0,
+            name: query.name.clone(),
+            payload: query.payload.clone(),
+        }
+    }
 }
 
 impl From<&Member> for MemberRecord {

@@ -1,12 +1,14 @@
 //! One client's socket, and how its requests reach [`Control`].
 
-use super::Control;
 use super::socket::Socket;
+use super::{Control, RpcSender};
+use crate::messaging::filter::EventFilter;
 use crate::model::Moment;
 use crate::rpc::record::{JoinRequest, MemberRecord, MembersResponse};
 use crate::rpc::{Connection, Phase, Request, Token};
 use log::{Level, LevelFilter};
 use mio::event::Event;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// Turns of reading, answering and writing that a client gets before the next one's turn.
@@ -14,16 +16,59 @@ const TURNS: usize = 8;
 /// Reads of input that is thrown away before a socket is closed.
 const DISCARDED_READS: usize = 64;
 
+/// With this many bytes unwritten, the socket is tried before more records are queued.
+const FLUSH_FROM: usize = 16 * 1024;
+
 /// Answer to commands whose feature this version does not have.
 const NOT_YET: &str = "This version of the agent does not support this command yet";
 
-/// The agent behind the requests, and what of its log is being asked for.
+/// The agent behind the requests, and what the clients together have asked it to tell.
 pub(super) struct Answers {
-    pub(super) control: Box<dyn Control>,
-    pub(super) wanted_log: LevelFilter,
+    control: Box<dyn Control>,
+    sender: RpcSender,
+    wanted_log: LevelFilter,
+    /// The filters of all streams of each connection that has any.
+    filters: BTreeMap<u64, Vec<EventFilter>>,
+    /// The filters that the agent knows of.
+    wanted_events: BTreeSet<EventFilter>,
 }
 
 impl Answers {
+    pub(super) fn new(control: Box<dyn Control>, sender: RpcSender) -> Answers {
+        Answers {
+            control,
+            sender,
+            wanted_log: LevelFilter::Off,
+            filters: BTreeMap::new(),
+            wanted_events: BTreeSet::new(),
+        }
+    }
+
+    /// Passes a change of a connection's streams on, if it is one for all streams together.
+    fn note_streams(&mut self, connection: &mut Connection) {
+        if let Some(filters) = connection.take_changed_filters() {
+            self.filters.insert(connection.id(), filters);
+            self.sum_up_filters();
+        }
+    }
+
+    /// The connection is gone, and its streams with it.
+    pub(super) fn forget_streams(&mut self, connection: u64) {
+        if self.filters.remove(&connection).is_some() {
+            self.sum_up_filters();
+        }
+    }
+
+    fn sum_up_filters(&mut self) {
+        self.filters.retain(|_, filters| !filters.is_empty());
+        let wanted: BTreeSet<EventFilter> = self.filters.values().flatten().cloned().collect();
+        if wanted != self.wanted_events {
+            self.sender.listen(!wanted.is_empty());
+            self.control.streams_changed(wanted.iter().cloned().collect());
+            self.wanted_events = wanted;
+        }
+    }
+
     /// Asks for log lines up to the most talkative monitor and no more.
     pub(super) fn narrow_log(&mut self, most: Option<Level>) {
         let wanted = most.map_or(LevelFilter::Off, |level| level.to_level_filter());
@@ -55,10 +100,12 @@ impl Answers {
                 let recent = self.control.recent_log();
                 connection.start_monitor(token, level, &recent.lines, recent.next);
             }
-            Request::Event(_)
-            | Request::Tags(_)
-            | Request::Query(_)
-            | Request::Respond(_)
+            Request::Event(event) => {
+                self.control.user_event(event.name, event.payload, event.coalesce, token);
+            }
+            Request::Query(params) => self.control.query(params, token),
+            Request::Respond { query, payload } => self.control.respond(query, payload, token),
+            Request::Tags(_)
             | Request::InstallKey(_)
             | Request::UseKey(_)
             | Request::RemoveKey(_)
@@ -131,6 +178,8 @@ impl Client {
                 busy = true;
             }
             self.connection.expire(now);
+            // Before a client can read that its stream is there, or gone.
+            answers.note_streams(&mut self.connection);
             busy |= self.write(now);
             if !busy {
                 break;
@@ -161,6 +210,14 @@ impl Client {
                 self.readable = self.note_error(&e);
                 self.readable
             }
+        }
+    }
+
+    /// Writes what has piled up, so that a burst does not fill the connection's own room while the
+    /// socket has some.
+    pub(super) fn flush(&mut self, now: Moment) {
+        if self.connection.output().len() >= FLUSH_FROM {
+            self.write(now);
         }
     }
 

@@ -1,4 +1,5 @@
-//! What passes between the thread that serves RPC clients and the rest of the agent.
+//! What passes between the thread that serves RPC clients and the rest of the agent. How it waits
+//! on its way is `lanes.rs`.
 
 use crate::messaging::filter::EventFilter;
 use crate::messaging::{QueryParams, QueryProgress};
@@ -6,16 +7,8 @@ use crate::model::{Event, Member, QueryKey};
 use crate::rpc::Token;
 use crate::rpc::record::Stats;
 use crate::telemetry::LogLine;
-use crossbeam_channel::{Receiver, Sender, bounded};
 use log::LevelFilter;
-use mio::Waker;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// Answers that may wait for the thread. Each connection waits for one at a time.
-const ANSWERS_CAPACITY: usize = 1024;
-/// Events and log lines that may wait for the thread; the next is dropped and counted.
-const NEWS_CAPACITY: usize = 2048;
 
 /// What a control connection may ask of the agent. Every call returns at once; what takes time is
 /// answered later by an [`RpcMessage`] with the same token.
@@ -104,14 +97,15 @@ pub enum RpcMessage {
         /// Text for the client if it failed.
         result: Result<(), String>,
     },
-    /// Answers `query`, before any of its progress.
+    /// Answers `query`. Progress that comes first answers it as well.
     QueryStarted {
         /// Of the request.
         token: Token,
         /// Text for the client if it failed.
         result: Result<(), String>,
     },
-    /// What came in for a query that this client asked.
+    /// What came in for a query that this client asked. `Done` is never lost and comes after
+    /// everything that was sent before it.
     QueryProgress {
         /// Of the request.
         token: Token,
@@ -131,77 +125,4 @@ pub enum RpcMessage {
     AuthKey(String),
     /// Deliver what is queued, close everything and end the thread.
     Stop,
-}
-
-/// Sends messages to the thread. Cheap to clone; never blocks.
-#[derive(Clone, Debug)]
-pub struct RpcSender {
-    answers: Sender<RpcMessage>,
-    news: Sender<RpcMessage>,
-    waker: Arc<Waker>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    /// Whether the thread was woken and has not looked into its channels since. Saves a system
-    /// call for every further message of a burst.
-    woken: AtomicBool,
-    /// News that found its channel full.
-    dropped: AtomicU64,
-}
-
-/// The thread's end of the channels.
-#[derive(Debug)]
-pub(super) struct RpcReceiver {
-    answers: Receiver<RpcMessage>,
-    news: Receiver<RpcMessage>,
-    shared: Arc<Shared>,
-}
-
-/// Both ends.
-pub(super) fn channel(waker: Arc<Waker>) -> (RpcSender, RpcReceiver) {
-    let (answers_in, answers) = bounded(ANSWERS_CAPACITY);
-    let (news_in, news) = bounded(NEWS_CAPACITY);
-    let shared = Arc::new(Shared::default());
-    let sender = RpcSender { answers: answers_in, news: news_in, waker, shared: Arc::clone(&shared) };
-    (sender, RpcReceiver { answers, news, shared })
-}
-
-impl RpcSender {
-    /// Queues a message and wakes the thread. Answers and orders have their own room, so a flood
-    /// of events or log lines cannot push them out. Returns whether there was room; what found
-    /// none is counted. Nothing is logged here: the caller may be the logger.
-    pub fn send(&self, message: RpcMessage) -> bool {
-        let lane = match message {
-            RpcMessage::Event(_) | RpcMessage::Log(_) => &self.news,
-            _ => &self.answers,
-        };
-        let queued = lane.try_send(message).is_ok();
-        if !queued {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-        if !self.shared.woken.swap(true, Ordering::SeqCst) && self.waker.wake().is_err() {
-            // The next message tries again.
-            self.shared.woken.store(false, Ordering::SeqCst);
-        }
-        queued
-    }
-}
-
-impl RpcReceiver {
-    /// Call before the channels are emptied, so that what comes later wakes the thread again.
-    pub(super) fn begin(&self) {
-        self.shared.woken.store(false, Ordering::SeqCst);
-    }
-
-    /// The next message, answers first.
-    pub(super) fn next(&self) -> Option<RpcMessage> {
-        self.answers.try_recv().or_else(|_| self.news.try_recv()).ok()
-    }
-
-    /// How many messages were dropped since the last call.
-    pub(super) fn take_dropped(&self) -> u64 {
-        self.shared.dropped.swap(0, Ordering::Relaxed)
-    }
 }

@@ -1,24 +1,43 @@
 //! The running thread, spoken to over loopback. Waits are polls with a deadline.
 
+mod events;
+
 use super::*;
-use crate::model::{Incarnation, Member, MemberEventKind, NodeName, Status, Tags, Versions};
-use crate::rpc::record::{HandshakeRequest, MembersFilteredRequest, RequestHeader, Stats, encode_into};
+use crate::messaging::QueryParams;
+use crate::messaging::filter::EventFilter;
+use crate::model::{
+    Event, Incarnation, LamportTime, Member, MemberEventKind, MemberEvents, NodeName, QueryKey, Status, Tags,
+    UserEvent, Versions,
+};
+use crate::rpc::Token;
+use crate::rpc::record::{
+    HandshakeRequest, MembersFilteredRequest, RequestHeader, Stats, encode, encode_into,
+};
 use crate::rpc::{Client, ClientConfig, ClientError, Record};
 use crate::telemetry::LogLine;
-use log::Level;
+use log::{Level, LevelFilter};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::sync::mpsc;
+use std::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+fn clock() -> Instant {
+    Instant::now()
+}
 
 /// An agent of two members that does what it is told, at once unless `holds_joins`.
 struct Fake {
     sender: RpcSender,
     holds_joins: Arc<Mutex<Option<Vec<Token>>>>,
     wanted: mpsc::Sender<LevelFilter>,
+    asked: mpsc::Sender<(QueryParams, Token)>,
+    answered: mpsc::Sender<(QueryKey, Vec<u8>)>,
+    filters: mpsc::Sender<Vec<EventFilter>>,
 }
 
 fn member(name: &str, status: Status) -> Member {
@@ -33,10 +52,34 @@ fn member(name: &str, status: Status) -> Member {
 }
 
 impl Control for Fake {
-    fn user_event(&mut self, _name: String, _payload: Vec<u8>, _coalesce: bool, _token: Token) {}
-    fn query(&mut self, _params: crate::messaging::QueryParams, _token: Token) {}
-    fn respond(&mut self, _query: crate::model::QueryKey, _payload: Vec<u8>, _token: Token) {}
-    fn streams_changed(&mut self, _filters: Vec<crate::messaging::filter::EventFilter>) {}
+    fn user_event(&mut self, name: String, payload: Vec<u8>, coalesce: bool, token: Token) {
+        let result = if payload.len() > 512 { Err("too large".to_string()) } else { Ok(()) };
+        let fired = result.is_ok();
+        self.sender.send(RpcMessage::Fired { token, result });
+        if fired {
+            let event = UserEvent { ltime: LamportTime(7), name, payload, coalesce };
+            self.sender.send(RpcMessage::Event(Arc::new(Event::User(event))));
+        }
+    }
+
+    fn query(&mut self, params: QueryParams, token: Token) {
+        let result = if params.name == "refused" { Err("query refused".to_string()) } else { Ok(()) };
+        // "late": the answer has yet to come when the first progress does.
+        if params.name != "late" {
+            self.sender.send(RpcMessage::QueryStarted { token, result });
+        }
+        let _ = self.asked.send((params, token));
+    }
+
+    fn respond(&mut self, query: QueryKey, payload: Vec<u8>, token: Token) {
+        let result = if payload == b"twice" { Err("response already sent".to_string()) } else { Ok(()) };
+        let _ = self.answered.send((query, payload));
+        self.sender.send(RpcMessage::Responded { token, result });
+    }
+
+    fn streams_changed(&mut self, filters: Vec<EventFilter>) {
+        let _ = self.filters.send(filters);
+    }
 
     fn members(&self) -> Vec<Member> {
         vec![member("a", Status::Alive), member("b", Status::Failed)]
@@ -79,6 +122,9 @@ struct Server {
     handle: RpcHandle,
     held: Arc<Mutex<Option<Vec<Token>>>>,
     wanted: mpsc::Receiver<LevelFilter>,
+    asked: mpsc::Receiver<(QueryParams, Token)>,
+    answered: mpsc::Receiver<(QueryKey, Vec<u8>)>,
+    filters: mpsc::Receiver<Vec<EventFilter>>,
 }
 
 fn serve(auth_key: &str) -> Server {
@@ -92,8 +138,19 @@ fn serve_on(settings: RpcSettings) -> Server {
     let server = RpcServer::bind(settings).unwrap();
     let held = Arc::new(Mutex::new(None));
     let (wanted_in, wanted) = mpsc::channel();
-    let fake = Fake { sender: server.sender(), holds_joins: Arc::clone(&held), wanted: wanted_in };
-    Server { handle: server.spawn(Box::new(fake)).unwrap(), held, wanted }
+    let (asked_in, asked) = mpsc::channel();
+    let (answered_in, answered) = mpsc::channel();
+    let (filters_in, filters) = mpsc::channel();
+    let fake = Fake {
+        sender: server.sender(),
+        holds_joins: Arc::clone(&held),
+        wanted: wanted_in,
+        asked: asked_in,
+        answered: answered_in,
+        filters: filters_in,
+    };
+    let handle = server.spawn(Box::new(fake), Clock::start()).unwrap();
+    Server { handle, held, wanted, asked, answered, filters }
 }
 
 impl Server {
@@ -160,7 +217,6 @@ fn a_client_is_served() {
     client.force_leave("b", true).unwrap();
     assert_eq!(server_error(client.force_leave("b", false)), "no b");
     for error in [
-        server_error(client.event("deploy", b"", true)),
         server_error(client.coordinate("a")),
         server_error(client.list_keys()),
         server_error(client.tags(BTreeMap::new(), vec![])),

@@ -1,5 +1,6 @@
 //! Every limit on what one client may cost, and how long it may take.
 
+use crate::messaging::filter::MAX_EVENT_FILTERS;
 use std::time::Duration;
 
 /// The largest request value, in bytes. Payloads end at 9 KiB; long lists of addresses fit.
@@ -16,6 +17,15 @@ pub const MAX_STREAM_BACKLOG: usize = 256 * 1024;
 pub const MAX_PIPELINE: usize = 64 * 1024;
 /// Event streams of one client.
 pub const MAX_STREAMS: usize = 64;
+/// Items in the filters of all event streams of one client.
+pub const MAX_STREAM_FILTERS: usize = MAX_EVENT_FILTERS;
+/// Queries of one client that run at a time.
+pub const MAX_QUERIES: usize = 256;
+/// The longest time that answers to a query may be collected.
+pub const MAX_QUERY_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// Queries that one client was told of and may still answer; beyond, it can no longer answer the
+/// oldest.
+pub const MAX_PENDING_QUERIES: usize = 1024;
 /// Wrong keys before the connection is closed.
 pub const MAX_AUTH_FAILURES: u32 = 3;
 /// From connecting until handshake and authentication are done.

@@ -1,11 +1,14 @@
 //! From values to requests: what a connection answers by itself, and what it passes on.
 
-use super::{Connection, Expected, MAX_AUTH_FAILURES, MAX_STREAMS, Request};
+use super::{
+    Connection, Expected, MAX_AUTH_FAILURES, MAX_QUERIES, MAX_STREAM_FILTERS, MAX_STREAMS, Request, query,
+};
 use crate::messaging::filter::EventFilter;
 use crate::model::Moment;
 use crate::rpc::Command;
 use crate::rpc::filter::MemberFilter;
 use crate::rpc::record::*;
+use crate::telemetry::counters;
 use log::Level;
 use subtle::ConstantTimeEq;
 
@@ -57,6 +60,7 @@ impl Connection {
             return None;
         };
         if !self.authenticated && !matches!(command, Command::Handshake | Command::Auth) {
+            counters::RPC_UNAUTHENTICATED.inc();
             self.output.push(seq, "Authentication required", None);
             if command.has_request_body() {
                 self.expected = Expected::Ignored;
@@ -98,8 +102,8 @@ impl Connection {
             Command::ForceLeave => Answer::Ask(Request::ForceLeave(decode(value)?)),
             Command::Event => Answer::Ask(Request::Event(decode(value)?)),
             Command::Tags => Answer::Ask(Request::Tags(decode(value)?)),
-            Command::Query => Answer::Ask(Request::Query(decode(value)?)),
-            Command::Respond => Answer::Ask(Request::Respond(decode(value)?)),
+            Command::Query => self.query(seq, decode(value)?),
+            Command::Respond => self.respond(decode(value)?, now),
             Command::InstallKey => Answer::Ask(Request::InstallKey(decode(value)?)),
             Command::UseKey => Answer::Ask(Request::UseKey(decode(value)?)),
             Command::RemoveKey => Answer::Ask(Request::RemoveKey(decode(value)?)),
@@ -136,6 +140,7 @@ impl Connection {
             self.authenticated = true;
             return Answer::Done;
         }
+        counters::RPC_UNAUTHENTICATED.inc();
         let error = "Invalid authentication token";
         self.auth_failures += 1;
         if self.auth_failures < MAX_AUTH_FAILURES {
@@ -156,15 +161,42 @@ impl Connection {
                 Answer::Refuse(format!("Too many streams (limit is {MAX_STREAMS})"))
             }
             Ok(filters) => {
+                let count = self.streams.values().map(Vec::len).sum::<usize>() + filters.len();
+                if count > MAX_STREAM_FILTERS {
+                    return Answer::Refuse(format!(
+                        "Too many event filters: {count} in all streams (limit is {MAX_STREAM_FILTERS})"
+                    ));
+                }
                 self.streams.insert(seq, filters);
+                self.streams_changed = true;
                 Answer::Done
             }
         }
     }
 
+    fn query(&self, seq: u64, request: QueryRequest) -> Answer {
+        if self.queries.contains(&seq) {
+            return Answer::Refuse("Query with given sequence exists".into());
+        }
+        if self.queries.len() >= MAX_QUERIES {
+            return Answer::Refuse(format!("Too many queries at a time (limit is {MAX_QUERIES})"));
+        }
+        match query::params(request) {
+            Ok(params) => Answer::Ask(Request::Query(params)),
+            Err(refused) => Answer::Refuse(refused.to_string()),
+        }
+    }
+
+    fn respond(&mut self, request: RespondRequest, now: Moment) -> Answer {
+        match self.pending.find(request.id, now) {
+            Some(query) => Answer::Ask(Request::Respond { query, payload: request.payload }),
+            None => Answer::Refuse("No pending queries matching ID".into()),
+        }
+    }
+
     fn stop(&mut self, request: &StopRequest) -> Answer {
         self.monitor.take_if(|m| m.seq == request.stop);
-        self.streams.remove(&request.stop);
+        self.streams_changed |= self.streams.remove(&request.stop).is_some();
         // As in Serf, stopping what never was is no error.
         Answer::Done
     }

@@ -1,18 +1,47 @@
-//! Event streams and the monitor of one client: what is sent without being asked for again.
+//! Event streams, running queries and the monitor of one client: what is sent without being asked
+//! for again.
+//!
+//! A client that lets [`MAX_STREAM_BACKLOG`] bytes lie unread loses the stream, query or monitor
+//! that had the next record: a last record says so, and the record itself is counted as dropped.
+//! So is every record that is still unread when the connection goes, and every answer to a query
+//! that nobody waits for any more.
 
-use super::{Connection, MAX_REPLY, MAX_STREAM_BACKLOG, Monitor, Token};
-use crate::model::MemberEventKind;
-use crate::rpc::record::{LogRecord, MemberEventRecord, encode};
+use super::{Connection, MAX_REPLY, MAX_STREAM_BACKLOG, Monitor, Phase, Token};
+use crate::messaging::QueryProgress;
+use crate::messaging::filter::EventFilter;
+use crate::model::{Event, Moment};
+use crate::rpc::Command;
+use crate::rpc::record::{
+    LogRecord, MemberEventRecord, QueryEventRecord, QueryRecord, UserEventRecord, encode,
+};
 use crate::telemetry::LogLine;
 use log::Level;
 use std::sync::Arc;
 
 pub(super) const STREAM_ENDED: &str = "Stream ended: client does not read fast enough";
 pub(super) const MONITOR_ENDED: &str = "Monitor ended: client does not read fast enough";
+pub(super) const QUERY_ENDED: &str = "Query ended: client does not read fast enough";
+
+/// An event on its way to the streams of any number of clients.
+///
+/// Its record is encoded when the first of them wants it, and once for all. The record of a query
+/// holds the client's own number for it, so that one is encoded for each client.
+#[derive(Debug)]
+pub struct Told<'a> {
+    event: &'a Event,
+    shared: Option<Vec<u8>>,
+}
+
+impl Told<'_> {
+    /// An event that nobody has been told of yet.
+    pub fn new(event: &Event) -> Told<'_> {
+        Told { event, shared: None }
+    }
+}
 
 impl Connection {
-    /// Answers [`Request::Monitor`]: the recent lines at its level, as many of the last as may
-    /// wait unread, then every line numbered `next` or higher.
+    /// Answers [`super::Request::Monitor`]: the recent lines at its level, as many of the last as
+    /// may wait unread, then every line numbered `next` or higher.
     pub fn start_monitor(&mut self, token: Token, level: Level, recent: &[Arc<LogLine>], next: u64) -> bool {
         if !self.reply::<()>(token, "", None) {
             return false;
@@ -29,29 +58,67 @@ impl Connection {
             })
             .collect();
         for line in wanted.into_iter().rev() {
-            self.output.push(token.seq, "", Some(&log_body(line)));
+            self.output.push_record(token.seq, &log_body(line));
         }
         self.monitor = Some(Monitor { seq: token.seq, level, from: next });
         true
     }
 
-    /// Streams a member event; `body` is an encoded [`MemberEventRecord`].
-    pub fn member_event(&mut self, kind: MemberEventKind, body: &[u8]) {
-        let wanted: Vec<u64> = self
-            .streams
-            .iter()
-            .filter(|(_, filters)| filters.iter().any(|f| f.passes_member(kind)))
-            .map(|(seq, _)| *seq)
-            .collect();
+    /// Streams an event to every stream of the client that wants it.
+    pub fn tell(&mut self, told: &mut Told<'_>, now: Moment) {
+        let wants = |filters: &[EventFilter]| filters.iter().any(|f| f.passes(told.event));
+        let wanted: Vec<u64> =
+            self.streams.iter().filter(|(_, filters)| wants(filters)).map(|(seq, _)| *seq).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let own;
+        let body = match told.event {
+            Event::Query(query) => {
+                let id = self.pending.add(query.key, query.deadline, now);
+                own = encode(&QueryEventRecord::new(query, id));
+                &own
+            }
+            Event::Members(events) => told
+                .shared
+                .get_or_insert_with(|| encode(&MemberEventRecord::new(events.kind, &events.members))),
+            Event::User(event) => told.shared.get_or_insert_with(|| encode(&UserEventRecord::from(event))),
+        };
         for seq in wanted {
-            if self.output.pending().len() < MAX_STREAM_BACKLOG && body.len() <= MAX_REPLY {
-                self.output.push(seq, "", Some(body));
+            if self.has_room() && body.len() <= MAX_REPLY {
+                self.output.push_record(seq, body);
             } else {
-                self.streams.remove(&seq);
-                self.ended_streams += 1;
                 let last = MemberEventRecord { event: "stream-ended".into(), members: Vec::new() };
                 self.output.push(seq, STREAM_ENDED, Some(&encode(&last)));
+                self.streams.remove(&seq);
+                self.streams_changed = true;
+                self.count_ended();
             }
+        }
+    }
+
+    /// Streams what came in for a query that this client asked with `seq`.
+    pub fn query_progress(&mut self, seq: u64, progress: &QueryProgress) {
+        if self.unanswered == Some((seq, Command::Query)) {
+            // The query runs, so its answer can only be a good one, wherever that has been held up.
+            self.reply::<()>(Token { connection: self.id, seq }, "", None);
+        }
+        if !self.queries.contains(&seq) {
+            self.dropped_records += 1;
+            return;
+        }
+        let done = *progress == QueryProgress::Done;
+        // The end finds room always: it is small, and there is one for each query.
+        if done || self.has_room() {
+            self.output.push_record(seq, &encode(&QueryRecord::new(progress)));
+        } else {
+            let last = encode(&QueryRecord::new(&QueryProgress::Done));
+            self.output.push(seq, QUERY_ENDED, Some(&last));
+            self.queries.remove(&seq);
+            self.count_ended();
+        }
+        if done {
+            self.queries.remove(&seq);
         }
     }
 
@@ -61,13 +128,13 @@ impl Connection {
         if line.level > monitor.level || number < monitor.from {
             return;
         }
-        if self.output.pending().len() < MAX_STREAM_BACKLOG {
-            self.output.push(monitor.seq, "", Some(&log_body(line)));
+        if self.has_room() {
+            self.output.push_record(monitor.seq, &log_body(line));
         } else {
             let last = LogRecord { log: MONITOR_ENDED.into() };
             self.output.push(monitor.seq, MONITOR_ENDED, Some(&encode(&last)));
             self.monitor = None;
-            self.ended_streams += 1;
+            self.count_ended();
         }
     }
 
@@ -76,14 +143,36 @@ impl Connection {
         self.monitor.as_ref().map(|m| m.level)
     }
 
-    /// Whether any stream wants events.
-    pub fn has_streams(&self) -> bool {
-        !self.streams.is_empty()
+    /// The filters of all streams of the client, if any of them has come or gone since the last
+    /// call.
+    pub fn take_changed_filters(&mut self) -> Option<Vec<EventFilter>> {
+        std::mem::take(&mut self.streams_changed).then(|| self.streams.values().flatten().cloned().collect())
     }
 
-    /// Streams and monitors that ended because the client did not read, since the last call.
+    /// Streams, queries and monitors that ended because the client did not read, since the last
+    /// call.
     pub fn take_ended_streams(&mut self) -> u32 {
         std::mem::take(&mut self.ended_streams)
+    }
+
+    /// Records that the client will never get, since the last call. When the connection is closed,
+    /// those are among them that were not handed to the socket whole.
+    pub fn take_dropped_records(&mut self) -> u64 {
+        if self.phase == Phase::Closed {
+            self.dropped_records += self.output.records() as u64;
+            self.output.clear();
+        }
+        std::mem::take(&mut self.dropped_records)
+    }
+
+    fn has_room(&self) -> bool {
+        self.output.pending().len() < MAX_STREAM_BACKLOG
+    }
+
+    /// The record that found no room ends what it belonged to.
+    fn count_ended(&mut self) {
+        self.dropped_records += 1;
+        self.ended_streams += 1;
     }
 }
 

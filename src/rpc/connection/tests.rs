@@ -2,7 +2,9 @@
 
 use super::streams::{MONITOR_ENDED, STREAM_ENDED};
 use super::*;
-use crate::model::{Incarnation, Member, MemberEventKind, NodeName, Status, Tags, Versions};
+use crate::model::{
+    Event, Incarnation, Member, MemberEventKind, MemberEvents, NodeName, Status, Tags, Versions,
+};
 use crate::telemetry::LogLine;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -49,6 +51,10 @@ impl Talk {
         self.feed(&request::<()>(command, seq, None))
     }
 
+    fn tell(&mut self, event: &Event) {
+        self.connection.tell(&mut Told::new(event), self.now);
+    }
+
     fn value(&mut self) -> Vec<u8> {
         let output = self.connection.output();
         let len = FrameScanner::default().scan(output, MAX_REPLY).unwrap().expect("a whole value");
@@ -88,8 +94,8 @@ fn members(count: usize) -> Vec<Member> {
         .collect()
 }
 
-fn event(kind: MemberEventKind, count: usize) -> Vec<u8> {
-    encode(&MemberEventRecord::new(kind, &members(count)))
+fn event(kind: MemberEventKind, count: usize) -> Event {
+    Event::Members(MemberEvents { kind, members: members(count) })
 }
 
 #[test]
@@ -351,13 +357,13 @@ fn streams_get_what_they_asked_for() {
         assert!(t.ask(Command::Stream, seq, &stream(filter)).is_none());
         assert_eq!(t.header(), (seq, error.into()));
     }
-    t.connection.member_event(MemberEventKind::Join, &event(MemberEventKind::Join, 2));
+    t.tell(&event(MemberEventKind::Join, 2));
     for seq in [1, 2] {
         assert_eq!(t.header(), (seq, String::new()));
         let record: MemberEventRecord = t.body();
         assert_eq!((record.event.as_str(), record.members.len()), ("member-join", 2));
     }
-    t.connection.member_event(MemberEventKind::Failed, &event(MemberEventKind::Failed, 1));
+    t.tell(&event(MemberEventKind::Failed, 1));
     assert_eq!(t.header().0, 2);
     assert_eq!(t.body::<MemberEventRecord>().event, "member-failed");
     assert!(t.is_quiet());
@@ -366,7 +372,7 @@ fn streams_get_what_they_asked_for() {
     assert_eq!(t.header(), (9, String::new()));
     t.ask(Command::Stop, 10, &StopRequest { stop: 77 });
     assert_eq!(t.header(), (10, String::new()));
-    t.connection.member_event(MemberEventKind::Failed, &event(MemberEventKind::Failed, 1));
+    t.tell(&event(MemberEventKind::Failed, 1));
     assert!(t.is_quiet());
 
     for seq in 100..99 + MAX_STREAMS as u64 {
@@ -387,14 +393,15 @@ fn a_stream_that_nobody_reads_ends_between_two_records() {
     t.header();
     let record = event(MemberEventKind::Join, 20);
     for number in 0..10_000 {
-        t.connection.member_event(MemberEventKind::Join, &record);
+        t.tell(&record);
         let line = LogLine { number: 0, level: Level::Info, text: "line".into() };
         t.connection.log_line(number, &line);
     }
-    assert!(t.connection.output().len() < MAX_STREAM_BACKLOG + 2 * record.len());
+    assert!(t.connection.output().len() < MAX_STREAM_BACKLOG + 8192);
     assert_eq!(t.connection.take_ended_streams(), 2);
     assert_eq!(t.connection.take_ended_streams(), 0);
-    assert!(!t.connection.has_streams() && t.connection.monitor_level().is_none());
+    assert_eq!(t.connection.take_changed_filters(), Some(vec![]));
+    assert!(t.connection.monitor_level().is_none());
     let mut last = BTreeMap::new();
     while !t.is_quiet() {
         let (seq, error) = t.header();

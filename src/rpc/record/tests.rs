@@ -150,7 +150,7 @@ proptest! {
     ) {
         let query = QueryRequest {
             filter_nodes: nodes, filter_tags: tags, name: name.clone(), payload,
-            relay_factor: relay, request_ack: true, timeout,
+            relay_factor: i64::from(relay), request_ack: true, timeout,
         };
         prop_assert_eq!(decode::<QueryRequest>(&encode(&query)).unwrap(), query);
         let header = ResponseHeader { error: name, seq };

@@ -1,0 +1,332 @@
+//! The thread, seen from inside: one loop that waits, takes messages, accepts and serves.
+
+use super::client::{Answers, Client};
+use super::lanes::RpcReceiver;
+use super::socket::{Listener, Socket};
+use super::{
+    Control, LISTENER, MAX_CLIENTS, MAX_REFUSED_CLIENTS, RpcMessage, RpcSender, RpcServer, STOP_TIMEOUT,
+    WAKER,
+};
+use crate::agent::clock::Clock;
+use crate::model::Moment;
+use crate::rpc::connection::{Connection, Told};
+use crate::rpc::record::JoinResponse;
+use crate::rpc::{Phase, Token};
+use crate::telemetry::counters;
+use mio::{Events, Poll};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Wait after accepting failed, mostly for want of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+/// Accepted in a row before clients are served.
+const ACCEPT_BATCH: usize = 32;
+/// Messages of the agent taken in a row before clients are served.
+const MESSAGE_BATCH: usize = 256;
+/// Bytes read from a socket at once.
+const CHUNK: usize = 16 * 1024;
+
+/// Connections are numbered from here; their number is also their mio token.
+const FIRST_CLIENT: u64 = 2;
+/// Between two lines about messages that found no room.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The thread, seen from inside.
+pub(super) struct RpcActor {
+    poll: Poll,
+    listener: Listener,
+    sender: RpcSender,
+    receiver: RpcReceiver,
+    auth_key: Arc<str>,
+    clients: BTreeMap<u64, Client>,
+    next_client: u64,
+    /// When to accept; `NEVER` while the listener has nothing.
+    accept_from: Moment,
+    answers: Answers,
+    /// Streams that ended because their clients did not read, in total.
+    ended_streams: u64,
+    /// Messages that found no room and that no line of the log has told of yet.
+    refused: u64,
+    complained: Option<Moment>,
+    clock: Clock,
+}
+
+/// What taking messages came to.
+enum Taken {
+    All,
+    Some,
+    Stop,
+}
+
+impl RpcActor {
+    pub(super) fn new(server: RpcServer, control: Box<dyn Control>, clock: Clock) -> RpcActor {
+        RpcActor {
+            poll: server.poll,
+            listener: server.listener,
+            answers: Answers::new(control, server.sender.clone()),
+            sender: server.sender,
+            receiver: server.receiver,
+            auth_key: server.auth_key.into(),
+            clients: BTreeMap::new(),
+            next_client: FIRST_CLIENT,
+            accept_from: Moment::NEVER,
+            ended_streams: 0,
+            refused: 0,
+            complained: None,
+            clock,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(MAX_CLIENTS + MAX_REFUSED_CLIENTS);
+        let mut chunk = vec![0; CHUNK];
+        let mut busy = false;
+        loop {
+            let timeout = if busy { Some(Duration::ZERO) } else { self.until_deadline() };
+            if !self.wait(&mut events, timeout) {
+                return;
+            }
+            let taken = self.take_messages();
+            if matches!(taken, Taken::Stop) {
+                break;
+            }
+            let accepting = self.accept();
+            let serving = self.serve(&mut chunk);
+            self.answers.narrow_log(self.clients.values().filter_map(Client::monitor_level).max());
+            busy = accepting || serving || matches!(taken, Taken::Some);
+        }
+        self.drain(&mut events, &mut chunk);
+    }
+
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Waits for sockets, the waker or the timeout, and notes which sockets are ready.
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> bool {
+        match self.poll.poll(events, timeout) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => events.clear(),
+            Err(e) => {
+                log::error!(target: "agent.ipc", "Waiting for RPC clients failed: {e}");
+                return false;
+            }
+        }
+        for event in events.iter() {
+            match event.token() {
+                LISTENER => self.accept_from = Moment::ZERO,
+                WAKER => {}
+                mio::Token(id) => {
+                    if let Some(client) = self.clients.get_mut(&(id as u64)) {
+                        client.note(event);
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn until_deadline(&self) -> Option<Duration> {
+        let deadline = self.clients.values().map(Client::deadline).fold(self.accept_from, Moment::min);
+        (deadline != Moment::NEVER).then(|| {
+            // Polls are rounded down to milliseconds; one more avoids waking just too early.
+            deadline.until(self.now()) + Duration::from_millis(1)
+        })
+    }
+
+    fn take_messages(&mut self) -> Taken {
+        let now = self.now();
+        self.receiver.begin();
+        self.complain_of_refused(now);
+        let mut stopping = false;
+        let mut left = MESSAGE_BATCH;
+        while left > 0 {
+            let Some(message) = self.receiver.next() else { break };
+            left -= 1;
+            if matches!(message, RpcMessage::Stop) {
+                // Orders overtake events. Those that were there before this one are delivered.
+                stopping = true;
+                left = self.receiver.waiting();
+            } else {
+                self.take(message, now);
+            }
+        }
+        match left {
+            _ if stopping => Taken::Stop,
+            0 => Taken::Some,
+            _ => Taken::All,
+        }
+    }
+
+    fn take(&mut self, message: RpcMessage, now: Moment) {
+        match message {
+            RpcMessage::Joined { token, joined, error } => {
+                let body = JoinResponse { num: i32::try_from(joined).unwrap_or(i32::MAX) };
+                self.reply(token, error, Some(&body));
+            }
+            RpcMessage::Left { token, result }
+            | RpcMessage::ForceLeft { token, result }
+            | RpcMessage::Fired { token, result }
+            | RpcMessage::QueryStarted { token, result }
+            | RpcMessage::Responded { token, result } => self.reply(token, result.err(), None),
+            RpcMessage::Event(event) => {
+                let mut told = Told::new(&event);
+                for client in self.clients.values_mut() {
+                    client.flush(now);
+                    client.connection.tell(&mut told, now);
+                }
+            }
+            RpcMessage::QueryProgress { token, progress } => match self.clients.get_mut(&token.connection) {
+                Some(client) => {
+                    client.flush(now);
+                    client.connection.query_progress(token.seq, &progress);
+                }
+                None => self.sender.count_dropped(1),
+            },
+            RpcMessage::Log(line) => {
+                for client in self.clients.values_mut() {
+                    client.flush(now);
+                    client.connection.log_line(line.number, &line);
+                }
+            }
+            RpcMessage::AuthKey(key) => self.auth_key = key.into(),
+            // The caller's business.
+            RpcMessage::Stop => {}
+        }
+    }
+
+    /// Says how many messages found no room, but not for each of a flood.
+    fn complain_of_refused(&mut self, now: Moment) {
+        self.refused += self.receiver.take_refused();
+        if self.refused > 0 && self.complained.is_none_or(|at| now.since(at) >= COMPLAINT_INTERVAL) {
+            log::warn!(
+                target: "agent.ipc", "Dropped {} events and log lines: too many at once", self.refused
+            );
+            self.refused = 0;
+            self.complained = Some(now);
+        }
+    }
+
+    /// Passes an answer on, unless the client has gone.
+    fn reply(&mut self, token: Token, error: Option<String>, body: Option<&JoinResponse>) {
+        if let Some(client) = self.clients.get_mut(&token.connection) {
+            client.connection.reply(token, error.as_deref().unwrap_or(""), body);
+        }
+    }
+
+    /// Accepts who waits. Returns whether more may be waiting.
+    fn accept(&mut self) -> bool {
+        let now = self.now();
+        if now < self.accept_from {
+            return false;
+        }
+        for _ in 0..ACCEPT_BATCH {
+            match self.listener.accept() {
+                Ok((socket, peer)) => self.admit(socket, peer, now),
+                Err(e) => match e.kind() {
+                    io::ErrorKind::WouldBlock => {
+                        self.accept_from = Moment::NEVER;
+                        return false;
+                    }
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        log::error!(target: "agent.ipc", "Failed to accept client: {e}");
+                        self.accept_from = now + ACCEPT_RETRY;
+                        return false;
+                    }
+                },
+            }
+        }
+        true
+    }
+
+    fn admit(&mut self, mut socket: Socket, peer: String, now: Moment) {
+        if self.clients.len() >= MAX_CLIENTS + MAX_REFUSED_CLIENTS {
+            return;
+        }
+        let served = self.clients.values().filter(|c| c.connection.phase() == Phase::Open).count();
+        let id = self.next_client;
+        let Ok(token) = usize::try_from(id) else { return };
+        self.next_client += 1;
+        if let Err(e) = socket.register(self.poll.registry(), mio::Token(token)) {
+            log::error!(target: "agent.ipc", "Failed to accept client: {peer}: {e}");
+            return;
+        }
+        let mut connection = Connection::new(id, Arc::clone(&self.auth_key), now);
+        if served >= MAX_CLIENTS {
+            counters::RPC_REFUSED.inc();
+            log::warn!(target: "agent.ipc", "Refused client: {peer}: {MAX_CLIENTS} are connected");
+            connection.reject(&format!("Too many clients (limit is {MAX_CLIENTS})"), now);
+        } else {
+            counters::RPC_ACCEPTED.inc();
+            log::info!(target: "agent.ipc", "Accepted client: {peer}");
+        }
+        self.clients.insert(id, Client::new(socket, peer, connection));
+    }
+
+    /// Gives every client its turn. Returns whether one has more to do at once.
+    fn serve(&mut self, chunk: &mut [u8]) -> bool {
+        let now = self.now();
+        let mut busy = false;
+        for client in self.clients.values_mut() {
+            busy |= client.serve(&mut self.answers, now, chunk);
+            let ended = client.connection.take_ended_streams();
+            if ended > 0 {
+                self.ended_streams += u64::from(ended);
+                log::warn!(
+                    target: "agent.ipc",
+                    "Dropping records to {}: it does not read; ended {ended} of its streams ({} in total)",
+                    client.peer(), self.ended_streams
+                );
+            }
+            if let Some(complaint) = client.connection.take_complaint() {
+                log::error!(
+                    target: "agent.ipc", "Failed to evaluate request of {}: {complaint}", client.peer()
+                );
+            }
+        }
+        self.clients.retain(|id, client| {
+            self.sender.count_dropped(client.connection.take_dropped_records());
+            let stays = client.connection.phase() != Phase::Closed;
+            if !stays {
+                self.answers.forget_streams(*id);
+            }
+            stays
+        });
+        busy
+    }
+
+    /// Writes what is queued, then lets the sockets go.
+    fn drain(mut self, events: &mut Events, chunk: &mut [u8]) {
+        let end = self.now() + STOP_TIMEOUT;
+        // Nobody new. A failure to say so would only wake us once in vain.
+        let _ = self.listener.deregister(self.poll.registry());
+        for client in self.clients.values_mut() {
+            client.connection.close(end);
+        }
+        loop {
+            let now = self.now();
+            self.clients.retain(|_, client| {
+                client.write(now);
+                let done = client.connection.output().is_empty() || client.has_failed();
+                if done {
+                    // Closing with unread input would reset the connection and could cost the
+                    // client its last reply.
+                    client.discard_input(chunk);
+                    client.connection.abandon();
+                    self.sender.count_dropped(client.connection.take_dropped_records());
+                }
+                !done
+            });
+            if self.clients.is_empty() || now >= end || !self.wait(events, Some(end.until(now))) {
+                break;
+            }
+        }
+        for mut client in self.clients.into_values() {
+            client.connection.abandon();
+            self.sender.count_dropped(client.connection.take_dropped_records());
+        }
+    }
+}

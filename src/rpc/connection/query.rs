@@ -1,0 +1,191 @@
+//! From a `query` request to what the agent is asked: every value is checked before anyone is
+//! bothered with it.
+
+use super::MAX_QUERY_TIMEOUT;
+use crate::messaging::QueryParams;
+use crate::messaging::filter::{BadExpression, anchored};
+use crate::model::{NameError, NodeName, format_duration};
+use crate::rpc::filter::MAX_TAG_EXPRESSIONS;
+use crate::rpc::record::QueryRequest;
+use std::fmt;
+use std::time::Duration;
+
+/// Names that begin so belong to agents.
+const INTERNAL_PREFIX: &str = "_serf_";
+/// The one internal query that clients may ask, without a payload: it only wants acks.
+const PING: &str = "_serf_ping";
+
+/// Why a query is not asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryRefused {
+    /// The name belongs to agents.
+    InternalName,
+    /// The time is negative, or longer than [`MAX_QUERY_TIMEOUT`]; in nanoseconds.
+    Timeout(i64),
+    /// The factor is not from 0 to 255.
+    RelayFactor(i64),
+    /// A text is no name of a member.
+    Node {
+        /// The text.
+        name: String,
+        /// What is wrong with it.
+        error: NameError,
+    },
+    /// The expression for a tag is not valid, or too large.
+    Tag {
+        /// The key of the tag.
+        key: String,
+        /// What is wrong with the expression.
+        error: BadExpression,
+    },
+    /// There are this many tag expressions, more than [`MAX_TAG_EXPRESSIONS`].
+    TooManyTags(usize),
+}
+
+impl fmt::Display for QueryRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            QueryRefused::InternalName => write!(f, "Queries cannot contain the '{INTERNAL_PREFIX}' prefix"),
+            QueryRefused::Timeout(nanos) => {
+                let (sign, size) =
+                    (if *nanos < 0 { "-" } else { "" }, Duration::from_nanos(nanos.unsigned_abs()));
+                let (given, most) = (format_duration(size), format_duration(MAX_QUERY_TIMEOUT));
+                write!(f, "Invalid query timeout: {sign}{given} (must be between 0 and {most})")
+            }
+            QueryRefused::RelayFactor(factor) => {
+                write!(f, "Relay factor must be between 0 and 255, not {factor}")
+            }
+            QueryRefused::Node { name, error } => write!(f, "Invalid node filter {name:?}: {error}"),
+            QueryRefused::Tag { key, error } => write!(f, "Invalid filter for tag '{key}': {error}"),
+            QueryRefused::TooManyTags(count) => {
+                write!(f, "Too many tag filters: {count} (limit is {MAX_TAG_EXPRESSIONS})")
+            }
+        }
+    }
+}
+
+impl std::error::Error for QueryRefused {}
+
+/// Checks a request.
+pub(super) fn params(request: QueryRequest) -> Result<QueryParams, QueryRefused> {
+    let pings = request.name == PING && request.payload.is_empty();
+    if request.name.starts_with(INTERNAL_PREFIX) && !pings {
+        return Err(QueryRefused::InternalName);
+    }
+    if request.filter_tags.len() > MAX_TAG_EXPRESSIONS {
+        return Err(QueryRefused::TooManyTags(request.filter_tags.len()));
+    }
+    for (key, expression) in &request.filter_tags {
+        // The members that are asked compile it themselves, and none of them could say that it is wrong.
+        anchored(expression).map_err(|error| QueryRefused::Tag { key: key.clone(), error })?;
+    }
+    let node = |name: String| NodeName::new(&name).map_err(|error| QueryRefused::Node { name, error });
+    Ok(QueryParams {
+        timeout: timeout(request.timeout)?,
+        relay_factor: u8::try_from(request.relay_factor)
+            .map_err(|_| QueryRefused::RelayFactor(request.relay_factor))?,
+        nodes: request.filter_nodes.into_iter().map(node).collect::<Result<_, _>>()?,
+        tags: request.filter_tags,
+        name: request.name,
+        payload: request.payload,
+        request_ack: request.request_ack,
+    })
+}
+
+/// 0 stands for the default.
+fn timeout(nanos: i64) -> Result<Option<Duration>, QueryRefused> {
+    match u64::try_from(nanos).map(Duration::from_nanos) {
+        Ok(Duration::ZERO) => Ok(None),
+        Ok(timeout) if timeout <= MAX_QUERY_TIMEOUT => Ok(Some(timeout)),
+        _ => Err(QueryRefused::Timeout(nanos)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn request() -> QueryRequest {
+        QueryRequest { name: "load".into(), request_ack: true, ..QueryRequest::default() }
+    }
+
+    fn tags(expressions: &[&str]) -> BTreeMap<String, String> {
+        expressions.iter().enumerate().map(|(i, e)| (format!("k{i}"), e.to_string())).collect()
+    }
+
+    #[test]
+    fn a_sound_query_is_asked_as_it_is() {
+        let plain = params(request()).unwrap();
+        let expected = QueryParams { name: "load".into(), request_ack: true, ..QueryParams::default() };
+        assert_eq!(plain, expected);
+        let full = params(QueryRequest {
+            filter_nodes: vec!["a".into(), "b".into()],
+            filter_tags: tags(&["web|db", ""]),
+            payload: b"x".to_vec(),
+            relay_factor: 255,
+            timeout: 1_500_000_000,
+            ..request()
+        });
+        let full = full.unwrap();
+        assert_eq!(full.nodes.iter().map(NodeName::as_str).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!((full.relay_factor, full.timeout), (255, Some(Duration::from_millis(1500))));
+        assert_eq!((full.tags, full.payload), (tags(&["web|db", ""]), b"x".to_vec()));
+        params(QueryRequest { name: "_serf_ping".into(), ..request() }).unwrap();
+        params(QueryRequest { timeout: 24 * 3600 * 1_000_000_000, ..request() }).unwrap();
+    }
+
+    #[test]
+    fn every_other_is_refused_with_the_value_that_is_wrong() {
+        let long = "x".repeat(256);
+        for (request, text) in [
+            (
+                QueryRequest { timeout: -1, ..request() },
+                "Invalid query timeout: -1ns (must be between 0 and 24h0m0s)",
+            ),
+            (
+                QueryRequest { timeout: i64::MIN, ..request() },
+                "Invalid query timeout: -2562047h47m16.854775808s (must be between 0 and 24h0m0s)",
+            ),
+            (
+                QueryRequest { timeout: 24 * 3600 * 1_000_000_000 + 1, ..request() },
+                "Invalid query timeout: 24h0m0.000000001s (must be between 0 and 24h0m0s)",
+            ),
+            (
+                QueryRequest { relay_factor: 256, ..request() },
+                "Relay factor must be between 0 and 255, not 256",
+            ),
+            (
+                QueryRequest { relay_factor: -1, ..request() },
+                "Relay factor must be between 0 and 255, not -1",
+            ),
+            (
+                QueryRequest { filter_nodes: vec!["a".into(), String::new()], ..request() },
+                "Invalid node filter \"\": node name is empty",
+            ),
+            (
+                QueryRequest { filter_nodes: vec![long], ..request() },
+                "node name is 256 bytes long; at most 255 are allowed",
+            ),
+            (
+                QueryRequest { filter_tags: tags(&["ok", "["]), ..request() },
+                "Invalid filter for tag 'k1': Failed to compile regex: '[': ",
+            ),
+            (
+                QueryRequest { filter_tags: tags(&["a"; 65]), ..request() },
+                "Too many tag filters: 65 (limit is 64)",
+            ),
+            (
+                QueryRequest { name: "_serf_conflict".into(), ..request() },
+                "Queries cannot contain the '_serf_' prefix",
+            ),
+            (
+                QueryRequest { name: "_serf_ping".into(), payload: vec![1], ..request() },
+                "Queries cannot contain the '_serf_' prefix",
+            ),
+        ] {
+            let refused = params(request).unwrap_err().to_string();
+            assert!(refused.contains(text), "{refused}");
+        }
+    }
+}
