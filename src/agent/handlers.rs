@@ -51,8 +51,8 @@ const ORDER_PATIENCE: Duration = Duration::from_secs(1);
 pub struct HandlerSettings {
     /// The configured handlers.
     pub scripts: Vec<EventScript>,
-    /// How long a script may run before its process group is ended. `None`: for ever, or until the
-    /// deadline of the query it answers.
+    /// How long a script may run before its process group is ended. `None` or zero: for ever, or
+    /// until the deadline of the query it answers.
     pub timeout: Option<Duration>,
 }
 
@@ -75,9 +75,9 @@ pub fn spawn(
     let children = Children::watch(poll.registry())?;
     let (events_in, events) = bounded(EVENTS_CAPACITY);
     let (orders_in, orders) = bounded(4);
-    let dropped = Arc::<AtomicUsize>::default();
-    let sender = HandlerSender { events: events_in, waker, dropped: Arc::clone(&dropped) };
-    let parts = HandlerParts { poll, children, events, orders, self_member, answer, dropped, clock };
+    let missed = Arc::<Missed>::default();
+    let sender = HandlerSender { events: events_in, waker, missed: Arc::clone(&missed) };
+    let parts = HandlerParts { poll, children, events, orders, self_member, answer, missed, clock };
     let run = move || HandlerActor::new(parts, settings).run();
     let thread = thread::Builder::new().name("serf-handlers".into()).spawn(run)?;
     Ok(HandlersHandle { sender, orders: Some(orders_in), thread: Some(thread) })
@@ -88,7 +88,23 @@ pub fn spawn(
 pub struct HandlerSender {
     events: Sender<Arc<Event>>,
     waker: Arc<Waker>,
-    dropped: Arc<AtomicUsize>,
+    missed: Arc<Missed>,
+}
+
+/// What handlers were not told of.
+#[derive(Debug, Default)]
+struct Missed {
+    /// In total.
+    dropped: AtomicUsize,
+    /// Of these, what found no room on the way to the thread and it has not complained about.
+    refused: AtomicUsize,
+}
+
+impl Missed {
+    fn count(&self, events: usize) {
+        self.dropped.fetch_add(events, Ordering::Relaxed);
+        counters::HANDLER_EVENTS_DROPPED.add(events);
+    }
 }
 
 impl HandlerSender {
@@ -97,7 +113,8 @@ impl HandlerSender {
     pub fn send(&self, event: &Arc<Event>) -> bool {
         let sent = self.events.try_send(Arc::clone(event)).is_ok();
         if !sent {
-            count_dropped(&self.dropped, 1);
+            self.missed.count(1);
+            self.missed.refused.fetch_add(1, Ordering::Relaxed);
         }
         if let Err(e) = self.waker.wake() {
             log::debug!(target: "agent", "cannot wake serf-handlers: {e}");
@@ -105,16 +122,11 @@ impl HandlerSender {
         sent
     }
 
-    /// How many events this thread's handlers were not told of, since it started: one for each
-    /// script that missed one.
+    /// How many events handlers were not told of since the thread started: one for each script
+    /// that missed one, and one for each event that was refused.
     pub fn dropped(&self) -> usize {
-        self.dropped.load(Ordering::Relaxed)
+        self.missed.dropped.load(Ordering::Relaxed)
     }
-}
-
-fn count_dropped(here: &AtomicUsize, n: usize) {
-    here.fetch_add(n, Ordering::Relaxed);
-    counters::HANDLER_EVENTS_DROPPED.add(n);
 }
 
 /// The running thread, seen from outside. Dropping it ends the scripts and the thread, and waits

@@ -3,7 +3,7 @@
 use super::lane::{Job, Lane, weight};
 use super::question::{AnswerFn, Question};
 use super::run::{Reason, Run, Surroundings, Turn, until};
-use super::{EVENTS_CAPACITY, HandlerSettings, Order, SelfFn, count_dropped};
+use super::{EVENTS_CAPACITY, HandlerSettings, Missed, Order, SelfFn};
 use crate::agent::clock::Clock;
 use crate::config::EventScript;
 use crate::model::{Event, Moment};
@@ -16,7 +16,7 @@ use signal_hook::consts::SIGCHLD;
 use std::io::{self, Read};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long scripts have after SIGTERM when the agent stops, before SIGKILL.
@@ -32,6 +32,8 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 /// Token of the thread's waker.
 pub const WAKER: Token = Token(0);
 const CHILDREN: Token = Token(1);
+/// Stands for all lanes in the limit on complaints; lanes count from 1.
+const ALL_LANES: usize = 0;
 /// Tokens of pipes: two for each lane.
 const FIRST_PIPE: usize = 2;
 
@@ -85,7 +87,7 @@ pub struct HandlerParts {
     /// Told of queries.
     pub answer: AnswerFn,
     /// Counts what scripts miss.
-    pub dropped: Arc<AtomicUsize>,
+    pub missed: Arc<Missed>,
     /// Time.
     pub clock: Clock,
 }
@@ -101,7 +103,7 @@ pub struct HandlerActor {
     timeout: Option<Duration>,
     self_member: SelfFn,
     answer: Rc<AnswerFn>,
-    dropped: Arc<AtomicUsize>,
+    missed: Arc<Missed>,
     /// By the number of the lane.
     complaints: RateLimit<usize>,
     clock: Clock,
@@ -118,10 +120,10 @@ impl HandlerActor {
             orders: parts.orders,
             lanes: Vec::new(),
             next_lane: 0,
-            timeout: settings.timeout,
+            timeout: settings.timeout.filter(|timeout| !timeout.is_zero()),
             self_member: parts.self_member,
             answer: Rc::new(parts.answer),
-            dropped: parts.dropped,
+            missed: parts.missed,
             complaints: RateLimit::new(1, COMPLAIN_EVERY),
             clock: parts.clock,
         };
@@ -190,7 +192,7 @@ impl HandlerActor {
             self.lanes.push(lane);
         }
         for mut lane in before {
-            count_dropped(&self.dropped, lane.waiting.clear());
+            self.missed.count(lane.waiting.clear());
             lane.retired = true;
             if lane.run.is_some() {
                 self.lanes.push(lane);
@@ -199,6 +201,14 @@ impl HandlerActor {
     }
 
     fn take_events(&mut self) {
+        let refused = self.missed.refused.swap(0, Ordering::Relaxed);
+        if refused > 0
+            && let Some(passed) = self.complaints.pass(ALL_LANES, "refused", self.clock.now())
+        {
+            log::warn!(
+                target: "agent", "Too many events at once: handlers were not told of {refused}{passed}"
+            );
+        }
         // Whoever sends wakes the thread again, so that none is left behind.
         for _ in 0..2 * EVENTS_CAPACITY {
             match self.events.try_recv() {
@@ -223,7 +233,7 @@ impl HandlerActor {
             if dropped == 0 {
                 continue;
             }
-            count_dropped(&self.dropped, dropped);
+            self.missed.count(dropped);
             if let Some(passed) = self.complaints.pass(lane.id, "backlog", now) {
                 log::warn!(
                     target: "agent",
@@ -260,8 +270,13 @@ impl HandlerActor {
                 let now = self.clock.now();
                 let script = &lane.script.script;
                 if until(&job.event, self.timeout, now) <= now {
-                    count_dropped(&self.dropped, 1);
-                    log::debug!(target: "agent", "Script '{script}' comes too late to answer a query");
+                    self.missed.count(1);
+                    if let Some(passed) = self.complaints.pass(lane.id, "late", now) {
+                        log::warn!(
+                            target: "agent",
+                            "Script '{script}' is not told of a query: it waited until after the deadline{passed}"
+                        );
+                    }
                     continue;
                 }
                 let around = Surroundings {
@@ -291,7 +306,7 @@ impl HandlerActor {
     fn end(mut self, polled: &mut Events) {
         let now = self.clock.now();
         for lane in &mut self.lanes {
-            count_dropped(&self.dropped, lane.waiting.clear());
+            self.missed.count(lane.waiting.clear());
             if let Some(run) = &mut lane.run {
                 run.end(Reason::Stop, now, STOP_GRACE);
             }
@@ -312,7 +327,7 @@ impl Drop for HandlerActor {
     fn drop(&mut self) {
         self.take_events();
         for lane in &mut self.lanes {
-            count_dropped(&self.dropped, lane.waiting.clear());
+            self.missed.count(lane.waiting.clear());
         }
     }
 }

@@ -11,8 +11,10 @@
 //! cannot become the number of somebody else's group.
 //!
 //! A script starts with no signal blocked. Signals that the agent handles are back at their
-//! defaults, SIGPIPE is too; what the agent itself was started with as ignored stays ignored.
-//! Of the agent's open files it gets none.
+//! defaults, SIGPIPE is too; what the agent itself was started with as ignored stays ignored (and
+//! glibc ignores its two internal real-time signals in what it starts). Of the agent's open files
+//! a script gets none. It is no longer in the foreground of the agent's terminal, so Ctrl-C
+//! reaches the agent alone, which then ends it.
 
 use super::input;
 use super::lane::Job;
