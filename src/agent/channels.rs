@@ -5,7 +5,7 @@
 //! | `serf-probe` | [`ProbeMessage`] | 256; results of TCP pings are dropped and count as unanswered, doorbells are not needed twice |
 //! | `serf-gossip` | [`GossipMessage`] | 16 doorbells; one is enough |
 //! | `serf-sync` | [`SyncMessage`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
-//! | `serf-events` | [`EventMessage`] | 16 doorbells; one is enough |
+//! | `serf-events` | [`EventMessage`] | 4096; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
 //! | `serf-handlers` | `HandlerSender` | see `agent/handlers.rs` |
 //! | main | [`MainMessage`] | 256; requests are refused with an error |
 //! | `serf-rpc` | `RpcMessage` | see `agent/rpc/control.rs` |
@@ -15,11 +15,15 @@
 //!
 //! Nobody ever waits to send.
 
+use super::handlers;
 use crate::membership::StreamRequest;
-use crate::messaging::Ticket;
+use crate::messaging::filter::EventFilter;
+use crate::messaging::{QueryParams, Ticket};
+use crate::model::{NodeName, QueryKey};
 use crate::rpc::Token;
 use crate::telemetry::counters;
 use crate::wire::Shared;
+use crate::wire::message::{Message, Talk};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
 use std::net::SocketAddr;
@@ -56,8 +60,81 @@ pub enum GossipMessage {
 pub enum EventMessage {
     /// There is something in the table's outbox.
     Doorbell,
+    /// User events, queries and answers that were received.
+    Talk(Vec<Message>),
+    /// A control connection sends a user event.
+    Fire {
+        /// What it is called.
+        name: String,
+        /// What it carries.
+        payload: Vec<u8>,
+        /// Whether it may be coalesced.
+        coalesce: bool,
+        /// Whom to tell how it went.
+        token: Token,
+    },
+    /// A control connection asks a query.
+    Ask {
+        /// What and whom.
+        params: Box<QueryParams>,
+        /// Whom to tell.
+        token: Token,
+    },
+    /// A control connection answers a query.
+    Respond {
+        /// Which.
+        query: QueryKey,
+        /// The answer.
+        payload: Vec<u8>,
+        /// Whom to tell how it went.
+        token: Token,
+    },
+    /// The handlers are through with a query.
+    Handled {
+        /// Which.
+        query: QueryKey,
+        /// What they had to say.
+        answer: handlers::Answer,
+    },
+    /// The filters of all streams of control connections together.
+    Streams(Vec<EventFilter>),
+    /// `serf-sync` needs what is remembered of events and queries, for this.
+    WantTalk(TalkPlan),
+    /// Another member's memory of events and queries.
+    MergeTalk {
+        /// What it remembers.
+        talk: Talk,
+        /// Whether its events are history, not news: a join without replay.
+        ignore_past: bool,
+    },
     /// The agent stops, after delivering what is there.
     Stop,
+}
+
+/// What `serf-sync` does with its part of a push/pull once `serf-events` has added its own.
+#[derive(Debug)]
+pub enum TalkPlan {
+    /// Answers on a stream that another member opened.
+    Answer {
+        /// The stream.
+        stream: usize,
+        /// Whether the other joins.
+        join: bool,
+    },
+    /// Opens a stream to exchange with a member.
+    Exchange {
+        /// Its name.
+        node: NodeName,
+        /// Where it is.
+        addr: SocketAddr,
+    },
+    /// Opens a stream to join through an address.
+    Join {
+        /// Which join.
+        id: u64,
+        /// The address.
+        addr: SocketAddr,
+    },
 }
 
 /// Outcome of a join: how many of the addresses answered, or why none did.
@@ -71,13 +148,15 @@ pub type JoinReply = Box<dyn FnOnce(JoinResult) + Send>;
 pub struct JoinRequest {
     /// Addresses as people write them.
     pub addrs: Vec<String>,
+    /// Whether past user events are to be heard.
+    pub replay: bool,
     reply: Option<JoinReply>,
 }
 
 impl JoinRequest {
     /// Asks to join through `addrs`; `reply` is called once.
-    pub fn new(addrs: Vec<String>, reply: JoinReply) -> Self {
-        JoinRequest { addrs, reply: Some(reply) }
+    pub fn new(addrs: Vec<String>, replay: bool, reply: JoinReply) -> Self {
+        JoinRequest { addrs, replay, reply: Some(reply) }
     }
 
     /// Tells whoever asked.
@@ -104,6 +183,8 @@ pub enum SyncMessage {
     Resolved(JoinRequest, Vec<SocketAddr>, Vec<String>),
     /// An exchange that rules ask for.
     Stream(StreamRequest),
+    /// What is remembered of events and queries, for a push/pull.
+    Talk(TalkPlan, Talk),
     /// The agent stops.
     Stop,
 }
@@ -206,7 +287,7 @@ pub fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
     let (probe, probe_end) = Mailbox::new(256, wakers.probe);
     let (gossip, gossip_end) = bounded(16);
     let (sync, sync_end) = Mailbox::new(256, wakers.sync);
-    let (events, events_end) = bounded(16);
+    let (events, events_end) = bounded(4096);
     let (main, main_end) = Mailbox::new(256, wakers.main);
     let (riders_in, riders_out) = bounded(1);
     let corridors = Corridors { probe, gossip, sync, events, main };

@@ -1,6 +1,6 @@
 //! What control connections can ask of the agent: the agent's side of the control protocol.
 
-use super::channels::{Corridors, JoinRequest, MainMessage, ProbeMessage, SyncMessage};
+use super::channels::{Corridors, EventMessage, JoinRequest, MainMessage, ProbeMessage, SyncMessage};
 use super::clock::Clock;
 use super::gossip::Depths;
 use super::rpc::{Control, RecentLog, RpcMessage, RpcSender};
@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-const NOT_YET: &str = "This version of the agent does not support this command yet";
+/// Back-pressure: whoever sends faster than the cluster can take is told so.
+const BUSY: &str = "the agent has too much to do; try again";
 
 /// Answers requests from the table, or hands them to the thread that can.
 pub struct AgentControl {
@@ -27,6 +28,8 @@ pub struct AgentControl {
     logger: LoggerHandle,
     log_subscription: Option<SubscriberId>,
     depths: Arc<Depths>,
+    /// Handlers as `stats` shows them: filter to script.
+    handlers: BTreeMap<String, String>,
     clock: Clock,
 }
 
@@ -38,9 +41,10 @@ impl AgentControl {
         rpc: RpcSender,
         logger: LoggerHandle,
         depths: Arc<Depths>,
+        handlers: BTreeMap<String, String>,
         clock: Clock,
     ) -> Self {
-        AgentControl { table, corridors, rpc, logger, log_subscription: None, depths, clock }
+        AgentControl { table, corridors, rpc, logger, log_subscription: None, depths, handlers, clock }
     }
 
     fn serf_stats(&self) -> BTreeMap<String, String> {
@@ -53,15 +57,19 @@ impl AgentControl {
             ("left", members.left().to_string()),
             ("health_score", members.awareness().score().to_string()),
             ("member_time", members.time().to_string()),
-            ("event_time", "1".to_string()),
-            ("query_time", "1".to_string()),
+            ("event_time", depth(&self.depths.event_time)),
+            ("query_time", depth(&self.depths.query_time)),
             ("membership_queue", depth(&self.depths.membership)),
             ("intent_queue", depth(&self.depths.intents)),
-            ("event_queue", "0".to_string()),
-            ("query_queue", "0".to_string()),
+            ("event_queue", depth(&self.depths.events)),
+            ("query_queue", depth(&self.depths.queries)),
             ("encrypted", "false".to_string()),
             ("incarnation", members.my_row().incarnation.to_string()),
         ])
+    }
+
+    fn tell_events(&self, message: EventMessage) -> Result<(), ()> {
+        self.corridors.events.try_send(message).map_err(|_| ())
     }
 
     /// Members whose datagrams do not come through as they should, with the counts.
@@ -107,14 +115,14 @@ impl Control for AgentControl {
             ("runtime", runtime_stats()),
             ("serf", self.serf_stats()),
             ("tags", me.tags.0),
-            ("event_handlers", BTreeMap::new()),
+            ("event_handlers", self.handlers.clone()),
             ("counters", counted.map(|c| (c.name().to_string(), c.value().to_string())).collect()),
             ("probe_trouble", self.reachability()),
         ];
         groups.into_iter().map(|(name, group)| (name.to_string(), group)).collect()
     }
 
-    fn join(&mut self, addrs: Vec<String>, _replay: bool, token: Token) {
+    fn join(&mut self, addrs: Vec<String>, replay: bool, token: Token) {
         log::info!(target: "agent", "joining: {addrs:?}");
         let rpc = self.rpc.clone();
         let reply = Box::new(move |result: Result<usize, String>| {
@@ -124,7 +132,7 @@ impl Control for AgentControl {
             };
             rpc.send(RpcMessage::Joined { token, joined, error });
         });
-        let request = JoinRequest::new(addrs, reply);
+        let request = JoinRequest::new(addrs, replay, reply);
         if let Err(SyncMessage::Join(request)) = self.corridors.sync.send(SyncMessage::Join(request)) {
             request.answer(Err("too many joins at once; try again".to_string()));
         }
@@ -153,19 +161,31 @@ impl Control for AgentControl {
         self.rpc.send(RpcMessage::ForceLeft { token, result });
     }
 
-    fn user_event(&mut self, _name: String, _payload: Vec<u8>, _coalesce: bool, token: Token) {
-        self.rpc.send(RpcMessage::Fired { token, result: Err(NOT_YET.to_string()) });
+    fn user_event(&mut self, name: String, payload: Vec<u8>, coalesce: bool, token: Token) {
+        log::debug!(target: "agent", "Requesting user event send: {name}. Coalesced: {coalesce}. Payload: {} bytes", payload.len());
+        if self.tell_events(EventMessage::Fire { name, payload, coalesce, token }).is_err() {
+            self.rpc.send(RpcMessage::Fired { token, result: Err(BUSY.to_string()) });
+        }
     }
 
-    fn query(&mut self, _params: QueryParams, token: Token) {
-        self.rpc.send(RpcMessage::QueryStarted { token, result: Err(NOT_YET.to_string()) });
+    fn query(&mut self, params: QueryParams, token: Token) {
+        log::debug!(target: "agent", "Requesting query send: {}. Payload: {} bytes", params.name, params.payload.len());
+        if self.tell_events(EventMessage::Ask { params: Box::new(params), token }).is_err() {
+            self.rpc.send(RpcMessage::QueryStarted { token, result: Err(BUSY.to_string()) });
+        }
     }
 
-    fn respond(&mut self, _query: QueryKey, _payload: Vec<u8>, token: Token) {
-        self.rpc.send(RpcMessage::Responded { token, result: Err(NOT_YET.to_string()) });
+    fn respond(&mut self, query: QueryKey, payload: Vec<u8>, token: Token) {
+        if self.tell_events(EventMessage::Respond { query, payload, token }).is_err() {
+            self.rpc.send(RpcMessage::Responded { token, result: Err(BUSY.to_string()) });
+        }
     }
 
-    fn streams_changed(&mut self, _filters: Vec<EventFilter>) {}
+    fn streams_changed(&mut self, filters: Vec<EventFilter>) {
+        if self.tell_events(EventMessage::Streams(filters)).is_err() {
+            log::debug!(target: "agent", "serf-events did not hear of changed streams");
+        }
+    }
 
     fn want_log(&mut self, up_to: LevelFilter) {
         if let Some(id) = self.log_subscription.take() {

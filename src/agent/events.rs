@@ -1,73 +1,399 @@
-//! The thread `serf-events`: tells what happened, in order, to everyone who wants to know.
+//! The thread `serf-events`: what is said in the cluster. It owns the Lamport clocks of events and
+//! queries, what has been heard of both, the open queries and the coalescers, and tells everyone
+//! who wants to know, in order.
 //!
 //! Architecture invariant: it waits for nobody. A consumer that does not keep up loses its
 //! messages, and only its own.
 
-use super::channels::EventMessage;
+use super::channels::{Corridors, EventMessage, SyncMessage};
 use super::clock::Clock;
-use super::handlers::HandlerSender;
+use super::datagrams::DatagramSender;
+use super::gossip::Depths;
+use super::handlers::{self, HandlerSender};
 use super::rpc::{RpcMessage, RpcSender};
 use super::table::SharedTable;
-use crate::messaging::coalesce::MemberCoalescer;
-use crate::model::{Event, MemberEvents};
+use crate::config::EventScript;
+use crate::membership::Effects;
+use crate::messaging::QueryProgress;
+use crate::messaging::coalesce::{MemberCoalescer, UserCoalescer};
+use crate::messaging::filter::EventFilter;
+use crate::messaging::queries::{self, INTERNAL_PREFIX, Queries, QueryError, QueryLimits};
+use crate::messaging::user_events::UserEvents;
+use crate::model::{Event, LamportTime, MemberEventKind, Moment, NodeName, QueryKey, UserEvent};
+use crate::rpc::Token;
 use crate::telemetry::counters;
+use crate::wire::message::{self, Answer, Message, Query, QueryResponse, Talk};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use fastrand::Rng;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-/// The thread's state.
-pub struct EventActor {
-    /// The table with the outbox of events.
+/// Largest name and payload of a user event together, in bytes (Serf's default).
+pub const USER_EVENT_SIZE_LIMIT: usize = 512;
+/// Messages that are taken in a row before deadlines are looked at.
+const BATCH: usize = 256;
+
+/// What the thread is made of.
+pub struct EventParts {
+    /// The table with the outboxes.
     pub table: SharedTable,
     /// What other threads say.
     pub messages: Receiver<EventMessage>,
-    /// The rules of coalescing.
-    pub coalescer: MemberCoalescer,
+    /// To the other threads.
+    pub corridors: Corridors,
+    /// Where answers to queries go out.
+    pub sender: DatagramSender,
     /// To the event handlers.
     pub handlers: HandlerSender,
-    /// To the streams of control connections.
+    /// The handlers, to know which queries they may answer.
+    pub scripts: Vec<EventScript>,
+    /// To control connections.
     pub rpc: RpcSender,
+    /// Lamport times, told to whoever asks for statistics.
+    pub depths: Arc<Depths>,
     /// Time.
     pub clock: Clock,
+    /// The thread's own random source.
+    pub rng: Rng,
+}
+
+/// The thread's state.
+pub struct EventActor {
+    parts: EventParts,
+    members: MemberCoalescer,
+    users: UserCoalescer,
+    events: UserEvents,
+    queries: Queries,
+    /// Who asked the queries of this process.
+    askers: BTreeMap<QueryKey, Token>,
+    /// Filters of all streams of control connections together.
+    streams: Vec<EventFilter>,
 }
 
 impl EventActor {
+    /// Puts the parts together.
+    pub fn new(parts: EventParts) -> Self {
+        EventActor {
+            parts,
+            members: MemberCoalescer::default(),
+            users: UserCoalescer::default(),
+            events: UserEvents::new(USER_EVENT_SIZE_LIMIT),
+            queries: Queries::new(QueryLimits::default()),
+            askers: BTreeMap::new(),
+            streams: Vec::new(),
+        }
+    }
+
     /// Runs until told to stop, and tells what there is even then.
     pub fn run(mut self) {
         loop {
-            let message = match self.clock.instant(self.coalescer.next_deadline()) {
-                Some(deadline) => self.messages.recv_deadline(deadline),
-                None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let message = match self.parts.clock.instant(self.next_deadline()) {
+                Some(deadline) => self.parts.messages.recv_deadline(deadline),
+                None => self.parts.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
-            let stop = matches!(message, Ok(EventMessage::Stop) | Err(RecvTimeoutError::Disconnected));
-            self.fetch();
-            let now = self.clock.now();
-            let due = if stop { self.coalescer.flush() } else { self.coalescer.tick(now) };
-            due.into_iter().for_each(|events| self.deliver(events));
-            if stop {
-                return;
+            let mut stop = matches!(message, Err(RecvTimeoutError::Disconnected));
+            let mut next = message.ok();
+            for _ in 0..BATCH {
+                // Member events first: they were there when the message came.
+                self.fetch();
+                match next {
+                    Some(EventMessage::Stop) => stop = true,
+                    Some(message) => self.take(message),
+                    None => break,
+                }
+                next = self.parts.messages.try_recv().ok();
             }
+            self.fetch();
+            if stop {
+                return self.tell_the_rest();
+            }
+            self.tick();
         }
     }
 
+    fn next_deadline(&self) -> Moment {
+        let coalesced = self.members.next_deadline().min(self.users.next_deadline());
+        coalesced.min(self.queries.next_deadline())
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        for events in self.members.tick(now) {
+            self.deliver(Event::Members(events));
+        }
+        for event in self.users.tick(now) {
+            self.deliver(Event::User(event));
+        }
+        let over = self.queries.tick(now);
+        self.end(over);
+        let shown = |time: LamportTime| usize::try_from(time.0).unwrap_or(usize::MAX);
+        self.parts.depths.event_time.store(shown(self.events.time()), Ordering::Relaxed);
+        self.parts.depths.query_time.store(shown(self.queries.time()), Ordering::Relaxed);
+    }
+
+    fn tell_the_rest(&mut self) {
+        for events in self.members.flush() {
+            self.deliver(Event::Members(events));
+        }
+        for event in self.users.flush() {
+            self.deliver(Event::User(event));
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.parts.clock.now()
+    }
+
+    fn take(&mut self, message: EventMessage) {
+        match message {
+            EventMessage::Doorbell | EventMessage::Stop => {}
+            EventMessage::Talk(talk) => talk.into_iter().for_each(|message| self.hear(message)),
+            EventMessage::Fire { name, payload, coalesce, token } => {
+                let result = self.fire(name, payload, coalesce);
+                self.parts.rpc.send(RpcMessage::Fired { token, result });
+            }
+            EventMessage::Ask { params, token } => self.ask(*params, token),
+            EventMessage::Respond { query, payload, token } => {
+                let result = self.answer(query, Answer::Payload, payload).map_err(|e| e.to_string());
+                self.parts.rpc.send(RpcMessage::Responded { token, result });
+            }
+            EventMessage::Handled { query, answer } => self.handled(query, answer),
+            EventMessage::Streams(filters) => self.streams = filters,
+            EventMessage::WantTalk(plan) => {
+                let talk = self.talk();
+                if self.parts.corridors.sync.send(SyncMessage::Talk(plan, talk)).is_err() {
+                    counters::STREAMS_SKIPPED.inc();
+                }
+            }
+            EventMessage::MergeTalk { talk, ignore_past } => self.merge(talk, ignore_past),
+        }
+    }
+
+    // ---- members -----------------------------------------------------------------------
+
+    /// Fetches what happened to members.
     fn fetch(&mut self) {
-        if self.table.read().events.is_empty() {
+        if self.parts.table.read().events.is_empty() {
             return;
         }
-        let events = std::mem::take(&mut self.table.write().events);
-        let now = self.clock.now();
+        let events = std::mem::take(&mut self.parts.table.write().events);
+        let now = self.now();
         for event in events {
-            for told in self.coalescer.offer(event, now) {
-                self.deliver(told);
+            if matches!(event.kind, MemberEventKind::Failed | MemberEventKind::Leave | MemberEventKind::Reap)
+            {
+                self.gone(&event.member.name);
+            }
+            for told in self.members.offer(event, now) {
+                self.deliver(Event::Members(told));
             }
         }
     }
 
-    fn deliver(&self, events: MemberEvents) {
-        log::info!(target: "agent", "Received event: {}", events.kind);
-        counters::EVENTS_TOLD.inc();
-        let event = Arc::new(Event::Members(events));
-        // What finds no room is counted there.
-        self.handlers.send(&event);
-        self.rpc.send(RpcMessage::Event(event));
+    fn gone(&mut self, name: &NodeName) {
+        let over = self.queries.gone(name);
+        self.end(over);
     }
+
+    // ---- what others say ---------------------------------------------------------------
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::UserEvent(event) => self.hear_event(event),
+            Message::Query(query) => self.hear_query(query),
+            Message::QueryResponse(response) => self.hear_response(response),
+            Message::Relay(relay) => {
+                let mut fx = Effects::default();
+                let mine = queries::relay(relay, &self.parts.table.read().members, &mut fx);
+                self.send(fx);
+                if let Some(response) = mine {
+                    self.hear_response(response);
+                }
+            }
+            _ => debug_assert!(false, "the prober keeps everything else"),
+        }
+    }
+
+    fn hear_event(&mut self, event: message::UserEvent) {
+        let now = self.now();
+        if self.events.hear(&event, now) {
+            self.tell_event(event);
+        }
+    }
+
+    /// An event that is new here: tells it here, and passes it on.
+    fn tell_event(&mut self, event: message::UserEvent) {
+        let now = self.now();
+        let message::UserEvent { ltime, name, payload, coalesce } = event.clone();
+        for told in self.users.offer(UserEvent { ltime, name, payload, coalesce }, now) {
+            self.deliver(Event::User(told));
+        }
+        self.broadcast(Message::UserEvent(event));
+    }
+
+    fn fire(&mut self, name: String, payload: Vec<u8>, coalesce: bool) -> Result<(), String> {
+        let now = self.now();
+        let event = self.events.fire(name, payload, coalesce, now).map_err(|e| e.to_string())?;
+        self.tell_event(event);
+        Ok(())
+    }
+
+    fn talk(&self) -> Talk {
+        Talk {
+            event_ltime: self.events.time(),
+            query_ltime: self.queries.time(),
+            events: self.events.recent().cloned().collect(),
+        }
+    }
+
+    fn merge(&mut self, talk: Talk, ignore_past: bool) {
+        self.events.witness(talk.event_ltime);
+        self.queries.witness(talk.query_ltime);
+        if ignore_past {
+            self.events.ignore_before(talk.event_ltime);
+        }
+        // In the order of Lamport times, whatever order the other side chose.
+        let mut events = talk.events;
+        events.sort_by_key(|event| event.ltime);
+        events.into_iter().for_each(|event| self.hear_event(event));
+    }
+
+    // ---- queries -----------------------------------------------------------------------
+
+    fn ask(&mut self, params: crate::messaging::QueryParams, token: Token) {
+        let now = self.now();
+        let asked = {
+            let table = self.parts.table.read();
+            self.queries.ask(params, &table.members, now, &mut self.parts.rng)
+        };
+        let result = match &asked {
+            Ok(_) => Ok(()),
+            Err(why) => Err(why.to_string()),
+        };
+        self.parts.rpc.send(RpcMessage::QueryStarted { token, result });
+        if let Ok(query) = asked {
+            self.askers.insert(QueryKey { ltime: query.ltime, id: query.id }, token);
+            self.hear_query(query);
+        }
+    }
+
+    fn hear_query(&mut self, query: Query) {
+        let now = self.now();
+        let heard = self.queries.hear(&query, &self.parts.table.read().members, now);
+        let (key, wants_ack) = (QueryKey { ltime: query.ltime, id: query.id }, query.ack);
+        if heard.pass_on {
+            self.broadcast(Message::Query(query));
+        }
+        let Some(event) = heard.event else { return };
+        if event.name.starts_with(INTERNAL_PREFIX) {
+            // `_serf_ping` is answered by its ack; of others this agent knows nothing.
+            if event.name != "_serf_ping" {
+                log::debug!(target: "serf", "Unhandled internal query '{}'", event.name);
+            }
+            return self.acknowledge(key, wants_ack, false);
+        }
+        let event = Event::Query(event);
+        let by_handlers = self.parts.scripts.iter().any(|script| script.matches(&event));
+        let by_streams = self.streams.iter().any(|filter| filter.passes(&event));
+        self.acknowledge(key, wants_ack, by_handlers || by_streams);
+        self.deliver(event);
+    }
+
+    /// Says that a query has arrived, and whether an answer may follow.
+    fn acknowledge(&mut self, key: QueryKey, wants_ack: bool, may_answer: bool) {
+        let answer = match (wants_ack, may_answer) {
+            (true, true) => Answer::Ack,
+            (true, false) => Answer::AckOnly,
+            (false, true) => return,
+            (false, false) => Answer::Nothing,
+        };
+        if let Err(why) = self.answer(key, answer, Vec::new()) {
+            log::debug!(target: "serf", "Failed to acknowledge a query: {why}");
+        }
+    }
+
+    fn answer(&mut self, key: QueryKey, answer: Answer, payload: Vec<u8>) -> Result<(), QueryError> {
+        let mut fx = Effects::default();
+        let mine = {
+            let table = self.parts.table.read();
+            self.queries.answer(key, answer, payload, &table.members, &mut self.parts.rng, &mut fx)
+        }?;
+        self.send(fx);
+        if let Some(response) = mine {
+            self.hear_response(response);
+        }
+        Ok(())
+    }
+
+    /// The handlers are through with a query.
+    fn handled(&mut self, key: QueryKey, answer: handlers::Answer) {
+        let result = match answer {
+            handlers::Answer::Payload(payload) => self.answer(key, Answer::Payload, payload),
+            // A stream may still answer; its client cannot say that it will not.
+            handlers::Answer::None if self.streams.iter().any(may_pass_queries) => return,
+            handlers::Answer::None => self.answer(key, Answer::Nothing, Vec::new()),
+        };
+        if let Err(why) = result {
+            log::warn!(target: "agent", "Failed to answer a query: {why}");
+        }
+    }
+
+    fn hear_response(&mut self, response: QueryResponse) {
+        if let Some((key, progress)) = self.queries.response(response) {
+            for progress in progress {
+                self.report(key, progress);
+            }
+        }
+    }
+
+    fn end(&mut self, over: Vec<QueryKey>) {
+        for key in over {
+            self.report(key, QueryProgress::Done);
+        }
+    }
+
+    fn report(&mut self, key: QueryKey, progress: QueryProgress) {
+        let token = match progress {
+            QueryProgress::Done => self.askers.remove(&key),
+            _ => self.askers.get(&key).copied(),
+        };
+        if let Some(token) = token {
+            self.parts.rpc.send(RpcMessage::QueryProgress { token, progress });
+        }
+    }
+
+    // ---- carrying out ------------------------------------------------------------------
+
+    /// Tells handlers, streams and the log.
+    fn deliver(&self, event: Event) {
+        match &event {
+            Event::Members(events) => log::info!(target: "agent", "Received event: {}", events.kind),
+            Event::User(event) => log::info!(target: "agent", "Received event: user-event: {}", event.name),
+            Event::Query(query) => log::info!(target: "agent", "Received event: query: {}", query.name),
+        }
+        match &event {
+            Event::Query(_) => counters::QUERIES_TOLD.inc(),
+            _ => counters::EVENTS_TOLD.inc(),
+        }
+        let event = Arc::new(event);
+        // What finds no room is counted by each.
+        self.parts.handlers.send(&event);
+        self.parts.rpc.send(RpcMessage::Event(event));
+    }
+
+    fn broadcast(&self, message: Message) {
+        self.parts.table.write().broadcasts.push_back((message, None));
+        self.parts.corridors.ring(true, false);
+    }
+
+    fn send(&self, fx: Effects) {
+        for transmit in &fx.transmits {
+            // Lost like any datagram; the sender counts it. A relayed copy may get through.
+            let _ = self.parts.sender.transmit(transmit, &[]);
+        }
+    }
+}
+
+fn may_pass_queries(filter: &EventFilter) -> bool {
+    matches!(filter, EventFilter::All | EventFilter::Query(_))
 }

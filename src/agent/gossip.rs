@@ -14,13 +14,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// How many bytes of news ride along in a datagram that is sent anyway.
 const RIDER_ROOM: usize = 1000;
 
-/// Depths of the queue, for `stats`.
+/// Depths of the queue and Lamport times, for `stats`.
 #[derive(Debug, Default)]
 pub struct Depths {
     /// Membership news.
     pub membership: AtomicUsize,
     /// Intents.
     pub intents: AtomicUsize,
+    /// Queries.
+    pub queries: AtomicUsize,
+    /// User events.
+    pub events: AtomicUsize,
+    /// The Lamport time of user events, kept by `serf-events`.
+    pub event_time: AtomicUsize,
+    /// The Lamport time of queries, kept by `serf-events`.
+    pub query_time: AtomicUsize,
 }
 
 /// The thread's state.
@@ -90,5 +98,7 @@ impl GossipActor {
         }
         self.depths.membership.store(self.gossip.queue.len(Kind::Membership), Ordering::Relaxed);
         self.depths.intents.store(self.gossip.queue.len(Kind::Intent), Ordering::Relaxed);
+        self.depths.queries.store(self.gossip.queue.len(Kind::Query), Ordering::Relaxed);
+        self.depths.events.store(self.gossip.queue.len(Kind::Event), Ordering::Relaxed);
     }
 }

@@ -144,6 +144,7 @@ impl Agent<'_> {
         let main = self.running.corridors.main.clone();
         let request = JoinRequest::new(
             self.config.start_join.clone(),
+            self.config.replay_on_join,
             Box::new(move |result| {
                 // The corridor is wide enough for the one join at start.
                 let _ = main.send(MainMessage::StartJoined(result));

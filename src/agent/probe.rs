@@ -3,7 +3,7 @@
 //!
 //! Architecture invariant: it never waits for anyone but its own socket and its own deadlines.
 
-use super::channels::{Corridors, ProbeMessage};
+use super::channels::{Corridors, EventMessage, ProbeMessage};
 use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::table::{Outgoing, SharedTable};
@@ -112,6 +112,7 @@ impl ProbeActor {
 
     fn apply(&mut self, batch: Vec<(SocketAddr, Message)>, results: Vec<(u32, bool)>) {
         let mut fx = Effects::default();
+        let talk;
         let out = {
             let mut table = self.table.write();
             let now = self.clock.now();
@@ -119,10 +120,16 @@ impl ProbeActor {
             for (seq_no, answered) in results {
                 self.prober.stream_ping_done(seq_no, answered, members);
             }
-            membership::receive(batch, members, &mut self.prober, now, &mut self.rng, &mut fx);
+            talk = membership::receive(batch, members, &mut self.prober, now, &mut self.rng, &mut fx).talk;
             self.prober.tick(members, now, &mut self.rng, &mut fx);
             table.post(fx, None)
         };
+        if !talk.is_empty() {
+            let count = talk.len();
+            if self.corridors.events.try_send(EventMessage::Talk(talk)).is_err() {
+                counters::NEWS_DROPPED.add(count);
+            }
+        }
         self.carry_out(out);
     }
 

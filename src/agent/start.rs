@@ -8,7 +8,7 @@ use super::channels::{
 use super::clock::Clock;
 use super::control::AgentControl;
 use super::datagrams::DatagramSender;
-use super::events::EventActor;
+use super::events::{EventActor, EventParts};
 use super::gossip::{Depths, GossipActor};
 use super::handlers::{self, HandlerSettings, HandlersHandle};
 use super::probe::{self, ProbeActor};
@@ -17,16 +17,17 @@ use super::signals::Signals;
 use super::sync::{self, SyncActor, SyncParts};
 use super::table::SharedTable;
 use super::{say, say_indented};
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, EventScript};
 use crate::membership::{Config, Effects, Members, Prober, SelfDescription};
 use crate::messaging::Gossip;
-use crate::messaging::coalesce::MemberCoalescer;
 use crate::model::TagsError;
 use crate::telemetry::LoggerHandle;
+use crate::telemetry::counters;
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
 use mio::net::{TcpListener, UdpSocket};
 use mio::{Events, Interest, Poll, Token, Waker};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -170,6 +171,7 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
         server.sender(),
         logger.clone(),
         Arc::clone(&depths),
+        handlers_shown(config),
         clock,
     );
     say(logger, "Starting Serf agent RPC...");
@@ -188,6 +190,7 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
         clock,
         rng: rng.fork(),
     };
+    let (events_sender, events_depths) = (sender.clone(), Arc::clone(&depths));
     let gossip = GossipActor {
         gossip: Gossip::default(),
         table: table.clone(),
@@ -208,15 +211,20 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
         clock,
         rng: rng.fork(),
     });
-    let handlers = start_handlers(config, &table, clock).map_err(system("start the event handlers"))?;
-    let events = EventActor {
+    let handlers =
+        start_handlers(config, &table, &corridors, clock).map_err(system("start the event handlers"))?;
+    let events = EventActor::new(EventParts {
         table: table.clone(),
         messages: ends.events,
-        coalescer: MemberCoalescer::default(),
+        corridors: corridors.clone(),
+        sender: events_sender,
         handlers: handlers.sender(),
+        scripts: config.event_handlers.clone(),
         rpc: to_rpc,
+        depths: events_depths,
         clock,
-    };
+        rng: rng.fork(),
+    });
     let threads = [
         spawn("serf-events", move || events.run()),
         spawn("serf-gossip", move || gossip.run()),
@@ -244,13 +252,28 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
     })
 }
 
-fn start_handlers(config: &AgentConfig, table: &SharedTable, clock: Clock) -> io::Result<HandlersHandle> {
+/// The configured handlers as `info` shows them.
+fn handlers_shown(config: &AgentConfig) -> BTreeMap<String, String> {
+    let keys = |h: &EventScript| h.filter_keys().map(|key| (key, h.script.clone())).collect::<Vec<_>>();
+    config.event_handlers.iter().flat_map(keys).collect()
+}
+
+fn start_handlers(
+    config: &AgentConfig,
+    table: &SharedTable,
+    corridors: &Corridors,
+    clock: Clock,
+) -> io::Result<HandlersHandle> {
     let settings =
         HandlerSettings { scripts: config.event_handlers.clone(), timeout: config.handler_timeout };
     let table = table.clone();
     let self_member = Box::new(move || table.read().members.my_row().member());
-    // No query reaches the handlers yet.
-    let answer = Box::new(|_, _| {});
+    let events = corridors.events.clone();
+    let answer = Box::new(move |query, answer| {
+        if events.try_send(EventMessage::Handled { query, answer }).is_err() {
+            counters::NEWS_DROPPED.inc();
+        }
+    });
     handlers::spawn(settings, self_member, answer, clock)
 }
 

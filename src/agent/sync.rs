@@ -1,7 +1,9 @@
 //! The thread `serf-sync`: everything over TCP. Push/pull both ways, joins, TCP pings. All streams
 //! are non-blocking with deadlines, so that no other side can hold anyone up.
 
-use super::channels::{Corridors, JoinRequest, JoinResult, ProbeMessage, SyncMessage};
+use super::channels::{
+    Corridors, EventMessage, JoinRequest, JoinResult, ProbeMessage, SyncMessage, TalkPlan,
+};
 use super::clock::Clock;
 use super::resolve;
 use super::stream::{Stream, StreamError};
@@ -9,7 +11,7 @@ use super::table::SharedTable;
 use crate::membership::{Effects, ExchangeSchedule, StreamRequest};
 use crate::model::{Moment, NodeName};
 use crate::telemetry::{RateLimit, counters};
-use crate::wire::message::{Ack, Ping, PushPull};
+use crate::wire::message::{Ack, Ping, PushPull, Talk};
 use crate::wire::stream::StreamMessage;
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
@@ -40,6 +42,8 @@ pub const MAX_BUFFERED: usize = 32 << 20;
 enum Purpose {
     /// Someone connected.
     Inbound,
+    /// Its answer is being put together.
+    Preparing,
     /// Its answer is queued; it ends when that is sent.
     Answering,
     /// One address of a join.
@@ -132,6 +136,7 @@ impl SyncActor {
                     SyncMessage::Join(request) => self.join(request),
                     SyncMessage::Resolved(request, addrs, errors) => self.contact(request, addrs, errors),
                     SyncMessage::Stream(request) => self.open(request),
+                    SyncMessage::Talk(plan, talk) => self.proceed(plan, talk),
                     SyncMessage::Stop => return,
                 }
             }
@@ -177,10 +182,9 @@ impl SyncActor {
 
     /// Closes the inbound stream that is nearest to its deadline when there are too many.
     fn make_room(&mut self) {
-        let inbound = self
-            .streams
-            .iter()
-            .filter(|(_, (_, purpose))| matches!(purpose, Purpose::Inbound | Purpose::Answering));
+        let inbound = self.streams.iter().filter(|(_, (_, purpose))| {
+            matches!(purpose, Purpose::Inbound | Purpose::Preparing | Purpose::Answering)
+        });
         let (count, oldest) = inbound
             .map(|(token, (stream, _))| (stream.deadline, *token))
             .fold((0, None), |(n, oldest), s| (n + 1, Some(oldest.map_or(s, |o: (Moment, Token)| o.min(s)))));
@@ -196,11 +200,9 @@ impl SyncActor {
         let Some((stream, purpose)) = self.streams.get_mut(&token) else { return };
         let reply = match message {
             StreamMessage::PushPull(theirs) => {
-                let mine = self.table.read().members.push_pull(theirs.join);
-                stream.queue(&StreamMessage::PushPull(mine));
-                *purpose = Purpose::Answering;
-                self.merge(&theirs);
-                return self.drive(token);
+                *purpose = Purpose::Preparing;
+                self.want_talk(TalkPlan::Answer { stream: token.0, join: theirs.join });
+                return self.merge(theirs, false);
             }
             StreamMessage::Ping(Ping { node, seq_no, .. }) => {
                 let members = &self.table.read().members;
@@ -227,8 +229,44 @@ impl SyncActor {
         self.drive(token);
     }
 
-    fn merge(&mut self, theirs: &PushPull) {
-        self.change(|table, now, rng, fx| table.members.merge(theirs, now, rng, fx));
+    /// Asks `serf-events` for its part of a push/pull; [`SyncActor::proceed`] goes on with it.
+    fn want_talk(&mut self, plan: TalkPlan) {
+        if let Err(refused) = self.corridors.events.try_send(EventMessage::WantTalk(plan))
+            && let EventMessage::WantTalk(plan) = refused.into_inner()
+        {
+            // Members matter more than events; those come with the next exchange.
+            self.proceed(plan, Talk::default());
+        }
+    }
+
+    /// Sends this process's side of a push/pull.
+    fn proceed(&mut self, plan: TalkPlan, talk: Talk) {
+        let state = |join| StreamMessage::PushPull(self.table.read().members.push_pull(join, talk));
+        match plan {
+            TalkPlan::Answer { stream, join } => {
+                let message = state(join);
+                let Some((stream_, purpose)) = self.streams.get_mut(&Token(stream)) else { return };
+                stream_.queue(&message);
+                *purpose = Purpose::Answering;
+                self.drive(Token(stream));
+            }
+            TalkPlan::Exchange { node, addr } => {
+                let message = state(false);
+                self.connect(addr, message, Purpose::Exchange(node));
+            }
+            TalkPlan::Join { id, addr } => {
+                let message = state(true);
+                self.connect(addr, message, Purpose::Join(id));
+            }
+        }
+    }
+
+    fn merge(&mut self, theirs: PushPull, ignore_past: bool) {
+        self.change(|table, now, rng, fx| table.members.merge(&theirs, now, rng, fx));
+        let message = EventMessage::MergeTalk { talk: theirs.talk, ignore_past };
+        if self.corridors.events.try_send(message).is_err() {
+            counters::NEWS_DROPPED.inc();
+        }
     }
 
     /// Changes the table and carries out what the rules ask for.
@@ -255,16 +293,17 @@ impl SyncActor {
                 (to, StreamMessage::Ping(ping), Purpose::Ping(seq_no))
             }
             StreamRequest::PushPull { node, to } => {
-                let mine = self.table.read().members.push_pull(false);
-                (to, StreamMessage::PushPull(mine), Purpose::Exchange(node))
+                return self.want_talk(TalkPlan::Exchange { node, addr: to.addr });
             }
         };
         self.connect(to.addr, message, purpose);
     }
 
     fn connect(&mut self, addr: SocketAddr, message: StreamMessage, purpose: Purpose) {
-        let outbound =
-            self.streams.values().filter(|(_, p)| !matches!(p, Purpose::Inbound | Purpose::Answering));
+        let outbound = self
+            .streams
+            .values()
+            .filter(|(_, p)| !matches!(p, Purpose::Inbound | Purpose::Preparing | Purpose::Answering));
         if outbound.count() >= MAX_OUTBOUND {
             return self.failed(purpose, addr, &StreamError::Busy);
         }
@@ -279,10 +318,11 @@ impl SyncActor {
     fn succeeded(&mut self, purpose: Purpose, message: StreamMessage, peer: SocketAddr) {
         match (purpose, message) {
             (Purpose::Join(id), StreamMessage::PushPull(theirs)) => {
-                self.merge(&theirs);
+                let ignore_past = self.joins.get(&id).is_some_and(|join| !join.request.replay);
+                self.merge(theirs, ignore_past);
                 self.joined(id, Ok(()));
             }
-            (Purpose::Exchange(_), StreamMessage::PushPull(theirs)) => self.merge(&theirs),
+            (Purpose::Exchange(_), StreamMessage::PushPull(theirs)) => self.merge(theirs, false),
             (Purpose::Ping(seq_no), StreamMessage::Ack(ack)) if ack.seq_no == seq_no => {
                 self.ping_done(seq_no, true);
             }
@@ -294,7 +334,7 @@ impl SyncActor {
     fn failed(&mut self, purpose: Purpose, peer: SocketAddr, why: &StreamError) {
         counters::STREAMS_FAILED.inc();
         match purpose {
-            Purpose::Inbound | Purpose::Answering => {
+            Purpose::Inbound | Purpose::Preparing | Purpose::Answering => {
                 log::debug!(target: "memberlist", "Failed to receive a stream from {peer}: {why}");
             }
             Purpose::Join(id) => {
@@ -334,8 +374,7 @@ impl SyncActor {
         let pending = addrs.len() + 1;
         self.joins.insert(id, Join { pending, joined: 0, errors, request });
         for addr in addrs {
-            let mine = self.table.read().members.push_pull(true);
-            self.connect(addr, StreamMessage::PushPull(mine), Purpose::Join(id));
+            self.want_talk(TalkPlan::Join { id, addr });
         }
         self.part_over(id);
     }
@@ -404,6 +443,9 @@ impl SyncActor {
 
     fn drive_one(&mut self, token: Token) {
         let Some((stream, purpose)) = self.streams.get_mut(&token) else { return };
+        if let Purpose::Preparing = purpose {
+            return;
+        }
         if let Purpose::Answering = purpose {
             let over = stream.finish().is_err() || stream.is_flushed();
             return if over {

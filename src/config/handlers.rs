@@ -80,6 +80,16 @@ impl EventScript {
         Ok(EventScript { filters, script: script.to_string() })
     }
 
+    /// The events it hears of as `info` names them: `event:name`, the name empty for any.
+    pub fn filter_keys(&self) -> impl Iterator<Item = String> {
+        self.filters.iter().map(|filter| match filter {
+            EventFilter::All => "*:".to_string(),
+            EventFilter::Member(kind) => format!("{kind}:"),
+            EventFilter::User(name) => format!("user:{}", name.as_deref().unwrap_or_default()),
+            EventFilter::Query(name) => format!("query:{}", name.as_deref().unwrap_or_default()),
+        })
+    }
+
     /// Whether the script wants to hear of an event. However many of its filters an event passes,
     /// the script hears of it once. (Serf runs it once for each filter.)
     pub fn matches(&self, event: &Event) -> bool {

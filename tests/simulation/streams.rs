@@ -59,7 +59,7 @@ impl World {
 
     /// Exchanges everything with whoever is at an address.
     pub fn exchange(&mut self, pid: Pid, to: SocketAddr, purpose: Purpose) {
-        let state = self.node(pid).members.push_pull(purpose == Purpose::Join);
+        let state = self.node(pid).members.push_pull(purpose == Purpose::Join, Default::default());
         self.open(pid, to, purpose, &StreamMessage::PushPull(state));
     }
 
@@ -136,7 +136,7 @@ impl World {
         let at = self.processes[pid].addr;
         let answer = match decode(bytes) {
             StreamMessage::PushPull(theirs) => {
-                let mine = self.node(pid).members.push_pull(false);
+                let mine = self.node(pid).members.push_pull(false, Default::default());
                 self.act(pid, |node, now, out| {
                     node.merge(&theirs, now, out);
                     node.wake(now, out);

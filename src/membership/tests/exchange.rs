@@ -151,7 +151,7 @@ fn what_one_says_is_what_another_learns() {
     b.dead("failed", 1, "x");
     b.dead("left", 1, "left");
     b.leave("leaving", 9);
-    let said = b.members.push_pull(true);
+    let said = b.members.push_pull(true, Default::default());
     let mut c = Bench::with(&["left"]);
     c.merge_all(&said);
     let seen: Vec<_> =

@@ -64,7 +64,7 @@ fn a_hundred_thousand_churned_names_leave_a_bounded_table_and_the_oldest_go_firs
     assert!(kept(total - 1) && kept(total - MAX_TOMBSTONES) && !kept(total - MAX_TOMBSTONES - 1));
     let bytes = crate::wire::stream::encode(
         crate::wire::Dialect::Native,
-        &crate::wire::stream::StreamMessage::PushPull(members.push_pull(false)),
+        &crate::wire::stream::StreamMessage::PushPull(members.push_pull(false, Default::default())),
     );
     assert!(bytes.len() < crate::wire::stream::MAX_FRAME / 4, "a join still works: {} bytes", bytes.len());
 }

@@ -93,6 +93,10 @@ fn words(message: &Message) -> String {
         Message::JoinIntent(m) => format!("join {} {}", m.node, m.ltime),
         Message::LeaveIntent(m) if m.prune => format!("prune {} {}", m.node, m.ltime),
         Message::LeaveIntent(m) => format!("leave {} {}", m.node, m.ltime),
+        talk
+        @ (Message::UserEvent(_) | Message::Query(_) | Message::QueryResponse(_) | Message::Relay(_)) => {
+            format!("{talk:?}")
+        }
     }
 }
 
@@ -156,7 +160,7 @@ impl Bench {
     pub fn hear_from(&mut self, from: SocketAddr, messages: Vec<Message>) -> Vec<ProbeOutcome> {
         let Bench { members, prober, now, rng, fx } = self;
         let batch = messages.into_iter().map(|m| (from, m)).collect();
-        let outcomes = receive(batch, members, prober, *now, rng, fx);
+        let outcomes = receive(batch, members, prober, *now, rng, fx).outcomes;
         members.check_invariants();
         outcomes
     }

@@ -341,7 +341,7 @@ proptest! {
         me.hear("you", mine);
         you.hear("me", yours);
         for _ in 0..4 {
-            let (a, b) = (me.members.push_pull(false), you.members.push_pull(false));
+            let (a, b) = (me.members.push_pull(false, Default::default()), you.members.push_pull(false, Default::default()));
             me.merge_all(&b);
             you.merge_all(&a);
             me.pass(S(40));
