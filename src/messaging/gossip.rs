@@ -16,6 +16,11 @@ use std::time::Duration;
 /// datagrams.
 const BURST_SPACING: Duration = Duration::from_millis(5);
 
+/// The most rounds of datagrams on one tick.
+const MAX_ROUNDS: usize = 8;
+/// A datagram with less room than this is full: hardly any message is smaller.
+const NEARLY_FULL: usize = 64;
+
 /// The most broadcasts that ride along in one datagram.
 const MAX_RIDERS: usize = 32;
 
@@ -70,7 +75,12 @@ impl Gossip {
             }
         }
         if on_tick {
-            self.send(members, now, rng, u32::MAX, &mut out);
+            // With a backlog, several full datagrams go out each tick, to others each time.
+            for _ in 0..MAX_ROUNDS {
+                if !self.send(members, now, rng, u32::MAX, &mut out) {
+                    break;
+                }
+            }
             self.next_tick = Some(now + config.gossip_interval);
         }
         if out.is_empty() && (on_tick || members.gossip_targets(1, now, rng).is_empty()) {
@@ -86,7 +96,7 @@ impl Gossip {
     }
 
     /// One datagram each to a few random members, of broadcasts sent fewer than `sent_below`
-    /// times.
+    /// times. Says whether they were full, so that there is probably more.
     fn send(
         &mut self,
         members: &Members,
@@ -94,18 +104,21 @@ impl Gossip {
         rng: &mut Rng,
         sent_below: u32,
         out: &mut Vec<Datagram>,
-    ) {
+    ) -> bool {
         let config = members.config();
         let limit = config.transmit_limit(members.present());
+        let mut full = false;
         for row in members.gossip_targets(config.gossip_nodes, now, rng) {
             let to = row.target();
             let mut packer = Packer::new(config.datagram_budget);
             self.queue.fill(&mut packer, to.dialect, sent_below, limit);
             if packer.is_empty() {
-                return;
+                return false;
             }
+            full = packer.room() < NEARLY_FULL;
             out.push(Datagram { to, bytes: packer.finish() });
         }
+        full
     }
 
     /// Up to `room` bytes of queued news to ride along in datagrams that are sent anyway, with

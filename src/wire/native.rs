@@ -151,6 +151,27 @@ pub(super) mod tests {
         proptest::collection::vec(prop_oneof![nodes, tag], 0..3)
     }
 
+    fn query(ltime: impl Strategy<Value = LamportTime>) -> impl Strategy<Value = Query> {
+        let flags = any::<(bool, bool, u8)>();
+        (ltime, any::<u32>(), source(), filters(), flags, any::<u64>(), ".{0,20}", bytes(200)).prop_map(
+            |(ltime, id, source, filters, flags, timeout_ms, name, payload)| {
+                let (ack, no_broadcast, relay_factor) = flags;
+                Query {
+                    ltime,
+                    id,
+                    source,
+                    filters,
+                    ack,
+                    no_broadcast,
+                    relay_factor,
+                    timeout_ms,
+                    name,
+                    payload,
+                }
+            },
+        )
+    }
+
     fn response(ltime: impl Strategy<Value = LamportTime>) -> impl Strategy<Value = QueryResponse> {
         let answers = [Answer::Ack, Answer::AckOnly, Answer::Nothing, Answer::Payload];
         (ltime, any::<u32>(), name(), proptest::sample::select(answers.to_vec()), bytes(200))
@@ -198,8 +219,19 @@ pub(super) mod tests {
                 from
             })),
             (ltime.clone(), name()).prop_map(|(ltime, node)| Message::JoinIntent(JoinIntent { ltime, node })),
-            (ltime, name(), any::<bool>())
+            (ltime.clone(), name(), any::<bool>())
                 .prop_map(|(ltime, node, prune)| Message::LeaveIntent(LeaveIntent { ltime, node, prune })),
+            (ltime.clone(), ".{0,20}", bytes(200), any::<bool>()).prop_map(
+                |(ltime, name, payload, coalesce)| Message::UserEvent(UserEvent {
+                    ltime,
+                    name,
+                    payload,
+                    coalesce
+                })
+            ),
+            query(ltime.clone()).prop_map(Message::Query),
+            response(ltime.clone()).prop_map(Message::QueryResponse),
+            (source(), response(ltime)).prop_map(|(to, response)| Message::Relay(Relay { to, response })),
         ]
     }
 
