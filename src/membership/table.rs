@@ -297,8 +297,14 @@ impl Members {
         self.suspects.remove(name);
         self.prunes.remove(name);
         self.set_digest(self.digest ^ row.fingerprint(), now);
-        if row.in_order {
-            self.order.retain(|n| n != name);
+        if row.in_order
+            && let Some(at) = self.order.iter().position(|n| n == name)
+        {
+            self.order.remove(at);
+            if at < self.cursor {
+                // Or the next one to probe would be left out of this round.
+                self.cursor -= 1;
+            }
         }
         self.tell(MemberEvent { kind: MemberEventKind::Reap, member: row.member() }, fx);
     }

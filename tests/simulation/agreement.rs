@@ -84,6 +84,14 @@ impl World {
         Ok(())
     }
 
+    /// Whether all living members have the same digest: cheap, and agreement implies it.
+    fn digests_agree(&self) -> bool {
+        let live = self.processes.iter().filter(|p| p.stays()).filter_map(|p| p.node.as_ref());
+        let mut digests = live.map(|node| node.members.digest());
+        let first = digests.next();
+        digests.all(|digest| Some(digest) == first)
+    }
+
     /// How everyone sees the member that is disagreed about.
     fn explain(&self, why: &Option<(NodeName, Disagreement)>) -> String {
         use Disagreement::{Imagines, Misses, Outdated};
@@ -119,8 +127,9 @@ impl World {
                 repeat_at = self.now + REJOIN_EVERY;
                 repeat(self);
             }
-            let verdict = if self.nobody_leaves() { self.agreement().map_err(Some) } else { Err(None) };
             let took = self.now.since(start);
+            let worth_a_look = self.nobody_leaves() && (self.digests_agree() || took >= bound);
+            let verdict = if worth_a_look { self.agreement().map_err(Some) } else { Err(None) };
             match verdict {
                 Ok(()) => {
                     self.inspect_all();

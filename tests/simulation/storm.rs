@@ -49,7 +49,10 @@ impl Storm {
         let mut config = Config::for_profile(profile);
         let size = rng.usize(sizes);
         let mut length = config.probe_interval * rng.u32(20..60);
-        if kind == Kind::Wild && size <= 30 && rng.u32(0..4) == 0 {
+        if size > 200 {
+            length = config.probe_interval * 15;
+        }
+        if kind == Kind::Wild && size <= 30 && rng.u32(0..8) == 0 {
             // So that reaping is part of the chaos. Who is gone must be remembered for longer than
             // the news of it needs to reach all; otherwise those who forgot early learn of it anew
             // from those who have not heard, and the ghost never ends.
