@@ -254,10 +254,13 @@ impl Members {
         let wanted = self.config.suspicion_mult.saturating_sub(2);
         let wanted = if present.saturating_sub(2) < wanted as usize { 0 } else { wanted };
         let news = self.change(&msg.node, now, |row| {
+            let refuted_before = msg.incarnation > row.incarnation;
             row.incarnation = row.incarnation.max(msg.incarnation);
             match &mut row.state {
-                State::Suspect(suspicion) => suspicion.confirm(&msg.from),
-                State::Alive => {
+                State::Suspect(suspicion) if !refuted_before => suspicion.confirm(&msg.from),
+                // A suspicion of a later incarnation shows that the one before was refuted. It is
+                // a new one, with all the time there is to refute it, too.
+                State::Alive | State::Suspect(_) => {
                     let suspicion = Suspicion::new(msg.from.clone(), wanted, min, max, now);
                     row.state = State::Suspect(suspicion);
                     row.since = now;

@@ -443,8 +443,8 @@ impl Members {
         });
         suspicions
             .chain(self.prunes.values().copied())
-            .chain(self.dead.first().map(|(since, _)| *since + config.reconnect_timeout))
-            .chain(self.left.first().map(|(since, _)| *since + config.tombstone_timeout))
+            .chain(self.oldest(&self.dead).map(|(since, _)| *since + config.reconnect_timeout))
+            .chain(self.oldest(&self.left).map(|(since, _)| *since + config.tombstone_timeout))
             .min()
             .unwrap_or(Moment::NEVER)
     }
@@ -468,13 +468,13 @@ impl Members {
 
     fn reap(&mut self, now: Moment, fx: &mut Effects) {
         let timeouts = (self.config.reconnect_timeout, self.config.tombstone_timeout);
-        let due = |set: &BTreeSet<(Moment, NodeName)>, timeout| {
-            set.first().filter(|(since, _)| *since + timeout <= now).map(|(_, name)| name.clone())
-        };
-        while let Some(name) = due(&self.dead, timeouts.0).or_else(|| due(&self.left, timeouts.1)) {
-            if name == self.me {
+        loop {
+            let due = |set: &BTreeSet<(Moment, NodeName)>, timeout| {
+                self.oldest(set).filter(|(since, _)| *since + timeout <= now).map(|(_, name)| name.clone())
+            };
+            let Some(name) = due(&self.dead, timeouts.0).or_else(|| due(&self.left, timeouts.1)) else {
                 break;
-            }
+            };
             self.erase(&name, now, fx);
         }
         let keep = self.config.recent_intent_timeout;
@@ -482,13 +482,17 @@ impl Members {
         self.pruned.retain(|_, (_, at)| now.since(*at) <= keep);
     }
 
+    /// The oldest tombstone in one of the two sets, this process's own aside: after it has left it
+    /// keeps its row, so that nothing is ever due there.
+    fn oldest<'a>(&self, set: &'a BTreeSet<(Moment, NodeName)>) -> Option<&'a (Moment, NodeName)> {
+        set.iter().find(|(_, name)| *name != self.me)
+    }
+
     /// Forgets the oldest tombstones beyond [`MAX_TOMBSTONES`].
     pub(super) fn bound_tombstones(&mut self, now: Moment, fx: &mut Effects) {
         while self.dead.len() + self.left.len() > MAX_TOMBSTONES {
-            let others =
-                |set: &BTreeSet<(Moment, NodeName)>| set.iter().find(|(_, name)| *name != self.me).cloned();
-            let oldest = [others(&self.dead), others(&self.left)].into_iter().flatten().min();
-            let Some((_, name)) = oldest else { return };
+            let oldest = [self.oldest(&self.dead), self.oldest(&self.left)].into_iter().flatten().min();
+            let Some((_, name)) = oldest.cloned() else { return };
             self.erase(&name, now, fx);
         }
     }
