@@ -240,3 +240,9 @@ pub fn known_or_asking(
     }
     Err(Violation::SentToOutsider { to })
 }
+
+/// Wake-ups at one and the same moment are few: what was due has been done.
+pub fn moves_on(wakes_at_once: u32) -> Result<(), Violation> {
+    const MOST: u32 = 64;
+    if wakes_at_once < MOST { Ok(()) } else { Err(Violation::BusyLoop) }
+}

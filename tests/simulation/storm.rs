@@ -5,14 +5,18 @@ use crate::agreement::settling_bound;
 use crate::hostile;
 use crate::network::{Cut, Weather};
 use crate::node::Node;
+use crate::process::{Pid, Process};
 use crate::streams::Purpose;
-use crate::world::{Pid, Process, World};
+use crate::world::World;
 use fastrand::Rng;
 use serf::membership::{Config, Profile};
 use serf::model::{NodeName, Status, Tags};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// The longest delay of a datagram, in probe intervals.
+pub const LONGEST_DELAY: u32 = 6;
 
 /// How bad it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +205,7 @@ impl Storm {
             loss: some(worst),
             duplicate: some(0.2),
             late: some(0.3),
-            delay: self.config.probe_interval.mul_f64(some(6.0)),
+            delay: self.config.probe_interval.mul_f64(some(f64::from(LONGEST_DELAY))),
             damage: some(0.05),
             refusal: some(0.05),
         };
