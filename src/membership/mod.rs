@@ -22,6 +22,8 @@ mod effects;
 mod exchange;
 mod intent;
 mod probe;
+#[cfg(test)]
+mod regressions;
 mod row;
 mod suspicion;
 mod swim;

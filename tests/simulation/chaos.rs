@@ -4,7 +4,7 @@
 //! more seeds of small clusters.
 
 use crate::agreement::settling_bound;
-use crate::storm::{Kind, Storm, bridge};
+use crate::storm::{Kind, LONGEST_DELAY, Storm, bridge};
 use crate::tally::Tally;
 use crate::world::World;
 use serf::model::{MemberEventKind, NodeName};
@@ -64,6 +64,8 @@ fn run_one(seed: u64, sizes: RangeInclusive<usize>) -> (Tally, Duration) {
     storm.gather(&mut world);
     storm.rage(&mut world);
     world.calm();
+    // What is still under way arrives: it may be the last lie of the storm.
+    world.run_for(storm.config.probe_interval * (LONGEST_DELAY + 1));
     world.tally.count(if storm.kind == Kind::Mild { "mild storms" } else { "wild storms" });
     let bound = settling_bound(&storm.config, world.names());
     let before = world.tally.of("rejoins");
@@ -133,7 +135,6 @@ const NOT_VACUOUS: &[&str] = &[
     "pings over TCP failed",
     "prunes",
     "refutations",
-    "rejoins",
     "restarts",
     "restarts at another address",
     "returns from failed or left",
@@ -153,19 +154,19 @@ fn small(test: &'static str, first: u64, count: u64) {
 
 #[test]
 fn storms_in_small_clusters() {
-    small("storms_in_small_clusters", 0, 150);
+    small("storms_in_small_clusters", 0, 120);
 }
 
 #[test]
 fn more_storms_in_small_clusters() {
     let more = std::env::var("SERF_SIM_RUNS").ok().map(|s| s.parse().expect("a number of runs"));
-    small("more_storms_in_small_clusters", 1_000, more.unwrap_or(150));
+    small("more_storms_in_small_clusters", 1_000, more.unwrap_or(120));
 }
 
 #[test]
 fn storms_in_clusters_of_a_hundred() {
     let test = "storms_in_clusters_of_a_hundred";
-    run(Batch { test, seeds: 10_000..10_004, sizes: 80..=130 });
+    run(Batch { test, seeds: 10_000..10_003, sizes: 80..=130 });
 }
 
 #[test]

@@ -7,19 +7,31 @@
 //! | `network` | datagrams between addresses, and a decorator that spoils them |
 //! | `streams` | TCP between addresses |
 //! | `node` | an agent without its threads |
+//! | `process` | an agent at an address, and what the kernel keeps for it |
 //! | `world` | processes, network and time together |
 //! | `observer` | the laws that hold for what one process sees |
 //! | `agreement` | when all agree, and how long that may take |
 //! | `storm`, `hostile`, `chaos` | chaos from a seed, then calm |
+//! | `directed` | the test bench of the directed simulations |
+//! | `failing` | pauses, kills, loss, half-connected members |
+//! | `joining`, `churn`, `parting` | joining at once, 100,000 names, partitions |
+//! | `laws` | proof that each law can be broken |
 //! | `tally` | what has happened, so that no run is vacuous |
 
 mod agreement;
 mod calendar;
 mod chaos;
+mod churn;
+mod directed;
+mod failing;
 mod hostile;
+mod joining;
+mod laws;
 mod network;
 mod node;
 mod observer;
+mod parting;
+mod process;
 mod storm;
 mod streams;
 mod tally;

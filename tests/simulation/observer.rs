@@ -95,11 +95,17 @@ pub struct Seen {
 /// The history of one process's view.
 #[derive(Debug, Default)]
 pub struct Observer {
-    /// The last event told of each, updates aside.
-    told: BTreeMap<NodeName, MemberEventKind>,
-    sights: BTreeMap<NodeName, Sight>,
+    /// By name, as the table is.
+    known: BTreeMap<NodeName, Known>,
     /// Counts for the statistics.
     pub seen: Seen,
+}
+
+/// What was last told of a member, updates aside, and how it was last seen.
+#[derive(Debug)]
+struct Known {
+    told: MemberEventKind,
+    sight: Option<Sight>,
 }
 
 impl Observer {
@@ -108,7 +114,7 @@ impl Observer {
     pub fn event(&mut self, event: &MemberEvent) -> Result<(), Violation> {
         use MemberEventKind::{Failed, Join, Leave, Reap, Update};
         let (subject, kind, status) = (event.member.name.clone(), event.kind, event.member.status);
-        let before = self.told.get(&subject).copied();
+        let before = self.known.get(&subject).map(|k| k.told);
         let follows = match kind {
             Join => matches!(before, None | Some(Leave | Failed)),
             // A failed member can be made to leave.
@@ -128,66 +134,62 @@ impl Observer {
         if !fits {
             return Err(Violation::EventContradictsItself { subject, event: kind, status });
         }
-        match kind {
-            Update => {}
-            Reap => {
-                self.told.remove(&subject);
-                self.sights.remove(&subject);
-            }
-            _ => {
-                self.told.insert(subject, kind);
-            }
+        match (kind, self.known.get_mut(&subject)) {
+            (Update, _) => {}
+            (Reap, _) => drop(self.known.remove(&subject)),
+            (_, Some(known)) => known.told = kind,
+            (_, None) => drop(self.known.insert(subject, Known { told: kind, sight: None })),
         }
         Ok(())
     }
 
-    /// Takes in the table after the step's events.
+    /// Takes in the table, by name, after the step's events. `stated` are the highest
+    /// incarnations that members have given themselves.
     pub fn table(
         &mut self,
-        rows: impl Iterator<Item = Sight>,
+        mut rows: impl Iterator<Item = Sight>,
         stated: &BTreeMap<NodeName, Incarnation>,
     ) -> Result<(), Violation> {
-        let mut count = 0;
-        for now in rows {
-            count += 1;
-            self.consistent(&now)?;
-            let most = stated.get(&now.name).copied().unwrap_or_default();
-            if now.incarnation > most {
-                let (subject, known) = (now.name, now.incarnation);
-                return Err(Violation::InventedIncarnation { subject, known, stated: most });
-            }
-            match self.sights.get_mut(&now.name) {
-                Some(before) => {
-                    progress(before, &now, &mut self.seen)?;
-                    (before.incarnation, before.phase) = (now.incarnation, now.phase);
+        let mut known = self.known.iter_mut();
+        loop {
+            // Whoever was told of has a row, and whoever has a row was told of, in one order.
+            let (now, (name, known)) = match (rows.next(), known.next()) {
+                (None, None) => return Ok(()),
+                (Some(now), Some(known)) if now.name == *known.0 => (now, known),
+                (now, known) => {
+                    let subject = now.as_ref().map(|n| &n.name).or(known.as_ref().map(|k| k.0)).cloned();
+                    let subject = subject.expect("one of the two is there");
+                    let (told, phase) = (known.map(|k| k.1.told), now.map(|n| n.phase));
+                    return Err(Violation::EventsContradictTable { subject, told, phase });
                 }
-                None => drop(self.sights.insert(now.name.clone(), now)),
+            };
+            if !agree(known.told, now.phase) {
+                let (subject, told, phase) = (name.clone(), Some(known.told), Some(now.phase));
+                return Err(Violation::EventsContradictTable { subject, told, phase });
             }
+            if known.sight.as_ref().is_none_or(|before| before.incarnation != now.incarnation) {
+                let most = stated.get(name).copied().unwrap_or_default();
+                if now.incarnation > most {
+                    let (subject, known) = (name.clone(), now.incarnation);
+                    return Err(Violation::InventedIncarnation { subject, known, stated: most });
+                }
+            }
+            if let Some(before) = &known.sight {
+                progress(before, &now, &mut self.seen)?;
+            }
+            known.sight = Some(now);
         }
-        if count != self.told.len() {
-            // Someone is gone from the table of whom no reap was told: `consistent` has seen all
-            // who are there.
-            let (subject, told) = self.told.iter().next().expect("more were told of than are there");
-            let (subject, told) = (subject.clone(), Some(*told));
-            return Err(Violation::EventsContradictTable { subject, told, phase: None });
-        }
-        Ok(())
     }
+}
 
-    fn consistent(&self, now: &Sight) -> Result<(), Violation> {
-        use MemberEventKind::{Failed, Join, Leave};
-        let told = self.told.get(&now.name).copied();
-        let agree = matches!(
-            (told, now.phase),
-            (Some(Join), Phase::Alive | Phase::Suspect)
-                | (Some(Failed), Phase::Failed)
-                | (Some(Leave), Phase::Left)
-        );
-        if agree {
-            return Ok(());
-        }
-        let (subject, phase) = (now.name.clone(), Some(now.phase));
-        Err(Violation::EventsContradictTable { subject, told, phase })
+/// Whether the last event told of a member fits how its row is.
+fn agree(told: MemberEventKind, phase: Phase) -> bool {
+    use MemberEventKind::{Failed, Join, Leave};
+    match told {
+        Join => phase.is_present(),
+        Failed => phase == Phase::Failed,
+        Leave => phase == Phase::Left,
+        _ => false,
     }
 }
 
@@ -237,4 +239,10 @@ pub fn known_or_asking(
         return Ok(());
     }
     Err(Violation::SentToOutsider { to })
+}
+
+/// Wake-ups at one and the same moment are few: what was due has been done.
+pub fn moves_on(wakes_at_once: u32) -> Result<(), Violation> {
+    const MOST: u32 = 64;
+    if wakes_at_once < MOST { Ok(()) } else { Err(Violation::BusyLoop) }
 }

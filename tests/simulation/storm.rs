@@ -5,14 +5,18 @@ use crate::agreement::settling_bound;
 use crate::hostile;
 use crate::network::{Cut, Weather};
 use crate::node::Node;
+use crate::process::{Pid, Process};
 use crate::streams::Purpose;
-use crate::world::{Pid, Process, World};
+use crate::world::World;
 use fastrand::Rng;
 use serf::membership::{Config, Profile};
 use serf::model::{NodeName, Status, Tags};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// The longest delay of a datagram, in probe intervals.
+pub const LONGEST_DELAY: u32 = 6;
 
 /// How bad it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +53,10 @@ impl Storm {
         let mut config = Config::for_profile(profile);
         let size = rng.usize(sizes);
         let mut length = config.probe_interval * rng.u32(20..60);
-        if kind == Kind::Wild && size <= 30 && rng.u32(0..4) == 0 {
+        if size > 200 {
+            length = config.probe_interval * 15;
+        }
+        if kind == Kind::Wild && size <= 30 && rng.u32(0..8) == 0 {
             // So that reaping is part of the chaos. Who is gone must be remembered for longer than
             // the news of it needs to reach all; otherwise those who forgot early learn of it anew
             // from those who have not heard, and the ghost never ends.
@@ -198,7 +205,7 @@ impl Storm {
             loss: some(worst),
             duplicate: some(0.2),
             late: some(0.3),
-            delay: self.config.probe_interval.mul_f64(some(6.0)),
+            delay: self.config.probe_interval.mul_f64(some(f64::from(LONGEST_DELAY))),
             damage: some(0.05),
             refusal: some(0.05),
         };

@@ -1,7 +1,8 @@
 //! TCP between members: connections that are made or refused, arrive late, or never. Requests
 //! and answers are real bytes.
 
-use crate::world::{Event, Pid, World};
+use crate::process::Pid;
+use crate::world::{Event, World};
 use serf::membership::StreamRequest;
 use serf::model::Moment;
 use serf::wire::Dialect;
@@ -136,12 +137,13 @@ impl World {
         let at = self.processes[pid].addr;
         let answer = match decode(bytes) {
             StreamMessage::PushPull(theirs) => {
-                let mine = self.node(pid).members.push_pull(false, Default::default());
+                let before = self.node(pid).members.push_pull(false, Default::default());
                 self.act(pid, |node, now, out| {
                     node.merge(&theirs, now, out);
                     node.wake(now, out);
                 });
-                StreamMessage::PushPull(mine)
+                let after = self.processes[pid].node.as_ref().filter(|_| self.merges_first);
+                StreamMessage::PushPull(after.map_or(before, |node| node.members.push_pull(false)))
             }
             StreamMessage::Ping(Ping { seq_no, node, .. }) if node == self.processes[pid].name => {
                 StreamMessage::Ack(Ack { seq_no, digest: None, payload: Vec::new() })

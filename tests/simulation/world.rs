@@ -3,28 +3,23 @@
 use crate::calendar::Calendar;
 use crate::network::{Cut, Faulty, Lan, Network, Weather};
 use crate::node::{Leave, Node, Outbox, Outgoing};
-use crate::observer::{self, Observer, Violation};
+use crate::observer::{self, Violation};
+use crate::process::{Pid, Process};
 use crate::streams::{Stream, StreamEvent};
 use crate::tally::Tally;
 use fastrand::Rng;
 use serf::membership::{Config, SelfDescription};
 use serf::messaging::Kind;
 use serf::model::{Incarnation, MemberEventKind, Moment, NodeName, Tags};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What a paused process's socket holds before the kernel drops more (Linux's default
-/// `rmem_default`; the kernel counts some overhead for each datagram).
-const SOCKET_BUFFER: usize = 212_992;
-const DATAGRAM_OVERHEAD: usize = 512;
-/// Tables larger than this are not compared row by row after every step, only every so many.
-const COMPARE_EACH_STEP: usize = 32;
-/// Wake-ups at one and the same moment before the rules are said to spin.
-const SPINS: u32 = 64;
-
-/// An index into [`World::processes`]; a restarted process is another one.
-pub type Pid = usize;
+/// Tables larger than this are not inspected after every step of their process, only after
+/// every so many, in proportion to their size, so that large clusters do not cost squares.
+const INSPECT_EACH_STEP: usize = 10;
+/// Inspections until the table's indexes are recomputed, too; what is wrong there stays wrong.
+const RECOMPUTE_EACH: usize = 4;
 
 /// What can happen.
 #[derive(Debug)]
@@ -45,38 +40,6 @@ pub enum Event {
     Clears,
 }
 
-/// One process, from its start to its end.
-#[derive(Debug)]
-pub struct Process {
-    /// Its name.
-    pub name: NodeName,
-    /// Its address.
-    pub addr: SocketAddr,
-    /// The agent in it, while it exists.
-    pub node: Option<Node>,
-    /// Whether it does not run for a while.
-    pub paused: bool,
-    /// Whether it is part of the cluster.
-    pub joined: bool,
-    /// Whether it comes back by itself after it has left.
-    pub returns: bool,
-    /// How it saw the others.
-    pub observer: Observer,
-    inbox: VecDeque<(SocketAddr, Vec<u8>)>,
-    inbox_bytes: usize,
-    pub(crate) stalled: Vec<StreamEvent>,
-    wakes_at: Moment,
-    spins: u32,
-    steps: usize,
-}
-
-impl Process {
-    /// Whether it exists and is not on its way out.
-    pub fn stays(&self) -> bool {
-        self.node.as_ref().is_some_and(|n| n.leave == Leave::Stays)
-    }
-}
-
 /// Everything.
 pub struct World {
     /// The current moment.
@@ -91,6 +54,9 @@ pub struct World {
     pub rng: Rng,
     /// The events that were told, as (when, observer, what, about whom), if someone asked.
     pub log: Option<Vec<(Moment, Pid, MemberEventKind, NodeName)>>,
+    /// Whether whoever is asked for an exchange takes in the other's state before it answers, so
+    /// that its answer is its refutation.
+    pub merges_first: bool,
     pub(crate) calendar: Calendar<Event>,
     pub(crate) streams: BTreeMap<u64, Stream>,
     pub(crate) config: Config,
@@ -111,6 +77,7 @@ impl World {
             tally: Tally::default(),
             rng: Rng::with_seed(seed),
             log: None,
+            merges_first: false,
             calendar: Calendar::new(),
             streams: BTreeMap::new(),
             config,
@@ -145,21 +112,7 @@ impl World {
         let node = Node::new(self.config.clone(), me, self.now, self.rng.fork(), &mut out);
         self.addresses.insert(addr);
         self.listeners.insert(addr, pid);
-        self.processes.push(Process {
-            name: name.clone(),
-            addr,
-            node: Some(node),
-            paused: false,
-            joined: false,
-            returns: false,
-            observer: Observer::default(),
-            inbox: VecDeque::new(),
-            inbox_bytes: 0,
-            stalled: Vec::new(),
-            wakes_at: Moment::NEVER,
-            spins: 0,
-            steps: 0,
-        });
+        self.processes.push(Process::new(name.clone(), addr, node));
         self.tally.count("processes started");
         self.settle(pid, out);
         pid
@@ -189,8 +142,7 @@ impl World {
     pub fn crash(&mut self, pid: Pid) {
         let process = &mut self.processes[pid];
         process.node = None;
-        process.inbox.clear();
-        process.stalled.clear();
+        process.take_stalled();
         let (name, addr, seen) = (process.name.clone(), process.addr, process.observer.seen);
         self.listeners.remove(&addr);
         self.tally.add_seen(&seen);
@@ -286,12 +238,9 @@ impl World {
         let Some(pid) = self.at(to) else { return self.tally.count("datagrams to nobody") };
         let process = &mut self.processes[pid];
         if process.paused {
-            let cost = bytes.len() + DATAGRAM_OVERHEAD;
-            if process.inbox_bytes + cost > SOCKET_BUFFER {
-                return self.tally.count("datagrams beyond the socket buffer");
+            if !process.keep(from, bytes) {
+                self.tally.count("datagrams beyond the socket buffer");
             }
-            process.inbox_bytes += cost;
-            process.inbox.push_back((from, bytes));
             return;
         }
         self.act(pid, |node, now, out| {
@@ -305,9 +254,7 @@ impl World {
         if !std::mem::take(&mut process.paused) || process.node.is_none() {
             return;
         }
-        let inbox = std::mem::take(&mut process.inbox);
-        process.inbox_bytes = 0;
-        let stalled = std::mem::take(&mut process.stalled);
+        let (inbox, stalled) = process.take_stalled();
         self.trace(|| format!("process {pid} runs again, {} datagrams wait", inbox.len()));
         self.act(pid, |node, now, out| {
             for (from, bytes) in inbox {
@@ -356,7 +303,7 @@ impl World {
         self.state_incarnation(pid);
         let process = &mut self.processes[pid];
         process.steps += 1;
-        if process.steps.is_multiple_of(1 + self.stated.len() / COMPARE_EACH_STEP) {
+        if process.steps.is_multiple_of(1 + self.stated.len() / INSPECT_EACH_STEP) {
             self.inspect(pid);
         }
         self.plan(pid);
@@ -377,7 +324,10 @@ impl World {
         let process = &mut self.processes[pid];
         let Some(node) = &process.node else { return };
         let (members, queue) = (&node.members, &node.gossip.queue);
-        members.check_invariants();
+        process.inspections += 1;
+        if process.inspections.is_multiple_of(RECOMPUTE_EACH) {
+            members.check_invariants();
+        }
         queue.check_invariants(members.present());
         let names = self.stated.len();
         let mut verdict = process.observer.table(members.rows().map(Into::into), &self.stated);
@@ -408,8 +358,8 @@ impl World {
             process.wakes_at = at;
             self.calendar.enter(at, Event::Wakes(pid));
         }
-        let calm = self.processes[pid].spins < SPINS;
-        self.obey(pid, if calm { Ok(()) } else { Err(Violation::BusyLoop) });
+        let spins = process.spins;
+        self.obey(pid, observer::moves_on(spins));
     }
 
     fn end_leave(&mut self, pid: Pid) {

@@ -1,0 +1,112 @@
+//! Failure detection: who is gone is found out soon, and nobody who is there is given up.
+
+use crate::directed::{cluster, lan, spread, told};
+use crate::network::{Cut, Weather};
+use crate::world::World;
+use serf::membership::Config;
+use serf::model::MemberEventKind::Failed;
+use serf::model::NodeName;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+
+/// A process that is stopped for 3 s on a LAN is suspected, comes back, and refutes before the
+/// shortest suspicion of 4 s has passed; and it does not accuse those whom it did not hear.
+#[test]
+fn a_pause_of_three_seconds_fails_nobody() {
+    let mut suspicions = 0;
+    for n in [10, 12, 20] {
+        for seed in 0..25 {
+            let mut world = cluster(n, seed, lan());
+            let pid = world.rng.usize(0..n);
+            world.pause(pid, S(3));
+            world.run_for(S(20));
+            assert_eq!(told(&world, Failed), [], "n {n}, seed {seed}");
+            suspicions += suspected(&world);
+        }
+    }
+    assert!(suspicions > 0, "nobody was even suspected");
+    println!("75 pauses of 3 s: {suspicions} suspicions, no failure");
+}
+
+fn suspected(world: &World) -> u64 {
+    world.processes.iter().map(|p| p.observer.seen.suspicions).sum()
+}
+
+/// A killed process in a cluster of 50: the last member knows after probing (a few seconds at
+/// worst) and the shortest suspicion of 6.8 s, which three accusers bring about, or at the latest
+/// the longest.
+#[test]
+fn a_killed_process_is_known_everywhere() {
+    const N: usize = 50;
+    let (mut first, mut last): (Vec<u128>, Vec<u128>) = (Vec::new(), Vec::new());
+    for seed in 0..30 {
+        let mut world = cluster(N, seed, lan());
+        let pid = world.rng.usize(0..N);
+        let (name, killed) = (world.processes[pid].name.clone(), world.now);
+        world.crash(pid);
+        world.settle_within(S(10) + lan().suspicion_timeouts(N).1);
+        let told = told(&world, Failed);
+        assert_eq!(told.len(), N - 1, "seed {seed}: each of the others is told once");
+        assert!(told.iter().all(|(_, _, _, subject)| *subject == name), "seed {seed}");
+        let after: Vec<u128> = told.iter().map(|(at, ..)| at.since(killed).as_millis()).collect();
+        first.extend(after.iter().min());
+        last.extend(after.iter().max());
+    }
+    println!("kill in a cluster of {N}: first told after (ms) {}", spread(first));
+    println!("kill in a cluster of {N}: known everywhere after (ms) {}", spread(last));
+}
+
+/// Loss of one packet in ten for minutes fails nobody, nor does one in five: indirect probes, TCP
+/// and refutation each would have to fail, too.
+#[test]
+fn loss_alone_fails_nobody() {
+    for (percent, minutes) in [(10, 10), (15, 5), (20, 5)] {
+        let mut world = cluster(50, percent, lan());
+        let loss = percent as f64 / 100.0;
+        world.weather(Weather { loss, ..Weather::default() }, S(60 * minutes));
+        world.run_for(S(60 * minutes));
+        let (failed, suspicions) = (told(&world, Failed).len(), suspected(&world));
+        println!(
+            "50 members, {percent} % loss, {minutes} min: {suspicions} suspicions seen, {failed} failures"
+        );
+        assert!(world.network.damage.lost > 1000);
+        assert_eq!(failed, 0, "{percent} %");
+    }
+}
+
+/// Some members hear only one packet in ten, and the network is bad for the others, too. They
+/// must not get others failed: that is what Lifeguard's local health and shrinking suspicion
+/// are for, so the same is measured without them.
+#[test]
+fn half_connected_members_fail_nobody_else() {
+    let plain = Config { awareness_max: 1, suspicion_mult: 1, suspicion_max_timeout_mult: 1, ..lan() };
+    let (with, without) = (half_connected(lan()), half_connected(plain));
+    println!("6 of 20 hardly hear, 15 % loss, 4 × 3 min: false failures among the others: {with}");
+    println!("the same with short fixed timeouts and no local health: {without}");
+    assert_eq!(with, 0);
+    assert!(without > with, "the comparison shows nothing");
+}
+
+/// Failures of healthy members that healthy members were told.
+fn half_connected(config: Config) -> usize {
+    const N: usize = 20;
+    const SICK: std::ops::Range<usize> = 3..9;
+    let mut false_failures = 0;
+    for seed in 0..4 {
+        let mut world = cluster(N, seed, config.clone());
+        let address = |pid: usize| world.processes[pid].addr;
+        let everyone: BTreeSet<SocketAddr> = (0..N).map(address).collect();
+        let to = SICK.map(address).collect();
+        world.weather(Weather { loss: 0.15, ..Weather::default() }, S(180));
+        world.cut(Cut { from: everyone, to, loss: 0.9 }, S(180));
+        world.run_for(S(180));
+        let sick: BTreeSet<NodeName> = SICK.map(|pid| world.processes[pid].name.clone()).collect();
+        let failed = told(&world, Failed);
+        let healthy = failed.iter().filter(|(_, pid, _, who)| !SICK.contains(pid) && !sick.contains(who));
+        false_failures += healthy.count();
+    }
+    false_failures
+}

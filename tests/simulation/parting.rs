@@ -1,0 +1,91 @@
+//! Partitions: short ones heal by themselves, long ones need someone to make contact.
+
+use crate::agreement::settling_bound;
+use crate::directed::{cluster, lan, spread, told};
+use crate::network::Cut;
+use crate::streams::Purpose;
+use crate::world::World;
+use serf::model::MemberEventKind::Failed;
+use serf::model::NodeName;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const N: usize = 20;
+const S: fn(u64) -> Duration = Duration::from_secs;
+
+/// A cluster in two halves that do not hear each other for a while.
+fn parted(seed: u64, length: Duration) -> World {
+    let mut world = cluster(N, seed, lan());
+    let (a, b): (BTreeSet<SocketAddr>, BTreeSet<SocketAddr>) = {
+        let half = |pids: std::ops::Range<usize>| pids.map(|pid| world.processes[pid].addr).collect();
+        (half(0..N / 2), half(N / 2..N))
+    };
+    world.cut(Cut { from: a.clone(), to: b.clone(), loss: 1.0 }, length);
+    world.cut(Cut { from: b, to: a, loss: 1.0 }, length);
+    world.run_for(length);
+    world
+}
+
+/// Shorter than the shortest suspicion (5.2 s for 20 members): whoever is suspected can refute
+/// when it ends, if it hears of it. Gossip about it may be over by then, so that it is the next
+/// probe that tells it, and that can come too late; most are not failed, and nobody for long.
+#[test]
+fn a_short_partition_heals_with_few_failures() {
+    for seconds in [2, 3, 4] {
+        let mut failed = 0;
+        for seed in 0..20 {
+            let mut world = parted(seed, S(seconds));
+            world.run_for(S(20));
+            let subjects: BTreeSet<NodeName> =
+                told(&world, Failed).into_iter().map(|(.., who)| who).collect();
+            failed += subjects.len();
+            assert_eq!(world.agreement(), Ok(()), "seed {seed}");
+        }
+        println!("20 partitions of {seconds} s: {failed} of {} members failed for a moment", 20 * N);
+        assert!(failed <= 20 * N / 20, "{failed}");
+    }
+}
+
+/// When a partition ends while some are still suspected, no more than alive on one side or the
+/// other, whoever still probes across it brings the halves together.
+#[test]
+fn a_partition_that_ends_during_suspicion_heals_by_itself() {
+    let mut took = Vec::new();
+    for seed in 0..10 {
+        let mut world = parted(seed, S(7));
+        took.push(world.settle_within(settling_bound(&lan(), N)).as_millis());
+    }
+    println!("partition of 7 s: agreement after (ms) {}", spread(took));
+}
+
+/// After a partition that outlasts suspicion the halves have given each other up, and somebody
+/// has to rejoin them; one member that joins one of the other half is enough for all.
+#[test]
+fn a_long_partition_heals_with_a_rejoin() {
+    for merges_first in [false, true] {
+        let (mut contacts, mut took) = (Vec::new(), Vec::new());
+        for seed in 0..10 {
+            let mut world = parted(seed, S(120));
+            world.merges_first = merges_first;
+            let split = |world: &World| world.node(0).members.present() == N / 2;
+            world.run_for(S(40));
+            assert!(split(&world), "nothing in the rules makes contact");
+            let to = world.processes[N - 1].addr;
+            let mut times = 0;
+            let start = world.now;
+            while split(&world) {
+                world.exchange(0, to, Purpose::Join);
+                world.run_for(S(5));
+                times += 1;
+                assert!(times < 5, "seed {seed}: no contact");
+            }
+            world.settle_within(settling_bound(&lan(), N));
+            contacts.push(times);
+            took.push(world.now.since(start).as_millis());
+        }
+        let order = if merges_first { "merging, then answering" } else { "answering, then merging" };
+        println!("partition of 120 s, {order}: contacts needed: {}", spread(contacts));
+        println!("partition of 120 s, {order}: agreement after (ms) {}", spread(took));
+    }
+}

@@ -1,0 +1,85 @@
+//! One process: an agent at an address, with what the kernel keeps for it.
+
+use crate::node::{Leave, Node};
+use crate::observer::Observer;
+use crate::streams::StreamEvent;
+use serf::model::{Moment, NodeName};
+use std::net::SocketAddr;
+
+/// What a paused process's socket holds before the kernel drops more (Linux's default
+/// `rmem_default`; the kernel counts some overhead for each datagram).
+const SOCKET_BUFFER: usize = 212_992;
+const DATAGRAM_OVERHEAD: usize = 512;
+
+/// An index into the world's processes; a restarted process is another one.
+pub type Pid = usize;
+
+/// One process, from its start to its end.
+#[derive(Debug)]
+pub struct Process {
+    /// Its name.
+    pub name: NodeName,
+    /// Its address.
+    pub addr: SocketAddr,
+    /// The agent in it, while it exists.
+    pub node: Option<Node>,
+    /// Whether it does not run for a while.
+    pub paused: bool,
+    /// Whether it is part of the cluster.
+    pub joined: bool,
+    /// Whether it comes back by itself after it has left.
+    pub returns: bool,
+    /// How it saw the others.
+    pub observer: Observer,
+    inbox: Vec<(SocketAddr, Vec<u8>)>,
+    inbox_bytes: usize,
+    pub(crate) stalled: Vec<StreamEvent>,
+    pub(crate) wakes_at: Moment,
+    pub(crate) spins: u32,
+    pub(crate) steps: usize,
+    pub(crate) inspections: usize,
+}
+
+impl Process {
+    /// A process that has just started.
+    pub fn new(name: NodeName, addr: SocketAddr, node: Node) -> Process {
+        Process {
+            name,
+            addr,
+            node: Some(node),
+            paused: false,
+            joined: false,
+            returns: false,
+            observer: Observer::default(),
+            inbox: Vec::new(),
+            inbox_bytes: 0,
+            stalled: Vec::new(),
+            wakes_at: Moment::NEVER,
+            spins: 0,
+            steps: 0,
+            inspections: 0,
+        }
+    }
+
+    /// Whether it exists and is not on its way out.
+    pub fn stays(&self) -> bool {
+        self.node.as_ref().is_some_and(|n| n.leave == Leave::Stays)
+    }
+
+    /// Puts a datagram into the socket of a process that does not run. Says whether it fits.
+    pub fn keep(&mut self, from: SocketAddr, bytes: Vec<u8>) -> bool {
+        let cost = bytes.len() + DATAGRAM_OVERHEAD;
+        let fits = self.inbox_bytes + cost <= SOCKET_BUFFER;
+        if fits {
+            self.inbox_bytes += cost;
+            self.inbox.push((from, bytes));
+        }
+        fits
+    }
+
+    /// Takes out what has waited for the process to run again.
+    pub(crate) fn take_stalled(&mut self) -> (Vec<(SocketAddr, Vec<u8>)>, Vec<StreamEvent>) {
+        self.inbox_bytes = 0;
+        (std::mem::take(&mut self.inbox), std::mem::take(&mut self.stalled))
+    }
+}
