@@ -13,6 +13,8 @@ pub enum Failure {
     ReaderGone,
     /// Standard output cannot be written (a full disk, most likely).
     Output(io::Error),
+    /// What went wrong is the result, and has been printed.
+    Told,
     /// Something went wrong; the text says what.
     Message(String),
     /// The command was called in a wrong way; the text says what is missing and the usage
@@ -73,9 +75,13 @@ impl<'a> Console<'a> {
     /// Prints a text and a line break.
     pub fn line(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
         // One write: what a terminal or a pipe gets is whole lines.
-        let mut line = text.as_ref().to_string();
-        line.push('\n');
-        self.out.write_all(line.as_bytes())?;
+        self.bytes(text.as_ref().as_bytes().to_vec())
+    }
+
+    /// As [`Console::line`], for what may be no text.
+    pub fn bytes(&mut self, mut line: Vec<u8>) -> Result<(), Failure> {
+        line.push(b'\n');
+        self.out.write_all(&line)?;
         self.out.flush()?;
         Ok(())
     }

@@ -59,6 +59,27 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// Bytes as text, as Go's JSON has them: each byte that is none becomes one U+FFFD. (What Rust
+/// calls lossy makes one of several.)
+pub fn go_text(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    let mut rest = bytes;
+    loop {
+        match std::str::from_utf8(rest) {
+            Ok(text) => {
+                out.push_str(text);
+                return out;
+            }
+            Err(e) => {
+                let (text, after) = rest.split_at(e.valid_up_to());
+                out.push_str(&String::from_utf8_lossy(text));
+                out.push(char::REPLACEMENT_CHARACTER);
+                rest = after.get(1..).unwrap_or_default();
+            }
+        }
+    }
+}
+
 /// JSON as Go's `MarshalIndent` writes it with an indent of two blanks.
 ///
 /// Go escapes what could end a script element in a web page. Outside of strings JSON has none
@@ -66,9 +87,19 @@ pub fn printable(text: &str) -> String {
 pub fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
     let plain = serde_json::to_string_pretty(value).map_err(|e| Failure::message("Encoding error", e))?;
     let mut out = String::with_capacity(plain.len());
-    for c in plain.chars() {
+    let mut chars = plain.chars();
+    while let Some(c) = chars.next() {
         match c {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            // Serf knows no short form for these two.
+            '\\' => match chars.next() {
+                Some('b') => out.push_str("\\u0008"),
+                Some('f') => out.push_str("\\u000c"),
+                other => out.extend(['\\'].into_iter().chain(other)),
+            },
+            // The last one is what stands for a byte that is no text; Go escapes it then.
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\u{fffd}' => {
+                out.push_str(&format!("\\u{:04x}", u32::from(c)))
+            }
             _ => out.push(c),
         }
     }
@@ -102,8 +133,22 @@ mod tests {
     fn json_is_that_of_go() {
         let map = BTreeMap::from([("k", "<a>&\"\\\u{2028}\n\u{1}")]);
         assert_eq!(json(&map).unwrap(), "{\n  \"k\": \"\\u003ca\\u003e\\u0026\\\"\\\\\\u2028\\n\\u0001\"\n}");
+        assert_eq!(json(&"\u{8}\u{c}\\b\t").unwrap(), "\"\\u0008\\u000c\\\\b\\t\"");
         assert_eq!(json(&BTreeMap::<String, String>::new()).unwrap(), "{}");
         assert_eq!(json(&None::<u8>).unwrap(), "null");
+    }
+
+    #[test]
+    fn each_byte_that_is_no_text_becomes_one_replacement() {
+        for (bytes, text) in [
+            (&b"plain \xc3\xa9"[..], "plain é"),
+            (b"", ""),
+            (b"a\xff\xe2\x82<", "a\u{fffd}\u{fffd}\u{fffd}<"),
+            (b"\xed\xa0\x80", "\u{fffd}\u{fffd}\u{fffd}"),
+            (b"\xe2\x82", "\u{fffd}\u{fffd}"),
+        ] {
+            assert_eq!(go_text(bytes), text, "{bytes:x?}");
+        }
     }
 
     #[test]

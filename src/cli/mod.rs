@@ -3,8 +3,10 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `agent` | flags to a running agent |
-//! | `force_leave`, `info`, `join`, `keygen`, `leave`, `members`, `monitor`, `version` | the command of that name |
+//! | `event`, `force_leave`, `info`, `join`, `keygen`, `leave`, `members`, `monitor`, `query`, `reachability`, `version` | the command of that name |
 //! | `connection` | how a control command finds its agent |
+//! | `payload` | what events and queries carry |
+//! | `interrupt` | what SIGINT does to a command that waits |
 //! | `console` | the two streams, and how a command ends |
 //! | `format` | aligned columns and Go's JSON |
 //!
@@ -19,14 +21,19 @@
 mod agent;
 mod connection;
 mod console;
+mod event;
 mod force_leave;
 mod format;
 mod info;
+mod interrupt;
 mod join;
 mod keygen;
 mod leave;
 mod members;
 mod monitor;
+mod payload;
+mod query;
+mod reachability;
 mod version;
 
 use crate::config::options::{self, CommandSpec};
@@ -64,6 +71,7 @@ struct Command {
 
 const COMMANDS: &[Command] = &[
     Command { spec: &options::AGENT, action: Action::Agent(agent::run) },
+    Command { spec: &options::EVENT, action: Action::Control(event::run) },
     Command { spec: &options::FORCE_LEAVE, action: Action::Control(force_leave::run) },
     Command { spec: &options::INFO, action: Action::Control(info::run) },
     Command { spec: &options::JOIN, action: Action::Control(join::run) },
@@ -71,6 +79,8 @@ const COMMANDS: &[Command] = &[
     Command { spec: &options::LEAVE, action: Action::Control(leave::run) },
     Command { spec: &options::MEMBERS, action: Action::Control(members::run) },
     Command { spec: &options::MONITOR, action: Action::Control(monitor::run) },
+    Command { spec: &options::QUERY, action: Action::Control(query::run) },
+    Command { spec: &options::REACHABILITY, action: Action::Control(reachability::run) },
     Command { spec: &options::VERSION, action: Action::Control(version::run) },
 ];
 
@@ -170,6 +180,7 @@ fn finish(
         Ok(code) => return code,
         Err(Failure::ReaderGone) => return ExitCode::SUCCESS,
         Err(Failure::Output(error)) => console.error(format!("Error writing output: {error}")),
+        Err(Failure::Told) => {}
         Err(Failure::Message(text)) => console.error(text),
         Err(Failure::Misuse(text)) => {
             console.error(text);

@@ -3,12 +3,11 @@
 use super::connection::connect;
 use super::console::{Console, Failure};
 use super::format::printable;
+use super::interrupt;
 use crate::config::Flags;
 use crate::model::Tags;
 use crate::rpc::record::MemberRecord;
 use crate::rpc::{ClientError, Record};
-use signal_hook::consts::SIGINT;
-use signal_hook::iterator::Signals;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -18,7 +17,7 @@ pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     let mut client = connect(flags)?;
     client.stream("*").map_err(|e| Failure::message("Error starting stream", e))?;
     client.monitor(level).map_err(|e| Failure::message("Error starting monitor", e))?;
-    succeed_on_interrupt().map_err(|e| Failure::message("Error starting monitor", e))?;
+    interrupt::ends_with(0, None).map_err(|e| Failure::message("Error starting monitor", e))?;
     loop {
         match client.next_record(None) {
             Ok(Some((_, record))) => console.line(describe(&record))?,
@@ -32,18 +31,6 @@ pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
             Err(error) => return Err(Failure::message("Error reading from the agent", error)),
         }
     }
-}
-
-/// Ends the process from a thread of its own: the command may be waiting for the agent, or
-/// for a reader that does not read, and neither may keep it from ending.
-fn succeed_on_interrupt() -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGINT])?;
-    let wait = move || {
-        if signals.forever().next().is_some() {
-            std::process::exit(0);
-        }
-    };
-    std::thread::Builder::new().name("serf-interrupt".into()).spawn(wait).map(drop)
 }
 
 /// A log line as it is; anything else as `Event Info:` and one line for each field.
@@ -75,11 +62,8 @@ fn describe(record: &Record) -> String {
                 let _ = write!(out, "\n\t\t{}", member_line(member));
             }
         }
-        Record::Answer(a) => {
-            field(&mut out, "From", quoted(&a.from));
-            field(&mut out, "Payload", go_bytes(&a.payload));
-            field(&mut out, "Type", quoted(&a.kind));
-        }
+        // Of a query of one's own, and a monitor asks none.
+        Record::Answer(_) => {}
     }
     out
 }

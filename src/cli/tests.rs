@@ -129,6 +129,21 @@ fn arguments_that_are_missing_are_asked_for() {
             "A node name must be specified to force leave.\n\nUsage: serf force-leave",
         ),
         (&["force-leave", NOBODY, "a", "b"], "A node name must be specified to force leave.\n\n"),
+        (&["event", NOBODY], "An event name must be specified.\n\nUsage: serf event"),
+        (
+            &["event", NOBODY, "a", "b", "c"],
+            "Too many command line arguments. Only a name and payload must be specified.\n\nUsage: serf event",
+        ),
+        (&["query", NOBODY], "A query name must be specified.\n\nUsage: serf query"),
+        (&["query", NOBODY, "a", "b", "c"], "Too many command line arguments. Only a name and payload"),
+        (&["query", NOBODY, "-format=xml", "x"], "Invalid format: xml\n"),
+        (&["query", NOBODY, "-tag", "foo", "x"], "Error: Invalid tag: 'foo' (expected key=value)\n"),
+        (&["query", NOBODY, "-relay-factor=256", "x"], "Relay factor must be between 0 and 255\n"),
+        (&["query", NOBODY, "-relay-factor=-1", "x"], "Relay factor must be between 0 and 255\n"),
+        (
+            &["query", NOBODY, "-timeout=-1s", "x"],
+            "invalid value \"-1s\" for flag -timeout: expected a duration",
+        ),
         (&["members", NOBODY, "-format=xml"], "Encoding error: Invalid output format \"xml\"\n"),
         (&["info", NOBODY, "-format=xml"], "Encoding error: Invalid output format \"xml\"\n"),
         (&["members", NOBODY, "-tag", "foo"], "Error: Invalid tag: 'foo' (expected key=value)\n"),
@@ -150,6 +165,9 @@ fn an_agent_that_does_not_answer_is_an_error() {
         &["leave", NOBODY],
         &["force-leave", NOBODY, "n"],
         &["monitor", NOBODY],
+        &["event", NOBODY, "x"],
+        &["query", NOBODY, "x"],
+        &["reachability", NOBODY],
     ] {
         let failed = serf(arguments);
         assert_eq!((failed.code, failed.out), (ExitCode::FAILURE, String::new()), "{arguments:?}");

@@ -3,6 +3,10 @@
 //! What a row means is written here and nowhere else. How arguments are read is in `flags`,
 //! how the table becomes help text in `usage`, what an agent makes of the values in `agent`.
 
+mod messages;
+
+pub use messages::{EVENT, QUERY, REACHABILITY};
+
 /// What follows a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -384,8 +388,20 @@ pub const VERSION: CommandSpec = CommandSpec {
 };
 
 /// Every command, in alphabetical order.
-pub const COMMANDS: &[&CommandSpec] =
-    &[&AGENT, &FORCE_LEAVE, &INFO, &JOIN, &KEYGEN, &LEAVE, &MEMBERS, &MONITOR, &VERSION];
+pub const COMMANDS: &[&CommandSpec] = &[
+    &AGENT,
+    &EVENT,
+    &FORCE_LEAVE,
+    &INFO,
+    &JOIN,
+    &KEYGEN,
+    &LEAVE,
+    &MEMBERS,
+    &MONITOR,
+    &QUERY,
+    &REACHABILITY,
+    &VERSION,
+];
 
 #[cfg(test)]
 mod tests {

@@ -3,16 +3,21 @@
 //! One request at a time; records of streams that arrive while a reply is waited for are kept for
 //! [`Client::next_record`]. It speaks to our agents and to HashiCorp's.
 
+mod error;
+mod socket;
+mod streamed;
+
+pub use error::ClientError;
+pub use streamed::{Answer, Answers, Record};
+
 use super::Command;
-use super::frame::{FrameError, FrameScanner};
+use super::frame::FrameScanner;
 use super::record::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use socket::{Socket, dial, is_timeout};
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::time::Duration;
 
 /// For connecting, for each write, and for replies that the agent gives at once.
@@ -25,68 +30,6 @@ pub const MAX_VALUE: usize = 64 * 1024 * 1024;
 pub const MAX_KEPT_RECORDS: usize = 4096;
 
 const CHUNK: usize = 16 * 1024;
-
-/// Why a call failed.
-#[derive(Debug)]
-pub enum ClientError {
-    /// The address names no host that can be found.
-    Resolve {
-        /// As given.
-        addr: String,
-        /// The system's reason.
-        error: io::Error,
-    },
-    /// Nobody could be reached at the address.
-    Connect {
-        /// As given.
-        addr: String,
-        /// The system's reason for the last address that was tried.
-        error: io::Error,
-    },
-    /// The agent refused; its own words.
-    Server(String),
-    /// The agent closed the connection before it replied.
-    Closed,
-    /// The agent did not reply in time.
-    TimedOut(Duration),
-    /// The connection broke.
-    Io(io::Error),
-    /// The agent sent something that is not the protocol.
-    Frame(FrameError),
-    /// The agent sent something else where a reply or record begins.
-    Header(RecordError),
-    /// The agent's reply to this command is not what belongs there.
-    Reply {
-        /// What was asked.
-        command: Command,
-        /// What is wrong.
-        error: RecordError,
-    },
-    /// The agent ended a stream or monitor; its own words.
-    StreamEnded(String),
-}
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ClientError::Resolve { addr, error } => write!(f, "cannot resolve {addr}: {error}"),
-            ClientError::Connect { addr, error } => write!(f, "cannot connect to {addr}: {error}"),
-            ClientError::Server(text) | ClientError::StreamEnded(text) => f.write_str(text),
-            ClientError::Closed => write!(f, "the agent closed the connection before it replied"),
-            ClientError::TimedOut(after) => {
-                write!(f, "the agent did not reply within {} seconds", after.as_secs_f64())
-            }
-            ClientError::Io(error) => write!(f, "connection to the agent broke: {error}"),
-            ClientError::Frame(error) => write!(f, "the agent sent an unreadable message: {error}"),
-            ClientError::Header(error) => write!(f, "the agent sent an unexpected message: {error}"),
-            ClientError::Reply { command, error } => {
-                write!(f, "the agent sent an unexpected reply to {}: {error}", command.as_str())
-            }
-        }
-    }
-}
-
-impl std::error::Error for ClientError {}
 
 /// Whom to connect to.
 #[derive(Clone, Debug)]
@@ -104,21 +47,6 @@ impl ClientConfig {
     pub fn new(addr: impl Into<String>) -> ClientConfig {
         ClientConfig { addr: addr.into(), auth_key: String::new(), timeout: DEFAULT_TIMEOUT }
     }
-}
-
-/// One streamed record.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Record {
-    /// Of a stream: something happened to members.
-    Members(MemberEventRecord),
-    /// Of a stream: a user event.
-    User(UserEventRecord),
-    /// Of a stream: a query that may be answered with `respond`.
-    Query(QueryEventRecord),
-    /// Of a monitor: a line of the log.
-    Log(String),
-    /// Of one's own query: an acknowledgement, a response or its end.
-    Answer(QueryRecord),
 }
 
 /// What the records of a request are.
@@ -221,7 +149,9 @@ impl Client {
         self.subscribe(Command::Monitor, Kind::Monitor, &MonitorRequest { log_level: level.into() })
     }
 
-    /// Asks a query; its acknowledgements and responses are records, `done` the last of them.
+    /// Asks a query; its acknowledgements and responses are records, [`Answer::Done`] the last of
+    /// them. Answers the number of their stream. [`Client::ask`] is simpler where nothing else is
+    /// waited for.
     pub fn query(&mut self, query: &QueryRequest) -> Result<u64, ClientError> {
         self.subscribe(Command::Query, Kind::Query, query)
     }
@@ -230,8 +160,7 @@ impl Client {
     pub fn stop(&mut self, stream: u64) -> Result<(), ClientError> {
         self.order(Command::Stop, &StopRequest { stop: stream })?;
         // HashiCorp's agent may still have a record on its way behind the reply.
-        self.streams.insert(stream, Kind::Stopped);
-        self.arrived.retain(|(seq, _)| *seq != stream);
+        self.forget(stream);
         Ok(())
     }
 
@@ -290,18 +219,48 @@ impl Client {
     /// The next record of any stream with the stream's number; `None` when the agent has closed
     /// the connection. Waits `timeout` at most, or for ever.
     pub fn next_record(&mut self, timeout: Option<Duration>) -> Result<Option<(u64, Record)>, ClientError> {
-        while self.arrived.is_empty() {
-            match self.next_header_or_record(timeout) {
-                // A reply that nobody waits for any more.
-                Ok(_) => {}
-                Err(ClientError::Closed) => return Ok(None),
-                Err(e) => return Err(e),
+        loop {
+            if let Some((seq, record)) = self.arrived.pop_front() {
+                return record.map(|record| Some((seq, record))).map_err(ClientError::StreamEnded);
+            }
+            if !self.read_on(timeout)? {
+                return Ok(None);
             }
         }
-        match self.arrived.pop_front() {
-            Some((seq, Ok(record))) => Ok(Some((seq, record))),
-            Some((_, Err(text))) => Err(ClientError::StreamEnded(text)),
-            None => Ok(None),
+    }
+
+    /// As [`Client::next_record`], of one stream alone; records of the others are kept.
+    pub fn next_record_of(
+        &mut self,
+        stream: u64,
+        timeout: Option<Duration>,
+    ) -> Result<Option<Record>, ClientError> {
+        loop {
+            let at = self.arrived.iter().position(|(seq, _)| *seq == stream);
+            if let Some((_, record)) = at.and_then(|at| self.arrived.remove(at)) {
+                return record.map(Some).map_err(ClientError::StreamEnded);
+            }
+            if !self.read_on(timeout)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads a record, or a reply that nobody waits for any more. Returns whether the connection
+    /// is still open.
+    fn read_on(&mut self, timeout: Option<Duration>) -> Result<bool, ClientError> {
+        match self.next_header_or_record(timeout) {
+            Ok(_) => Ok(true),
+            Err(ClientError::Closed) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What has come of a stream or is still to come is of no use any more.
+    fn forget(&mut self, stream: u64) {
+        self.arrived.retain(|(seq, _)| *seq != stream);
+        if let Some(kind) = self.streams.get_mut(&stream) {
+            *kind = Kind::Stopped;
         }
     }
 
@@ -446,10 +405,12 @@ impl Client {
             let record = match kind {
                 Kind::Stopped => return Ok(None),
                 _ if !error.is_empty() => Err(error),
-                Kind::Monitor => Ok(Record::Log(read::<LogRecord>(Command::Monitor, &value)?.log)),
-                Kind::Query => Ok(Record::Answer(read(Command::Query, &value)?)),
-                Kind::Stream => Ok(stream_record(&value)?),
+                _ => Ok(streamed::record(kind, &value)?),
             };
+            if kind == Kind::Query && matches!(record, Ok(Record::Answer(Answer::Done)) | Err(_)) {
+                // The last one. A client that asks all day would remember all its queries.
+                self.streams.remove(&seq);
+            }
             if self.arrived.len() >= MAX_KEPT_RECORDS {
                 self.arrived.pop_front();
                 self.dropped += 1;
@@ -481,83 +442,6 @@ impl Client {
     }
 }
 
-/// Either kind of connection.
-#[derive(Debug)]
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Socket {
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        match self {
-            Socket::Tcp(socket) => socket.set_read_timeout(timeout),
-            Socket::Unix(socket) => socket.set_read_timeout(timeout),
-        }
-    }
-
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        match self {
-            Socket::Tcp(socket) => socket.set_write_timeout(timeout),
-            Socket::Unix(socket) => socket.set_write_timeout(timeout),
-        }
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(socket) => socket.read(buffer),
-            Socket::Unix(socket) => socket.read(buffer),
-        }
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Socket::Tcp(socket) => socket.write_all(bytes),
-            Socket::Unix(socket) => socket.write_all(bytes),
-        }
-    }
-}
-
-fn dial(addr: &str, timeout: Duration) -> Result<Socket, ClientError> {
-    let connect = |error| ClientError::Connect { addr: addr.to_string(), error };
-    if let Some(path) = addr.strip_prefix("unix:") {
-        return UnixStream::connect(path).map(Socket::Unix).map_err(connect);
-    }
-    let resolve = |error| ClientError::Resolve { addr: addr.to_string(), error };
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for candidate in addr.to_socket_addrs().map_err(resolve)? {
-        match TcpStream::connect_timeout(&candidate, timeout) {
-            Ok(socket) => {
-                // Requests are small and waited for; a failure costs latency alone.
-                let _ = socket.set_nodelay(true);
-                return Ok(Socket::Tcp(socket));
-            }
-            Err(e) => last = e,
-        }
-    }
-    Err(connect(last))
-}
-
-fn is_timeout(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
 fn read<T: DeserializeOwned>(command: Command, value: &[u8]) -> Result<T, ClientError> {
     decode(value).map_err(|error| ClientError::Reply { command, error })
-}
-
-/// A record of an event stream: which one it is, its `Event` tells.
-fn stream_record(value: &[u8]) -> Result<Record, ClientError> {
-    let event: EventName = read(Command::Stream, value)?;
-    Ok(match event.event.as_str() {
-        "user" => Record::User(read(Command::Stream, value)?),
-        "query" => Record::Query(read(Command::Stream, value)?),
-        _ => Record::Members(read(Command::Stream, value)?),
-    })
-}
-
-#[derive(Default, serde::Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct EventName {
-    event: String,
 }

@@ -20,6 +20,6 @@ pub mod frame;
 mod output;
 pub mod record;
 
-pub use client::{Client, ClientConfig, ClientError, Record};
+pub use client::{Answer, Answers, Client, ClientConfig, ClientError, Record};
 pub use command::Command;
 pub use connection::{Connection, Phase, Request, Token};

@@ -3,8 +3,9 @@
 use super::*;
 use crate::messaging::QueryProgress;
 use crate::model::{Moment, QueryEvent};
+use crate::rpc::Answer;
 use crate::rpc::connection::MAX_STREAM_BACKLOG;
-use crate::rpc::record::{QueryRecord, QueryRequest};
+use crate::rpc::record::QueryRequest;
 
 fn query(id: u32, deadline: Moment) -> Event {
     let key = QueryKey { ltime: LamportTime(3), id };
@@ -118,19 +119,50 @@ fn progress_comes_to_the_client_that_asked() {
     server.progress(tokens[0], QueryProgress::Done);
     server.progress(tokens[0], QueryProgress::Ack { from: name("late") });
     server.progress(tokens[1], QueryProgress::Done);
-    let record = |kind: &str, from: &str, payload: &[u8]| {
-        Record::Answer(QueryRecord { kind: kind.into(), from: from.into(), payload: payload.to_vec() })
-    };
-    for expected in [
-        (second, record("ack", "b", b"")),
-        (first, record("response", "a", b"up")),
-        (first, record("done", "", b"")),
-        (second, record("done", "", b"")),
+    for (seq, answer) in [
+        (second, Answer::Ack { from: "b".into() }),
+        (first, Answer::Response { from: "a".into(), payload: b"up".to_vec() }),
+        (first, Answer::Done),
+        (second, Answer::Done),
     ] {
-        assert_eq!(next(&mut one), expected);
+        assert_eq!(next(&mut one), (seq, Record::Answer(answer)));
     }
-    assert_eq!(next(&mut two), (other, record("done", "", b"")));
+    assert_eq!(next(&mut two), (other, Record::Answer(Answer::Done)));
     assert_eq!(server.handle.sender().dropped_records(), 1, "what came after the end");
+}
+
+#[test]
+fn a_query_can_be_iterated_over() {
+    let server = serve("");
+    let mut client = server.client();
+    let stream = client.stream("user").unwrap();
+    let answers = client.ask(&request("load"), Some(PATIENCE)).unwrap();
+    let (_, token) = server.asked.recv_timeout(PATIENCE).unwrap();
+    server.progress(token, QueryProgress::Ack { from: name("a") });
+    assert!(server.tell(user("between", b"")));
+    server.progress(token, QueryProgress::Response { from: name("a"), payload: b"up".to_vec() });
+    server.progress(token, QueryProgress::Done);
+    let all: Vec<Answer> = answers.map(Result::unwrap).collect();
+    let expected =
+        [Answer::Ack { from: "a".into() }, Answer::Response { from: "a".into(), payload: b"up".to_vec() }];
+    assert_eq!(all, expected);
+    let (seq, record) = next(&mut client);
+    assert!(seq == stream && matches!(record, Record::User(e) if e.name == "between"));
+    // One that is given up leaves nothing behind.
+    let mut answers = client.ask(&request("load"), Some(PATIENCE)).unwrap();
+    let (_, token) = server.asked.recv_timeout(PATIENCE).unwrap();
+    server.progress(token, QueryProgress::Ack { from: name("a") });
+    assert!(matches!(answers.next(), Some(Ok(Answer::Ack { .. }))));
+    drop(answers);
+    server.progress(token, QueryProgress::Ack { from: name("b") });
+    server.progress(token, QueryProgress::Done);
+    assert!(server.tell(user("after", b"")));
+    assert!(matches!(next(&mut client), (_, Record::User(e)) if e.name == "after"));
+    // An agent that goes away ends it with an error.
+    let mut answers = client.ask(&request("load"), Some(PATIENCE)).unwrap();
+    server.handle.stop();
+    assert!(matches!(answers.next(), Some(Err(ClientError::Closed))));
+    assert!(answers.next().is_none());
 }
 
 /// On its way the answer to `query` may be overtaken by what it announces.
@@ -149,7 +181,7 @@ fn progress_answers_a_query_whose_answer_is_late() {
         server.handle.sender().send(RpcMessage::QueryStarted { token, result: Ok(()) });
         let (seq, done, members) = client.join().unwrap();
         assert_eq!((done.0, members), (seq, 2));
-        assert!(matches!(done.1, Record::Answer(a) if a.kind == "done"));
+        assert_eq!(done.1, Record::Answer(Answer::Done));
     });
 }
 

@@ -1,0 +1,16 @@
+//! `serf event`: makes something known to the whole cluster.
+
+use super::connection::connect;
+use super::console::{Console, Failure};
+use super::payload::name_and_payload;
+use crate::config::Flags;
+
+/// Runs the command.
+pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+    let (name, payload) = name_and_payload("An event", &flags.rest, std::io::stdin())?;
+    let coalesce = !flags.given("coalesce") || flags.switch("coalesce");
+    connect(flags)?
+        .event(name, &payload, coalesce)
+        .map_err(|e| Failure::message("Error sending event", e))?;
+    console.line(format!("Event '{name}' dispatched! Coalescing enabled: {coalesce}"))
+}

@@ -1,0 +1,274 @@
+//! `serf query`: asks the members something and prints their answers as they come in.
+
+use super::connection::connect;
+use super::console::{Console, Failure};
+use super::format::{Format, go_text, json, printable};
+use super::interrupt;
+use super::payload::name_and_payload;
+use crate::config::Flags;
+use crate::messaging::filter::anchored;
+use crate::model::{Status, Tags};
+use crate::rpc::record::{MemberRecord, MembersFilteredRequest, QueryRequest};
+use crate::rpc::{Answer, Client};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long an agent may stay silent beyond the time that the query takes.
+const SLACK: Duration = Duration::from_secs(60);
+/// Longer than the default time of a query in any cluster.
+const LONGEST_DEFAULT: Duration = Duration::from_secs(300);
+/// How many names are listed of members that did not acknowledge.
+const MAX_LISTED: usize = 20;
+
+/// Runs the command.
+pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+    let format = match flags.text("format") {
+        Some(other) if !["text", "json"].contains(&other) => {
+            return Err(Failure::Message(format!("Invalid format: {other}")));
+        }
+        format => Format::parse(format)?,
+    };
+    let request = request(flags)?;
+    let mut client = connect(flags)?;
+    interrupt::ends_with(1, None).map_err(|e| Failure::message("Error sending query", e))?;
+    // Before the query, so that nobody is missed who was not there to be asked.
+    let expected = match format {
+        Format::Text if request.request_ack => expected(&mut client, &request),
+        _ => BTreeSet::new(),
+    };
+    let patience = flags.duration("timeout").unwrap_or(LONGEST_DEFAULT).saturating_add(SLACK);
+    let answers = client
+        .ask(&request, Some(patience))
+        .map_err(|e| Failure::message("Error sending query", e))?
+        .map(|answer| answer.map_err(|e| Failure::message("Error reading from the agent", e)));
+    match format {
+        Format::Json => print_json(answers, console),
+        Format::Text => {
+            let acked = print_text(answers, &request, console)?;
+            let silent: Vec<&String> = expected.difference(&acked).collect();
+            if !silent.is_empty() {
+                console.error(format!("no ack from: {}", listed(&silent)));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn request(flags: &Flags) -> Result<QueryRequest, Failure> {
+    let filter_tags = Tags::from_pairs(flags.texts("tag")).map_err(|e| Failure::message("Error", e))?.0;
+    let relay_factor = flags.number("relay-factor").unwrap_or(0);
+    if !(0..=255).contains(&relay_factor) {
+        return Err(Failure::Message("Relay factor must be between 0 and 255".into()));
+    }
+    let (name, payload) = name_and_payload("A query", &flags.rest, std::io::stdin())?;
+    Ok(QueryRequest {
+        filter_nodes: flags.texts("node"),
+        filter_tags,
+        name: name.to_string(),
+        payload,
+        relay_factor,
+        request_ack: !flags.switch("no-ack"),
+        // The flag ends at what Go can hold, which is what the record can.
+        timeout: flags.duration("timeout").map_or(0, |t| i64::try_from(t.as_nanos()).unwrap_or(i64::MAX)),
+    })
+}
+
+/// The members that should acknowledge. Nobody if that cannot be told: it only makes the output
+/// richer.
+fn expected(client: &mut Client, request: &QueryRequest) -> BTreeSet<String> {
+    let alive = MembersFilteredRequest { status: Status::Alive.to_string(), ..Default::default() };
+    client.members_filtered(&alive).map(|members| asked(&members, request)).unwrap_or_default()
+}
+
+/// The names of the members that the query is meant for.
+fn asked(members: &[MemberRecord], request: &QueryRequest) -> BTreeSet<String> {
+    let tags: Result<Vec<_>, _> = request.filter_tags.iter().map(|(k, e)| Ok((k, anchored(e)?))).collect();
+    let Ok::<_, crate::messaging::filter::BadExpression>(tags) = tags else { return BTreeSet::new() };
+    let value = |m: &MemberRecord, key: &str| m.tags.get(key).cloned().unwrap_or_default();
+    members
+        .iter()
+        .filter(|m| request.filter_nodes.is_empty() || request.filter_nodes.contains(&m.name))
+        .filter(|m| tags.iter().all(|(key, expression)| expression.is_match(&value(m, key))))
+        .map(|m| m.name.clone())
+        .collect()
+}
+
+/// Prints what comes in. Returns who acknowledged.
+fn print_text(
+    answers: impl Iterator<Item = Result<Answer, Failure>>,
+    request: &QueryRequest,
+    console: &mut Console<'_>,
+) -> Result<BTreeSet<String>, Failure> {
+    let mut acked = BTreeSet::new();
+    let (mut acks, mut responses) = (0, 0);
+    console.line(format!("Query '{}' dispatched", request.name))?;
+    for answer in answers {
+        match answer? {
+            Answer::Ack { from } => {
+                acks += 1;
+                console.line(format!("Ack from '{from}'"))?;
+                acked.insert(from);
+            }
+            Answer::Response { from, payload } => {
+                responses += 1;
+                let payload = payload.strip_suffix(b"\n").unwrap_or(&payload);
+                let mut line = format!("Response from '{from}': ").into_bytes();
+                if console.is_terminal() {
+                    // It comes from another host, and a terminal can be made to do things.
+                    let lines: Vec<String> = go_text(payload).split('\n').map(printable).collect();
+                    line.extend_from_slice(lines.join("\n").as_bytes());
+                } else {
+                    line.extend_from_slice(payload);
+                }
+                console.bytes(line)?;
+            }
+            Answer::Done => {}
+        }
+    }
+    if request.request_ack {
+        console.line(format!("Total Acks: {acks}"))?;
+    }
+    console.line(format!("Total Responses: {responses}"))?;
+    Ok(acked)
+}
+
+/// The order of the fields is that of the output.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Collected {
+    /// Go writes an empty list that was never touched as null, and so do we.
+    acks: Option<Vec<String>>,
+    responses: BTreeMap<String, String>,
+}
+
+fn print_json(
+    answers: impl Iterator<Item = Result<Answer, Failure>>,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let mut collected = Collected::default();
+    for answer in answers {
+        match answer? {
+            Answer::Ack { from } => collected.acks.get_or_insert_default().push(from),
+            Answer::Response { from, payload } => {
+                collected.responses.insert(from, go_text(&payload));
+            }
+            Answer::Done => {}
+        }
+    }
+    console.line(json(&collected)?)
+}
+
+fn listed(names: &[&String]) -> String {
+    let shown: Vec<String> = names.iter().take(MAX_LISTED).map(|name| printable(name)).collect();
+    let more = names.len() - shown.len();
+    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &tail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::ClientError;
+
+    fn ack(from: &str) -> Result<Answer, Failure> {
+        Ok(Answer::Ack { from: from.into() })
+    }
+
+    fn response(from: &str, payload: &[u8]) -> Result<Answer, Failure> {
+        Ok(Answer::Response { from: from.into(), payload: payload.to_vec() })
+    }
+
+    fn query(ack: bool) -> QueryRequest {
+        QueryRequest { name: "load".into(), request_ack: ack, ..QueryRequest::default() }
+    }
+
+    fn text(answers: Vec<Result<Answer, Failure>>, request: &QueryRequest) -> (String, BTreeSet<String>) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let acked = print_text(answers.into_iter(), request, &mut Console::new(&mut out, &mut err)).unwrap();
+        (String::from_utf8_lossy(&out).into_owned(), acked)
+    }
+
+    fn json(answers: Vec<Result<Answer, Failure>>) -> String {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        print_json(answers.into_iter(), &mut Console::new(&mut out, &mut err)).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    // What Serf 0.8.2 printed for these answers.
+
+    #[test]
+    fn text_is_that_of_serf() {
+        let answers = || {
+            vec![
+                ack("h1"),
+                response("h1", b"up h1\n"),
+                ack("h2"),
+                response("h2", b"two\nlines\n\n"),
+                response("h3", b"a\x08\x01<&>"),
+            ]
+        };
+        assert_eq!(
+            text(answers(), &query(true)).0,
+            "Query 'load' dispatched\nAck from 'h1'\nResponse from 'h1': up h1\nAck from 'h2'\n\
+             Response from 'h2': two\nlines\n\nResponse from 'h3': a\x08\x01<&>\nTotal Acks: 2\nTotal Responses: 3\n"
+        );
+        assert_eq!(
+            text(vec![response("h1", b"up")], &query(false)).0,
+            "Query 'load' dispatched\nResponse from 'h1': up\nTotal Responses: 1\n"
+        );
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let raw = vec![response("h", b"\xff")];
+        print_text(raw.into_iter(), &query(false), &mut Console::new(&mut out, &mut err)).unwrap();
+        assert!(out.windows(4).any(|w| w == b" \xff\nT"), "bytes that are no text arrive as they are");
+    }
+
+    #[test]
+    fn json_is_that_of_serf() {
+        assert_eq!(
+            json(vec![ack("h1"), ack("h2"), response("h2", b"up h2\n"), response("h1", b"up h1\n")]),
+            "{\n  \"Acks\": [\n    \"h1\",\n    \"h2\"\n  ],\n  \"Responses\": {\n    \"h1\": \"up h1\\n\",\n    \
+             \"h2\": \"up h2\\n\"\n  }\n}\n"
+        );
+        assert_eq!(json(vec![]), "{\n  \"Acks\": null,\n  \"Responses\": {}\n}\n");
+        let odd = json(vec![response("h2", b"a\xff\x08\x01\xe2\x82<&>")]);
+        let expected = r#""h2": "a\ufffd\u0008\u0001\ufffd\ufffd\u003c\u0026\u003e""#;
+        assert!(odd.contains(&expected), "{odd}");
+    }
+
+    #[test]
+    fn an_error_of_the_agent_ends_it() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let answers = [ack("h1"), Err(Failure::message("x", ClientError::Closed)), ack("h2")];
+        let ended = print_text(answers.into_iter(), &query(true), &mut Console::new(&mut out, &mut err));
+        assert!(matches!(ended, Err(Failure::Message(_))));
+        assert!(out.ends_with(b"Ack from 'h1'\n"));
+    }
+
+    #[test]
+    fn who_is_meant() {
+        let member = |name: &str, role: &str| MemberRecord {
+            name: name.into(),
+            tags: [("role".to_string(), role.to_string())].into(),
+            ..MemberRecord::default()
+        };
+        let members = [member("a", "web"), member("b", "webmail"), member("c", "db")];
+        let names = |nodes: &[&str], tags: &[(&str, &str)]| {
+            let request = QueryRequest {
+                filter_nodes: nodes.iter().map(|n| n.to_string()).collect(),
+                filter_tags: tags.iter().map(|(k, e)| (k.to_string(), e.to_string())).collect(),
+                ..QueryRequest::default()
+            };
+            asked(&members, &request).into_iter().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(&[], &[]), "a b c");
+        assert_eq!(names(&["c", "z", "a"], &[]), "a c");
+        assert_eq!(names(&[], &[("role", "web|db")]), "a c");
+        assert_eq!(names(&["a", "b"], &[("role", "web.+")]), "b");
+        assert_eq!(names(&[], &[("other", ".+")]), "");
+        assert_eq!(names(&[], &[("role", "[")]), "");
+        let many: Vec<String> = (0..23).map(|i| format!("n{i:02}")).collect();
+        assert!(listed(&many.iter().collect::<Vec<_>>()).ends_with("n18, n19 and 3 more"));
+        assert_eq!(listed(&[&"a\x1b".to_string()]), "a\\u{1b}");
+    }
+}
