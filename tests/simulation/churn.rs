@@ -57,7 +57,7 @@ fn a_hundred_thousand_names_leave_a_bounded_trace() {
         if i % 5000 == 0 {
             members.check_invariants();
             queue.check_invariants(members.present());
-            let state = StreamMessage::PushPull(members.push_pull(false));
+            let state = StreamMessage::PushPull(members.push_pull(false, Default::default()));
             most_bytes = most_bytes.max(stream::encode(Dialect::Native, &state).len());
         }
     }
