@@ -143,7 +143,9 @@ impl World {
                     node.wake(now, out);
                 });
                 let after = self.processes[pid].node.as_ref().filter(|_| self.merges_first);
-                StreamMessage::PushPull(after.map_or(before, |node| node.members.push_pull(false, Default::default())))
+                StreamMessage::PushPull(
+                    after.map_or(before, |node| node.members.push_pull(false, Default::default())),
+                )
             }
             StreamMessage::Ping(Ping { seq_no, node, .. }) if node == self.processes[pid].name => {
                 StreamMessage::Ack(Ack { seq_no, digest: None, payload: Vec::new() })
