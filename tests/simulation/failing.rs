@@ -82,10 +82,10 @@ fn loss_alone_fails_nobody() {
 /// are for, so the same is measured without them.
 #[test]
 fn half_connected_members_fail_nobody_else() {
-    let plain = Config { awareness_max: 1, suspicion_max_timeout_mult: 1, ..lan() };
+    let plain = Config { awareness_max: 1, suspicion_mult: 1, suspicion_max_timeout_mult: 1, ..lan() };
     let (with, without) = (half_connected(lan()), half_connected(plain));
     println!("6 of 20 hardly hear, 15 % loss, 4 × 3 min: false failures among the others: {with}");
-    println!("the same with fixed timeouts and no local health: {without}");
+    println!("the same with short fixed timeouts and no local health: {without}");
     assert_eq!(with, 0);
     assert!(without > with, "the comparison shows nothing");
 }
