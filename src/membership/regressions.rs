@@ -132,6 +132,58 @@ fn digests_differ_when_tags_do() {
     assert_ne!(one.digest(), other.digest());
 }
 
+/// And those who knew one of the two could not learn of the other.
+#[test]
+fn twins_are_told_apart_in_the_same_way_everywhere() {
+    let meta = |v: u8| Tags::from_pairs([format!("version={v}")]).unwrap().encode().unwrap();
+    let twin = |v| Alive { meta: meta(v), ..alive("a", 2, 3) };
+    for (first, second) in [(1, 2), (2, 1)] {
+        let (mut members, mut rng) = table(&["a"]);
+        let mut fx = Effects::default();
+        members.alive(&twin(first), START, &mut rng, &mut fx);
+        members.suspect(&suspect("a", 3, "x"), START, &mut fx);
+        for _ in 0..2 {
+            members.alive(&twin(second), START, &mut rng, &mut fx);
+        }
+        assert_eq!(members.row("a").unwrap().meta, meta(2));
+        assert!(!members.row("a").unwrap().is_alive(), "it has not refuted");
+        let updates = fx.events.iter().filter(|e| e.kind == MemberEventKind::Update).count();
+        assert_eq!(updates, if first == 1 { 2 } else { 1 });
+        // It neither moves nor comes back in this way.
+        members.alive(&Alive { addr: addr(9), ..twin(3) }, START, &mut rng, &mut fx);
+        members.dead(&Dead { incarnation: Incarnation(3), node: name("a"), from: name("x") }, START, &mut fx);
+        members.alive(&twin(3), START, &mut rng, &mut fx);
+        assert_eq!(
+            (members.row("a").unwrap().meta.clone(), status(&members, "a")),
+            (meta(2), Status::Failed)
+        );
+        members.check_invariants();
+    }
+}
+
+/// Gossip about a suspicion ended during a short cut, the next probe of the suspect came too
+/// late, and it was declared dead without having heard that it was suspected.
+#[test]
+fn accusers_remind_the_suspect_until_the_end() {
+    let (mut members, _) = table(&["a", "b", "c", "d"]);
+    let mut fx = Effects::default();
+    members.suspect(&suspect("a", 1, "me"), START, &mut fx);
+    members.suspect(&suspect("b", 1, "c"), START, &mut fx);
+    fx.transmits.clear();
+    let mut told = 0;
+    while status(&members, "a") == Status::Alive {
+        let now = members.next_deadline();
+        members.tick(now, &mut fx);
+        for transmit in fx.transmits.drain(..) {
+            assert_eq!(transmit.to.addr, addr(2), "only who accuses reminds");
+            assert_eq!(transmit.messages, [Message::Suspect(suspect("a", 1, "me"))]);
+            told += 1;
+        }
+    }
+    // The longest suspicion of five lasts 24 s.
+    assert_eq!(told, 23);
+}
+
 /// Of a member that had moved, whoever missed that its old self was given up found out only when
 /// the round of probes came to it: after minutes among hundreds.
 #[test]

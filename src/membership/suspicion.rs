@@ -19,12 +19,15 @@ pub struct Suspicion {
     accusers: Vec<NodeName>,
     /// Whether it was postponed before.
     postponed: bool,
+    /// When this process, being one of them, next tells the suspect.
+    remind_at: Moment,
 }
 
 impl Suspicion {
     /// Starts a suspicion raised by `from`. With `wanted` = 0 the timeout is `min` at once.
     pub fn new(from: NodeName, wanted: u32, min: Duration, max: Duration, now: Moment) -> Self {
-        Suspicion { start: now, min, max, wanted, accusers: vec![from], postponed: false }
+        let accusers = vec![from];
+        Suspicion { start: now, min, max, wanted, accusers, postponed: false, remind_at: Moment::NEVER }
     }
 
     /// Counts a further accuser. Says whether this was news, to be passed on: an accuser
@@ -45,6 +48,16 @@ impl Suspicion {
     /// When the member is to be declared dead.
     pub fn deadline(&self) -> Moment {
         self.start + timeout(self.confirmations(), self.wanted, self.min, self.max)
+    }
+
+    /// When the suspect is next to be told by this process; never, unless it is an accuser.
+    pub fn remind_at(&self) -> Moment {
+        self.remind_at
+    }
+
+    /// Sets when the suspect is next to be told.
+    pub fn remind(&mut self, at: Moment) {
+        self.remind_at = at;
     }
 
     /// Gives the suspect `by` more time: this process did not run, so it cannot have heard a

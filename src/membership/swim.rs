@@ -62,6 +62,9 @@ impl Members {
         match self.rows.get(&msg.node) {
             None => self.admit_stranger(msg, addr, spread, now, rng, fx),
             Some(row) => {
+                if msg.incarnation == row.incarnation && row.addr == addr && row.is_present() {
+                    return self.admit_twin(msg, now, spread, fx);
+                }
                 if msg.incarnation <= row.incarnation {
                     return;
                 }
@@ -180,6 +183,24 @@ impl Members {
         }
     }
 
+    /// Two lives of one member can have come to the same incarnation with different tags. Only
+    /// the member knows which is over, and restates when it hears of the other. So that all come
+    /// to hear the same of the two, whichever they heard first, the greater one is kept.
+    fn admit_twin(&mut self, msg: &Alive, now: Moment, spread: Spread, fx: &mut Effects) {
+        if self.rows[&msg.node].meta >= msg.meta {
+            return;
+        }
+        let event = self.change(&msg.node, now, |row| {
+            row.meta = msg.meta.clone();
+            row.tags = decode_tags(&msg.node, &msg.meta);
+            MemberEvent { kind: MemberEventKind::Update, member: row.member() }
+        });
+        if let Some(event) = event {
+            self.pass_on(msg, event.member.addr, spread, fx);
+            self.tell(event, fx);
+        }
+    }
+
     fn pass_on(&self, msg: &Alive, addr: SocketAddr, spread: Spread, fx: &mut Effects) {
         if spread == Spread::Yes {
             fx.broadcasts.push(Message::Alive(Alive { addr, ..msg.clone() }));
@@ -276,6 +297,36 @@ impl Members {
         });
         if news == Some(true) {
             fx.broadcasts.push(Message::Suspect(msg.clone()));
+            if msg.from == self.me {
+                self.remind_next(&msg.node, now);
+            }
+        }
+    }
+
+    /// As an accuser, tells suspects directly what they are suspected of, once every probe
+    /// interval. Gossip about it ends after a few ticks; a suspect that could not be reached
+    /// during those must not be declared dead without ever having heard of it.
+    pub(super) fn remind_suspects(&mut self, now: Moment, fx: &mut Effects) {
+        let due: Vec<NodeName> = self.suspects.iter().filter(|n| self.reminder(n) <= now).cloned().collect();
+        for node in due {
+            self.remind_next(&node, now);
+            if let Some(row) = self.rows.get(&node) {
+                let (incarnation, from) = (row.incarnation, self.me.clone());
+                fx.send(row.target(), Message::Suspect(Suspect { incarnation, node, from }));
+            }
+        }
+    }
+
+    fn reminder(&self, node: &NodeName) -> Moment {
+        match self.rows.get(node) {
+            Some(Row { state: State::Suspect(s), .. }) => s.remind_at(),
+            _ => Moment::NEVER,
+        }
+    }
+
+    fn remind_next(&mut self, node: &NodeName, now: Moment) {
+        if let Some(Row { state: State::Suspect(s), .. }) = self.rows.get_mut(node) {
+            s.remind(now + self.config.probe_interval);
         }
     }
 

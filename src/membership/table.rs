@@ -466,7 +466,7 @@ impl Members {
     pub fn next_deadline(&self) -> Moment {
         let config = &self.config;
         let suspicions = self.suspects.iter().filter_map(|n| match &self.rows.get(n)?.state {
-            State::Suspect(s) => Some(s.deadline()),
+            State::Suspect(s) => Some(s.deadline().min(s.remind_at())),
             _ => None,
         });
         suspicions
@@ -477,9 +477,10 @@ impl Members {
             .unwrap_or(Moment::NEVER)
     }
 
-    /// Does what has come due: declares suspects dead, prunes, reaps.
+    /// Does what has come due: declares suspects dead or reminds them, prunes, reaps.
     pub fn tick(&mut self, now: Moment, fx: &mut Effects) {
         self.expire_suspicions(now, fx);
+        self.remind_suspects(now, fx);
         self.expire_prunes(now, fx);
         self.reap(now, fx);
     }
