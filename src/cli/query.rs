@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(json(vec![]), "{\n  \"Acks\": null,\n  \"Responses\": {}\n}\n");
         let odd = json(vec![response("h2", b"a\xff\x08\x01\xe2\x82<&>")]);
         let expected = r#""h2": "a\ufffd\u0008\u0001\ufffd\ufffd\u003c\u0026\u003e""#;
-        assert!(odd.contains(&expected), "{odd}");
+        assert!(odd.contains(expected), "{odd}");
     }
 
     #[test]
