@@ -8,7 +8,8 @@ use serde_json::Value;
 use std::process::{Command, Stdio};
 
 /// The commands that the first release has at the least.
-const COMMANDS: [&str; 6] = ["force-leave", "info", "join", "leave", "members", "monitor"];
+const COMMANDS: [&str; 9] =
+    ["event", "force-leave", "info", "join", "leave", "members", "monitor", "query", "reachability"];
 
 #[test]
 fn every_command_explains_itself() {
@@ -232,6 +233,9 @@ fn commands_without_an_agent_say_so() {
         vec!["leave", &flag],
         vec!["force-leave", &flag, "x"],
         vec!["monitor", &flag],
+        vec!["event", &flag, "x"],
+        vec!["query", &flag, "x"],
+        vec!["reachability", &flag],
     ] {
         let answer = run(&serf_ctl(), &args);
         let said = answer.refused();

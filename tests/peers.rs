@@ -101,6 +101,56 @@ fn our_commands_drive_hashicorps_agents() {
     h1.ctl(&["join", &net.gossip(9).to_string()]).refused();
 }
 
+/// What is said to the cluster: our commands print, line for line, what HashiCorp's print.
+#[test]
+fn our_events_and_queries_through_hashicorps_agents() {
+    let Some(theirs) = hashicorp_serf() else { return };
+    let net = Network::claim();
+    let agent = |name: &str, host| {
+        let script = "query:load=echo up $SERF_SELF_NAME";
+        let raw = "query:raw=printf 'a\\377\\010\\001\\342\\202<&>'";
+        let spec = net.agent(name, host).program(&theirs).tag("role", name);
+        spec.flag(format!("-event-handler={script}")).flag(format!("-event-handler={raw}"))
+    };
+    let h1 = agent("h1", 1).start();
+    let mut h2 = agent("h2", 2).join(net.gossip(1)).start();
+    wait_until(soon(), "the two agree", || all_list(&[&h1, &h2], &[("h1", "alive"), ("h2", "alive")]));
+
+    let watcher = Output::watch(&common::serf(), &["monitor", &format!("-rpc-addr={}", h1.rpc())]);
+    wait_until(soon(), "the monitor is there", || watcher.shows("Received event: member-join"));
+    for args in [
+        &["event", "-coalesce=false", "deploy", "v2"][..],
+        &["event", "deploy"],
+        &["query", "-timeout=1s", "-node=h2", "load"],
+        &["query", "-timeout=1s", "-tag", "role=h1", "load", "now"],
+        &["query", "-timeout=1s", "-no-ack", "-node=h1", "load"],
+        &["query", "-timeout=1s", "-format=json", "load"],
+        &["query", "-timeout=1s", "-format=json", "-node=h2", "raw"],
+        &["query", "-timeout=1s", "-format=json", "-node=nobody", "load"],
+        &["reachability"],
+    ] {
+        let (ours, expected) = (h1.ctl(args), h1.ctl_with(&theirs, args));
+        // Answers of two members may come in either order.
+        let lines = |text: &str| {
+            let mut lines: Vec<String> = text.lines().map(|l| l.trim_end_matches(',').to_string()).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(lines(ours.ok()), lines(expected.ok()), "{args:?}");
+        assert_eq!(ours.stderr, "", "{args:?}");
+    }
+    for line in ["\tName: \"deploy\"", "\tPayload: []byte{0x76, 0x32}", "\tName: \"load\"", "\tID: "] {
+        wait_until(soon(), "the monitor shows what was said", || watcher.shows(line));
+    }
+
+    // A member that is gone but not yet known to be: it is named, and nothing else changes.
+    h2.kill();
+    let silent = h1.ctl(&["query", "-timeout=500ms", "load"]);
+    assert!(silent.ok().ends_with("Total Acks: 1\nTotal Responses: 1\n"), "{silent}");
+    assert_eq!(silent.stderr, "no ack from: h2\n");
+    assert_eq!(h1.ctl(&["query", "-timeout=500ms", "-format=json", "load"]).stderr, "");
+}
+
 #[test]
 fn pythons_serfclient_lists_our_members() {
     check_python_client("serfclient_members.py");

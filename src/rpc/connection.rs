@@ -28,8 +28,9 @@ use crate::model::{Moment, QueryKey};
 use log::Level;
 use pending::PendingQueries;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use streams::OwnQuery;
 
 /// Names one request of one connection, so that an answer that comes later finds its way. An
 /// answer to a connection that has closed is ignored.
@@ -119,8 +120,8 @@ pub struct Connection {
     streams: BTreeMap<u64, Vec<EventFilter>>,
     streams_changed: bool,
     monitor: Option<Monitor>,
-    /// The `Seq` of the client's own queries that run.
-    queries: BTreeSet<u64>,
+    /// The client's own queries that run, by `Seq`.
+    queries: BTreeMap<u64, OwnQuery>,
     /// The queries that the client was told of.
     pending: PendingQueries,
 
@@ -152,7 +153,7 @@ impl Connection {
             streams: BTreeMap::new(),
             streams_changed: false,
             monitor: None,
-            queries: BTreeSet::new(),
+            queries: BTreeMap::new(),
             pending: PendingQueries::default(),
             ended_streams: 0,
             dropped_records: 0,
@@ -250,7 +251,7 @@ impl Connection {
             _ => self.output.push(seq, error, body.as_deref()),
         }
         if command == Command::Query && error.is_empty() {
-            self.queries.insert(seq);
+            self.queries.insert(seq, OwnQuery::default());
         }
         self.unanswered = None;
         true
@@ -295,16 +296,23 @@ impl Connection {
         match self.phase {
             Phase::Draining(until) | Phase::Lingering(until) => until,
             Phase::Closed => Moment::NEVER,
-            Phase::Open => [self.handshake_deadline(), self.request_deadline(), self.stall_deadline()]
-                .into_iter()
-                .flatten()
-                .min()
-                .unwrap_or(Moment::NEVER),
+            Phase::Open => [
+                self.handshake_deadline(),
+                self.request_deadline(),
+                self.stall_deadline(),
+                self.query_deadline(),
+            ]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(Moment::NEVER),
         }
     }
 
-    /// Closes the connection if one of its deadlines has passed.
+    /// Tells the end of queries that is due, and closes the connection if one of its deadlines has
+    /// passed.
     pub fn expire(&mut self, now: Moment) {
+        self.end_queries(now);
         let passed = |deadline: Option<Moment>| deadline.is_some_and(|d| d <= now);
         match self.phase {
             Phase::Open if passed(self.handshake_deadline()) => {
@@ -328,6 +336,8 @@ impl Connection {
     /// Ends the connection from our side: what is queued is delivered, nothing more is taken.
     pub fn close(&mut self, now: Moment) {
         if self.phase == Phase::Open {
+            // Those that are over already; nothing comes of the others any more.
+            self.end_queries(Moment::NEVER);
             self.phase = Phase::Draining(now + DRAIN_TIMEOUT);
             self.streams_changed |= !self.streams.is_empty();
             self.streams.clear();

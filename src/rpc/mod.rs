@@ -5,7 +5,7 @@
 //! | `command` | the names of the commands and what follows them |
 //! | `record` | every request, reply and streamed record, and their bytes |
 //! | `frame` | where a value ends |
-//! | `filter` | which members and events a client picks |
+//! | `filter` | which members a client picks |
 //! | `connection` | the server's side of one client: order, limits, errors |
 //! | `client` | the other side, for commands and tests |
 //!

@@ -176,12 +176,15 @@ impl RpcActor {
                 for client in self.clients.values_mut() {
                     client.flush(now);
                     client.connection.tell(&mut told, now);
+                    self.sender.count_dropped(client.connection.take_dropped_records());
                 }
             }
             RpcMessage::QueryProgress { token, progress } => match self.clients.get_mut(&token.connection) {
                 Some(client) => {
                     client.flush(now);
-                    client.connection.query_progress(token.seq, &progress);
+                    client.connection.query_progress(token.seq, &progress, now);
+                    // Before the client can read what comes next, so that no loss shows late.
+                    self.sender.count_dropped(client.connection.take_dropped_records());
                 }
                 None => self.sender.count_dropped(1),
             },
@@ -189,6 +192,7 @@ impl RpcActor {
                 for client in self.clients.values_mut() {
                     client.flush(now);
                     client.connection.log_line(line.number, &line);
+                    self.sender.count_dropped(client.connection.take_dropped_records());
                 }
             }
             RpcMessage::AuthKey(key) => self.auth_key = key.into(),

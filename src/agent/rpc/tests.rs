@@ -1,6 +1,7 @@
 //! The running thread, spoken to over loopback. Waits are polls with a deadline.
 
 mod events;
+mod peers;
 
 use super::*;
 use crate::messaging::QueryParams;

@@ -23,6 +23,10 @@ pub const MAX_STREAM_FILTERS: usize = MAX_EVENT_FILTERS;
 pub const MAX_QUERIES: usize = 256;
 /// The longest time that answers to a query may be collected.
 pub const MAX_QUERY_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// From the last answer to a query until its end is told. HashiCorp's client gives answers and the
+/// end to its user by different ways: an end that comes on the heels of answers overtakes them, and
+/// they are lost. Its own agent always waits for the deadline, so that it never met this.
+pub const QUERY_END_DELAY: Duration = Duration::from_millis(100);
 /// Queries that one client was told of and may still answer; beyond, it can no longer answer the
 /// oldest.
 pub const MAX_PENDING_QUERIES: usize = 1024;

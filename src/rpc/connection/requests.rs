@@ -175,7 +175,7 @@ impl Connection {
     }
 
     fn query(&self, seq: u64, request: QueryRequest) -> Answer {
-        if self.queries.contains(&seq) {
+        if self.queries.contains_key(&seq) {
             return Answer::Refuse("Query with given sequence exists".into());
         }
         if self.queries.len() >= MAX_QUERIES {

@@ -6,7 +6,7 @@
 //! So is every record that is still unread when the connection goes, and every answer to a query
 //! that nobody waits for any more.
 
-use super::{Connection, MAX_REPLY, MAX_STREAM_BACKLOG, Monitor, Phase, Token};
+use super::{Connection, MAX_REPLY, MAX_STREAM_BACKLOG, Monitor, Phase, QUERY_END_DELAY, Token};
 use crate::messaging::QueryProgress;
 use crate::messaging::filter::EventFilter;
 use crate::model::{Event, Moment};
@@ -37,6 +37,14 @@ impl Told<'_> {
     pub fn new(event: &Event) -> Told<'_> {
         Told { event, shared: None }
     }
+}
+
+/// A query that the client asked.
+#[derive(Debug, Default)]
+pub(super) struct OwnQuery {
+    last_answer: Option<Moment>,
+    /// It is over, and the client is to be told then.
+    ends: Option<Moment>,
 }
 
 impl Connection {
@@ -98,18 +106,21 @@ impl Connection {
     }
 
     /// Streams what came in for a query that this client asked with `seq`.
-    pub fn query_progress(&mut self, seq: u64, progress: &QueryProgress) {
+    pub fn query_progress(&mut self, seq: u64, progress: &QueryProgress, now: Moment) {
         if self.unanswered == Some((seq, Command::Query)) {
             // The query runs, so its answer can only be a good one, wherever that has been held up.
             self.reply::<()>(Token { connection: self.id, seq }, "", None);
         }
-        if !self.queries.contains(&seq) {
+        let has_room = self.has_room();
+        let Some(query) = self.queries.get_mut(&seq).filter(|query| query.ends.is_none()) else {
             self.dropped_records += 1;
             return;
-        }
-        let done = *progress == QueryProgress::Done;
-        // The end finds room always: it is small, and there is one for each query.
-        if done || self.has_room() {
+        };
+        if *progress == QueryProgress::Done {
+            query.ends = Some(query.last_answer.map_or(now, |at| at + QUERY_END_DELAY));
+            self.end_queries(now);
+        } else if has_room {
+            query.last_answer = Some(now);
             self.output.push_record(seq, &encode(&QueryRecord::new(progress)));
         } else {
             let last = encode(&QueryRecord::new(&QueryProgress::Done));
@@ -117,9 +128,25 @@ impl Connection {
             self.queries.remove(&seq);
             self.count_ended();
         }
-        if done {
-            self.queries.remove(&seq);
+    }
+
+    /// Tells the end of every query whose end is due. It finds room always: it is small, and there
+    /// is one for each query.
+    pub(super) fn end_queries(&mut self, now: Moment) {
+        if self.phase == Phase::Open && self.query_deadline().is_some_and(|deadline| deadline <= now) {
+            self.queries.retain(|seq, query| {
+                let due = query.ends.is_some_and(|at| at <= now);
+                if due {
+                    self.output.push_record(*seq, &encode(&QueryRecord::new(&QueryProgress::Done)));
+                }
+                !due
+            });
         }
+    }
+
+    /// When the next end of a query is due.
+    pub(super) fn query_deadline(&self) -> Option<Moment> {
+        self.queries.values().filter_map(|query| query.ends).min()
     }
 
     /// Streams a log line to the client's monitor, if it has one and has not had the line.
@@ -159,8 +186,10 @@ impl Connection {
     /// those are among them that were not handed to the socket whole.
     pub fn take_dropped_records(&mut self) -> u64 {
         if self.phase == Phase::Closed {
-            self.dropped_records += self.output.records() as u64;
+            let untold = self.queries.values().filter(|query| query.ends.is_some()).count();
+            self.dropped_records += (self.output.records() + untold) as u64;
             self.output.clear();
+            self.queries.clear();
         }
         std::mem::take(&mut self.dropped_records)
     }

@@ -1,5 +1,7 @@
 //! A client's conversation, value by value, in virtual time.
 
+mod events;
+
 use super::streams::{MONITOR_ENDED, STREAM_ENDED};
 use super::*;
 use crate::model::{
