@@ -46,14 +46,20 @@ use std::process::ExitCode;
 /// The exit code of a command that does not exist.
 const NO_SUCH_COMMAND: u8 = 127;
 
-/// Which of the two programs runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// `serf`: every command.
-    Serf,
-    /// `serf-ctl`: every command but `agent`.
-    SerfCtl,
+/// One of the two programs: its name and its commands.
+///
+/// What `serf-ctl` lists does not mention the agent, so that the linker leaves the agent out of
+/// it: it has less than half the size, which matters on a router.
+#[derive(Clone, Copy)]
+pub struct Program {
+    name: &'static str,
+    agent: Option<&'static Command>,
 }
+
+/// `serf`: every command.
+pub const SERF: Program = Program { name: "serf", agent: Some(&AGENT) };
+/// `serf-ctl`: every command but `agent`.
+pub const SERF_CTL: Program = Program { name: "serf-ctl", agent: None };
 
 /// What a command does.
 #[derive(Clone, Copy)]
@@ -69,8 +75,10 @@ struct Command {
     action: Action,
 }
 
-const COMMANDS: &[Command] = &[
-    Command { spec: &options::AGENT, action: Action::Agent(agent::run) },
+const AGENT: Command = Command { spec: &options::AGENT, action: Action::Agent(agent::run) };
+
+/// What both programs have. By name; `agent` comes before all of them.
+const CONTROL: &[Command] = &[
     Command { spec: &options::EVENT, action: Action::Control(event::run) },
     Command { spec: &options::FORCE_LEAVE, action: Action::Control(force_leave::run) },
     Command { spec: &options::INFO, action: Action::Control(info::run) },
@@ -85,15 +93,8 @@ const COMMANDS: &[Command] = &[
 ];
 
 impl Program {
-    fn name(self) -> &'static str {
-        match self {
-            Program::Serf => "serf",
-            Program::SerfCtl => "serf-ctl",
-        }
-    }
-
     fn commands(self) -> impl Iterator<Item = &'static Command> {
-        COMMANDS.iter().filter(move |c| self == Program::Serf || matches!(c.action, Action::Control(_)))
+        self.agent.into_iter().chain(CONTROL)
     }
 
     fn command(self, name: &OsString) -> Option<&'static Command> {
@@ -101,7 +102,7 @@ impl Program {
     }
 
     fn list(self) -> String {
-        command_list(self.name(), self.commands().map(|c| c.spec))
+        command_list(self.name, self.commands().map(|c| c.spec))
     }
 }
 
@@ -127,17 +128,17 @@ fn run(program: Program, mut arguments: Vec<OsString>, console: &mut Console<'_>
     let wants_help = before(&["-h", "-help", "--help"]);
     match (command, name) {
         (Some(command), _) if wants_help => {
-            console.error(help(program.name(), command.spec));
+            console.error(help(program.name, command.spec));
             ExitCode::SUCCESS
         }
         (Some(command), _) if flags_before > 0 => {
-            let text = format!("Flags go after the command: {} {} ...", program.name(), command.spec.name);
+            let text = format!("Flags go after the command: {} {} ...", program.name, command.spec.name);
             finish(Err(Failure::Misuse(text)), program, Some(command), console)
         }
         (Some(command), _) => execute(program, command, rest.collect(), console),
         (None, name) => {
             if let Some(name) = &name {
-                console.error(format!("{} has no command '{}'.\n", program.name(), name.to_string_lossy()));
+                console.error(format!("{} has no command '{}'.\n", program.name, name.to_string_lossy()));
             }
             console.error(program.list());
             if wants_help && name.is_none() { ExitCode::SUCCESS } else { ExitCode::from(NO_SUCH_COMMAND) }
@@ -155,7 +156,7 @@ fn execute(
         Err(error) => Err(Failure::Misuse(error.to_string())),
         Ok(Parsed::Version) => version::print(console).map(|()| ExitCode::SUCCESS),
         Ok(Parsed::Help) => {
-            console.error(help(program.name(), command.spec));
+            console.error(help(program.name, command.spec));
             Ok(ExitCode::SUCCESS)
         }
         Ok(Parsed::Run(flags)) => match command.action {
@@ -186,7 +187,7 @@ fn finish(
             console.error(text);
             console.error("");
             console.error(match command {
-                Some(command) => help(program.name(), command.spec),
+                Some(command) => help(program.name, command.spec),
                 None => program.list(),
             });
         }

@@ -22,7 +22,7 @@ fn ran(program: Program, arguments: &[&str]) -> Ran {
 }
 
 fn serf(arguments: &[&str]) -> Ran {
-    ran(Program::Serf, arguments)
+    ran(SERF, arguments)
 }
 
 /// Standard output that fails at every write.
@@ -45,7 +45,7 @@ fn a_reader_that_goes_away_is_no_error_and_a_full_disk_is() {
     ] {
         for command in ["version", "-v", "keygen"] {
             let (mut out, mut err) = (Refusing(kind), Vec::new());
-            let ran = run(Program::Serf, vec![command.into()], &mut Console::new(&mut out, &mut err));
+            let ran = run(SERF, vec![command.into()], &mut Console::new(&mut out, &mut err));
             assert_eq!((ran, String::from_utf8(err).unwrap().as_str()), (code, told), "{command}");
         }
     }
@@ -55,10 +55,10 @@ fn a_reader_that_goes_away_is_no_error_and_a_full_disk_is() {
 fn the_two_programs_differ_by_the_agent() {
     let names = |p: Program| p.commands().map(|c| c.spec.name).collect::<Vec<_>>();
     let all: Vec<&str> = options::COMMANDS.iter().map(|c| c.name).collect();
-    assert_eq!(names(Program::Serf), all);
+    assert_eq!(names(SERF), all);
     let without: Vec<&str> = all.into_iter().filter(|n| *n != "agent").collect();
-    assert_eq!(names(Program::SerfCtl), without);
-    let refused = ran(Program::SerfCtl, &["agent"]);
+    assert_eq!(names(SERF_CTL), without);
+    let refused = ran(SERF_CTL, &["agent"]);
     assert_eq!(refused.code, ExitCode::from(127));
     assert!(refused.err.starts_with("serf-ctl has no command 'agent'.\n\nUsage: serf-ctl "));
 }
@@ -183,7 +183,7 @@ proptest! {
         words in proptest::collection::vec("-{0,2}[a-z=\"]{0,5}|bogus|-h|-v|--", 0..5),
         command in "(keygen|version|nothing)?",
     ) {
-        for program in [Program::Serf, Program::SerfCtl] {
+        for program in [SERF, SERF_CTL] {
             let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
             arguments.insert(0, &command);
             let _ = ran(program, &arguments);
