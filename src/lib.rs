@@ -14,7 +14,7 @@
 //! agent/        the threads: sockets, clocks, processes. One file per thread
 //! rpc/          the control protocol: records, a connection as a state machine, a client
 //! config/       one table of options, flags, the validated configuration
-//! messaging/    what is said: the broadcast queue and its rhythm          (rules, no I/O)
+//! messaging/    what is said: gossip, user events, queries, coalescing    (rules, no I/O)
 //! membership/   who is here: table, probes, suspicion, intents, push/pull (rules, no I/O)
 //! wire/         messages and their bytes: dialects and framing            (no sockets)
 //! model/        the nouns: Member, Tags, LamportTime, Incarnation, Moment
@@ -34,7 +34,8 @@
 //! | `serf-probe` | the UDP socket's receiving end, the [`membership::Prober`] | mio, until the next deadline | answers pings; applies alive, suspect, dead; probes |
 //! | `serf-gossip` | the [`messaging::Gossip`] queue | its channel, until the next tick | spreads what is queued |
 //! | `serf-sync` | the TCP listener and its streams | mio | push/pull, joins, TCP pings |
-//! | `serf-events` | the order of telling | its channel | delivers events |
+//! | `serf-events` | what was heard of user events and queries, open queries, the coalescers | its channel, until the next deadline | answers, collects, tells everyone in order |
+//! | `serf-handlers` | running scripts | mio: their pipes, SIGCHLD, its channel | runs event handlers, each in a lane of its own |
 //! | `serf-handlers` | running scripts, the events that wait for them | mio | runs event handlers |
 //! | `serf-rpc` | control connections | mio | serves clients |
 //! | `serf-log` | standard output, the recent lines | its channel | writes the log |

@@ -5,7 +5,8 @@
 //! | `serf-probe` | `probe` | the receiving end of the UDP socket, the prober |
 //! | `serf-gossip` | `gossip` | the broadcast queue |
 //! | `serf-sync` | `sync`, `stream` | the TCP listener and its streams |
-//! | `serf-events` | `events` | the order in which events are told |
+//! | `serf-events` | `events` | clocks, windows and open queries; the order in which events are told |
+//! | `serf-handlers` | `handlers` | running scripts |
 //! | `serf-handlers` | `handlers` | running scripts, what waits for them |
 //! | `serf-rpc` | `rpc` | control connections |
 //! | main | here, `leave`, `signals` | start and stop, signals, leaving |
