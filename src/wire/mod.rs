@@ -24,7 +24,7 @@ use std::sync::{Arc, OnceLock};
 /// A way to write messages as bytes.
 ///
 /// A reader tells dialects apart by the first byte of a message: memberlist's message types
-/// lie below 0x80, ours are [`native::FIRST_TAG`] and above.
+/// lie below 0x80, ours are `native::FIRST_TAG` and above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// bincode, little-endian varints: what our agents speak among themselves.

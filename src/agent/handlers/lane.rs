@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// The most events that wait for one script.
 pub const MAX_WAITING: usize = 1024;
 
-/// The most memory that the events waiting for one script keep alive, in bytes (as [`weight`]
+/// The most memory that the events waiting for one script keep alive, in bytes (as `weight`
 /// reckons). A single event that is larger may wait alone.
 pub const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
 
@@ -24,7 +24,7 @@ pub struct Job {
     pub event: Arc<Event>,
     /// The query, if it is one.
     pub question: Option<Rc<Question>>,
-    /// See [`weight`].
+    /// See `weight`.
     pub weight: usize,
 }
 
