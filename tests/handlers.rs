@@ -30,7 +30,7 @@ const AWKWARD_TAGS: [(&str, &str); 9] = [
 struct Dump(Scratch);
 
 /// What one run was given.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Run {
     /// Variables whose names begin with `SERF_`.
     variables: BTreeMap<String, String>,
@@ -121,6 +121,25 @@ const STORY: &[Step] = &[
     },
 ];
 
+/// What members say in the cluster of both programs: `event` or `query`, a name and a payload.
+const SAID: &[(&str, &[&str])] = &[
+    ("event", &["deploy", "abc"]),
+    ("event", &["deploy"]),
+    ("event", &["deploy", ""]),
+    ("event", &["ends", "with a newline\n"]),
+    ("event", &["lines", "l1\n\nl2"]),
+    ("event", &["newline", "\n"]),
+    ("event", &["sp ace", "a b  c\t"]),
+    ("event", &["ünï-ß.ı=x", "grüße 日本"]),
+    ("event", &["a.b-c", "\\n $HOME `id` ; 'q' \"q\""]),
+    ("query", &["load", "1"]),
+    ("query", &["load"]),
+    ("query", &["ends", "with a newline\n"]),
+    ("query", &["lines", "l1\n\nl2"]),
+    ("query", &["ünï-ß.ı=x", "grüße 日本"]),
+    ("event", &["deploy", "after the queries"]),
+];
+
 /// Some members, and one whose script writes down what it hears.
 struct Cluster {
     program: PathBuf,
@@ -154,6 +173,22 @@ impl Cluster {
         self.agent(name).ctl_with(&program, command).ok();
     }
 
+    /// Says each thing of [`SAID`] (by the watcher itself: gossip may pass a member by), when the script has been told of the one before.
+    fn say(&mut self, dump: &Dump) {
+        for (command, said) in SAID {
+            let (kind, options) = match *command {
+                "event" => ("user", "-coalesce=false"),
+                other => (other, "-timeout=300ms"),
+            };
+            let told = dump.told(kind).len();
+            self.ctl("watcher", &[&[*command, options], *said].concat());
+            wait_until(soon(), &format!("the script hears of {command} {said:?}"), || {
+                let runs = dump.told(kind);
+                if runs.len() > told { Ok(()) } else { Err(format!("{runs:#?}")) }
+            });
+        }
+    }
+
     fn kill(&mut self, name: &str) {
         self.agent(name).kill();
         let watcher = &self.agents[3];
@@ -171,6 +206,9 @@ fn play(net: &Network, program: &Path, dump: &Dump) {
             let heard = |start: &&str| told.iter().any(|line| line.starts_with(*start));
             if step.lines.iter().all(heard) { Ok(()) } else { Err(format!("{told:#?}")) }
         });
+        if step.kind == "member-join" {
+            cluster.say(dump);
+        }
     }
 }
 
@@ -185,6 +223,11 @@ fn scripts_are_given_what_hashicorps_agent_gives_them() {
     for Step { kind, .. } in STORY {
         assert_eq!(ours.lines(kind), theirs.lines(kind), "{kind}");
         assert_eq!(ours.variables(kind), theirs.variables(kind), "{kind}");
+    }
+    for (kind, command) in [("user", "event"), ("query", "query")] {
+        let said = SAID.iter().filter(|(said, _)| *said == command).count();
+        assert_eq!(ours.told(kind), theirs.told(kind), "{kind}");
+        assert_eq!(ours.told(kind).len(), said, "each {command} once");
     }
     for dump in [&theirs, &ours] {
         let most = dump.told("member-join").iter().map(|run| run.stdin.matches('\n').count()).max();

@@ -1,12 +1,13 @@
 //! Programs by others: HashiCorp's commands drive our agents, our commands drive HashiCorp's
-//! agent, and RPC clients written for Python list our members.
+//! agent, and RPC clients written for Python do with our agents what they do with HashiCorp's.
 #![allow(clippy::disallowed_methods, reason = "tests read clocks, files and sockets; rules do not")]
 
 mod common;
 
 use common::peers::{hashicorp_serf, python_with_clients};
-use common::{Agent, Network, Output, all_list, all_see, promised, run, soon, wait_until};
+use common::{Agent, Network, Output, all_list, all_see, promised, run, serf, soon, wait_until};
 use serde_json::Value;
+use std::path::Path;
 
 /// Every command that an operator uses every day, typed into HashiCorp's program.
 #[test]
@@ -66,7 +67,7 @@ fn check_json_members(agent: &Agent, json: &str) {
 }
 
 /// `monitor` shows what was logged before it came, and what is logged while it watches.
-fn check_monitor(n1: &Agent, program: &std::path::Path) {
+fn check_monitor(n1: &Agent, program: &Path) {
     let watcher =
         Output::watch(program, &["monitor", &format!("-rpc-addr={}", n1.rpc()), "-log-level=debug"]);
     wait_until(soon(), "monitor shows old lines", || watcher.shows("EventMemberJoin: n1 "));
@@ -149,6 +150,77 @@ fn our_events_and_queries_through_hashicorps_agents() {
     assert!(silent.ok().ends_with("Total Acks: 1\nTotal Responses: 1\n"), "{silent}");
     assert_eq!(silent.stderr, "no ack from: h2\n");
     assert_eq!(h1.ctl(&["query", "-timeout=500ms", "-format=json", "load"]).stderr, "");
+}
+
+/// Either program's commands about events and queries, with either program's agents.
+#[test]
+fn commands_and_agents_of_both_programs_talk_of_events_and_queries() {
+    let Some(theirs) = hashicorp_serf() else { return };
+    let ours = serf();
+    for (agents, commands) in [(&ours, &theirs), (&theirs, &ours)] {
+        let net = Network::claim();
+        let names = ["n1", "n2", "n3"];
+        let cluster = net.cluster_with(names, |spec| {
+            let spec = spec.program(agents).flag("-event-handler=query:load=echo 0.5");
+            spec.flag("-event-handler=user:deploy=cat").flag("-log-level=debug")
+        });
+        wait_until(soon(), "three agree", || {
+            all_list(&cluster.each_ref(), &names.map(|name| (name, "alive")))
+        });
+        let ask = |arguments: &[&str]| cluster[0].ctl_with(commands, arguments);
+
+        let sent = ask(&["event", "-coalesce=false", "deploy", "the payload"]);
+        assert_eq!(sent.ok().trim(), "Event 'deploy' dispatched! Coalescing enabled: false");
+        wait_until(soon(), "each handler printed the payload", || {
+            match cluster.iter().find(|agent| agent.log_count("the payload") == 0) {
+                None => Ok(()),
+                Some(agent) => Err(format!("not that of {}", agent.name())),
+            }
+        });
+
+        let answer = ask(&["query", "-timeout=2s", "load", "now"]);
+        let mut lines: Vec<&str> = answer.ok().lines().collect();
+        lines.sort_unstable();
+        let mut expected = vec!["Query 'load' dispatched".to_string()];
+        expected.extend(names.map(|name| format!("Ack from '{name}'")));
+        expected.extend(names.map(|name| format!("Response from '{name}': 0.5")));
+        expected.extend(["Total Acks: 3".to_string(), "Total Responses: 3".to_string()]);
+        expected.sort_unstable();
+        assert_eq!(lines, expected);
+        let json = ask(&["query", "-timeout=1s", "-format=json", "-node=n2", "load"]);
+        let json: Value = serde_json::from_str(json.ok()).expect("query -format=json prints JSON");
+        assert_eq!(json["Acks"], serde_json::json!(["n2"]), "{json}");
+        assert_eq!(json["Responses"]["n2"], "0.5\n", "{json}");
+
+        let reached = ask(&["reachability"]);
+        assert!(reached.ok().contains("Successfully contacted all live nodes"), "{reached}");
+    }
+}
+
+/// Each client is told the same by our agent as by HashiCorp's.
+#[test]
+fn python_clients_send_and_stream_events_and_queries() {
+    let Some(python) = python_with_clients() else { return };
+    let expected = [
+        ("serfclient_events.py", "deploy "),
+        (
+            "serfio_events.py",
+            "streamed: user deploy b'abc'\nstreamed: query load b'now?'\nanswered: n1 b'so'\n",
+        ),
+    ];
+    for (script, beginning) in expected {
+        let said = |program: &Path| {
+            let net = Network::claim();
+            let agent = net.agent("n1", 1).program(program).start();
+            let path = format!("{}/tests/peers/{script}", env!("CARGO_MANIFEST_DIR"));
+            run(&python, [path, net.ip(1).to_string(), agent.rpc().port().to_string()]).ok().to_string()
+        };
+        let ours = said(&serf());
+        assert!(ours.starts_with(beginning), "{script}: {ours}");
+        if let Some(theirs) = hashicorp_serf() {
+            assert_eq!(ours, said(&theirs), "{script}");
+        }
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod packets;
 pub mod peers;
 mod program;
 mod relay;
+pub mod rpc;
 mod scratch;
 mod wait;
 
