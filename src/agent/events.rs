@@ -95,14 +95,16 @@ impl EventActor {
             let mut stop = matches!(message, Err(RecvTimeoutError::Disconnected));
             let mut next = message.ok();
             for _ in 0..BATCH {
+                // Only within the batch: what is taken out of the corridor is dealt with.
+                let Some(message) = next.take().or_else(|| self.parts.messages.try_recv().ok()) else {
+                    break;
+                };
                 // Member events first: they were there when the message came.
                 self.fetch();
-                match next {
-                    Some(EventMessage::Stop) => stop = true,
-                    Some(message) => self.take(message),
-                    None => break,
+                match message {
+                    EventMessage::Stop => stop = true,
+                    message => self.take(message),
                 }
-                next = self.parts.messages.try_recv().ok();
             }
             self.fetch();
             if stop {

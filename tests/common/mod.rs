@@ -1,7 +1,7 @@
 //! The harness: real agents on loopback addresses of their own, driven as an operator drives them.
 //!
 //! Everything here goes through the programs' command lines, the control protocol and the sockets;
-//! nothing looks inside the library. That keeps the tests valid for any program with Serf's
+//! nothing else looks inside the library (`rpc` borrows its client of the control protocol). That keeps the tests valid for any program with Serf's
 //! command line, HashiCorp's included (see `program`).
 //!
 //! Rules of the house: each test claims a [`Network`], each wait is a poll with a deadline
