@@ -44,8 +44,13 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// Queues news and plans its first transmissions.
+    /// Queues news and plans its first transmissions. What fits no datagram is over at once: it
+    /// would never be sent, and enough of it would keep what is queued behind it from being found.
     pub fn push(&mut self, message: Shared, ticket: Option<Ticket>, members: &Members, now: Moment) {
+        let room = Packer::new(members.config().datagram_budget).room();
+        if message.bytes(Dialect::for_receiver(None)).len() > room {
+            return self.queue.give_up(ticket);
+        }
         self.queue.push(message, ticket, members.present());
         self.next_burst.get_or_insert(now.max(self.last_burst + BURST_SPACING));
         self.next_tick.get_or_insert(now + members.config().gossip_interval);

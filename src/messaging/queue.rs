@@ -111,6 +111,12 @@ impl BroadcastQueue {
         }
     }
 
+    /// A broadcast is over before it was queued.
+    pub fn give_up(&mut self, ticket: Option<Ticket>) {
+        counters::BROADCASTS_DROPPED.inc();
+        self.finished.extend(ticket);
+    }
+
     /// How many broadcasts of one kind are queued.
     pub fn len(&self, kind: Kind) -> usize {
         self.lanes[kind as usize].entries.len()

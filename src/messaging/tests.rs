@@ -4,7 +4,7 @@ use super::*;
 use crate::membership::tests::{Bench, MS, S, addr, alive, dead, join, leave};
 use crate::model::Moment;
 use crate::wire::datagram::{self, Packer};
-use crate::wire::message::{Alive, Message};
+use crate::wire::message::{Alive, Message, UserEvent};
 use crate::wire::{Shared, decode};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -94,6 +94,24 @@ fn news_that_fits_no_datagram_does_not_keep_gossip_awake() {
         push(&mut g, &b, Message::Dead(dead(&format!("{}{i}", "x".repeat(200)), 1, "me")));
     }
     assert_eq!(run(&mut g, &mut b), []);
+}
+
+#[test]
+fn events_that_fit_no_datagram_do_not_keep_others_from_being_told() {
+    let (mut b, mut g) = (Bench::with_many(5), Gossip::default());
+    let event = |name: &str, len: usize| {
+        let (ltime, name) = (crate::model::LamportTime(1), name.to_string());
+        UserEvent { ltime, name, payload: vec![0; len], coalesce: false }
+    };
+    push(&mut g, &b, Message::UserEvent(event("small", 10)));
+    // Newer, so that they come first.
+    for i in 0..20 {
+        push(&mut g, &b, Message::UserEvent(event(&i.to_string(), 8_000)));
+    }
+    g.push(Shared::new(Message::UserEvent(event("last", 8_000))), Some(7), &b.members, b.now);
+    let said: Vec<Message> = run(&mut g, &mut b).iter().flat_map(|(_, d)| messages(d)).collect();
+    assert_eq!(said, vec![Message::UserEvent(event("small", 10)); 12]);
+    assert_eq!(g.queue.take_finished(), [7]);
 }
 
 #[test]

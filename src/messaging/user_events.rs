@@ -15,7 +15,7 @@ use std::time::Duration;
 pub const KEPT_TIMES: usize = 512;
 /// The most Lamport times that are kept while they are fresh.
 pub const MAX_TIMES: usize = 16_384;
-/// The most bytes of names and payloads that are kept.
+/// The most bytes of events that are kept: names, payloads, and what holds them.
 pub const MAX_BYTES: usize = 4 << 20;
 /// How long times beyond [`KEPT_TIMES`] are kept: well beyond the time that gossip takes.
 const FRESH: Duration = Duration::from_secs(60);
@@ -123,7 +123,7 @@ impl UserEvents {
     }
 
     fn remember(&mut self, event: UserEvent, now: Moment) {
-        self.bytes += event.name.len() + event.payload.len();
+        self.bytes += cost(&event);
         self.heard.entry(event.ltime).or_insert_with(|| (now, Vec::new())).1.push(event);
         self.forget(now);
     }
@@ -135,10 +135,15 @@ impl UserEvents {
                 return;
             }
             let Some((time, (_, events))) = self.heard.pop_first() else { return };
-            self.bytes -= events.iter().map(|e| e.name.len() + e.payload.len()).sum::<usize>();
+            self.bytes -= events.iter().map(cost).sum::<usize>();
             self.floor = self.floor.max(time.next());
         }
     }
+}
+
+/// What an event costs in memory. Without its record, millions of tiny ones would be kept.
+fn cost(event: &UserEvent) -> usize {
+    size_of::<UserEvent>() + event.name.len() + event.payload.len()
 }
 
 #[cfg(test)]
@@ -204,6 +209,17 @@ mod tests {
         assert!(!e.hear(&event(5000, "e", &"x".repeat(10_000)), NOW));
         assert!(!e.hear(&event(u64::MAX, "e", ""), NOW), "an absurd time");
         assert_eq!(e.time(), LamportTime(2001));
+    }
+
+    #[test]
+    fn memory_is_bounded_for_tiny_events_too() {
+        let mut e = UserEvents::new(512);
+        for i in 0..100_000 {
+            e.hear(&event(1 + i / 500, &(i % 500).to_string(), ""), NOW);
+        }
+        let kept = e.recent().count();
+        assert!(kept < MAX_BYTES / size_of::<UserEvent>(), "{kept}");
+        assert!(kept > 50_000, "{kept}");
     }
 
     #[test]

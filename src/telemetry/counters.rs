@@ -85,7 +85,7 @@ counters! {
     STREAMS_FAILED = "streams_failed", "Gossip streams that ended with an error, in either direction.";
     BROADCASTS_QUEUED = "broadcasts_queued", "Broadcasts put into the queue.";
     BROADCASTS_SUPERSEDED = "broadcasts_superseded", "Queued broadcasts replaced by newer news.";
-    BROADCASTS_DROPPED = "broadcasts_dropped", "Broadcasts dropped because the queue was full.";
+    BROADCASTS_DROPPED = "broadcasts_dropped", "Broadcasts dropped because the queue was full or no datagram holds them.";
     NEWS_DROPPED = "news_dropped", "News dropped because its consumer did not keep up.";
     EVENTS_TOLD = "events_told", "Events delivered to handlers and streams.";
     EVENTS_TOO_OLD = "events_too_old", "Events and queries refused because it was forgotten whether they were told.";

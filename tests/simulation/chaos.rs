@@ -109,6 +109,8 @@ fn count_damage(world: &mut World) {
 
 /// What must have happened at least once in a batch, or it has tested nothing.
 const NOT_VACUOUS: &[&str] = &[
+    "acks of queries",
+    "answers to queries",
     "crashes",
     "cuts",
     "datagrams beyond the socket buffer",
@@ -118,10 +120,14 @@ const NOT_VACUOUS: &[&str] = &[
     "datagrams lost",
     "datagrams refused",
     "datagrams to nobody",
+    "events fired",
+    "events told by gossip",
+    "events told by push/pull",
     "exchanges done",
     "force-leaves",
     "hostile datagrams",
     "joins done",
+    "joins without replay",
     "member-failed",
     "member-join",
     "member-leave",
@@ -134,6 +140,9 @@ const NOT_VACUOUS: &[&str] = &[
     "pings over TCP answered",
     "pings over TCP failed",
     "prunes",
+    "queries asked",
+    "queries that ended early",
+    "queries that timed out",
     "refutations",
     "restarts",
     "restarts at another address",

@@ -8,25 +8,30 @@
 //! | `streams` | TCP between addresses |
 //! | `node` | an agent without its threads |
 //! | `process` | an agent at an address, and what the kernel keeps for it |
+//! | `talk` | events and queries of a node |
 //! | `world` | processes, network and time together |
 //! | `observer` | the laws that hold for what one process sees |
+//! | `listener` | the same for what it was told of events and queries |
 //! | `agreement` | when all agree, and how long that may take |
-//! | `storm`, `hostile`, `chaos` | chaos from a seed, then calm |
+//! | `storm`, `hostile`, `chatter`, `chaos` | chaos from a seed, then calm |
 //! | `directed` | the test bench of the directed simulations |
 //! | `failing` | pauses, kills, loss, half-connected members |
 //! | `joining`, `churn`, `parting` | joining at once, 100,000 names, partitions |
+//! | `talking` | events and queries, directed |
 //! | `laws` | proof that each law can be broken |
 //! | `tally` | what has happened, so that no run is vacuous |
 
 mod agreement;
 mod calendar;
 mod chaos;
+mod chatter;
 mod churn;
 mod directed;
 mod failing;
 mod hostile;
 mod joining;
 mod laws;
+mod listener;
 mod network;
 mod node;
 mod observer;
@@ -34,5 +39,7 @@ mod parting;
 mod process;
 mod storm;
 mod streams;
+mod talk;
+mod talking;
 mod tally;
 mod world;

@@ -1,13 +1,14 @@
 //! One agent without its threads: the rules, wired as the threads wire them. What goes out and
 //! comes in are real bytes.
 
+use crate::talk::{Said, Talker, Told};
 use fastrand::Rng;
 use serf::membership::{
     Config, Effects, ExchangeSchedule, Members, Presence, Prober, SelfDescription, StreamRequest, Transmit,
     receive,
 };
-use serf::messaging::Gossip;
-use serf::model::{MemberEvent, Moment, NodeName, Tags};
+use serf::messaging::{Gossip, QueryParams};
+use serf::model::{MemberEvent, MemberEventKind, Moment, NodeName, QueryKey, Tags};
 use serf::wire::datagram::{self, Packer};
 use serf::wire::message::{Message, PushPull};
 use serf::wire::{self, Shared, WireError};
@@ -55,6 +56,8 @@ pub struct Outbox {
     pub streams: Vec<StreamRequest>,
     /// What handlers would be told.
     pub events: Vec<MemberEvent>,
+    /// What was told of events and queries.
+    pub told: Vec<Told>,
     /// Whoever sent the datagrams that were handled: an answer may go back there.
     pub answering: Vec<SocketAddr>,
     /// Datagrams that could not be read.
@@ -70,6 +73,8 @@ pub struct Node {
     pub prober: Prober,
     /// What is said.
     pub gossip: Gossip,
+    /// What is said besides.
+    pub talker: Talker,
     exchange: ExchangeSchedule,
     rng: Rng,
     /// Whether it is on its way out.
@@ -86,7 +91,9 @@ impl Node {
         let prober = Prober::new(&members, now, &mut rng);
         let exchange = ExchangeSchedule::new(&members, now, &mut rng);
         let gossip = Gossip::default();
-        let mut node = Node { members, prober, gossip, exchange, rng, leave: Leave::Stays, queued: 0 };
+        let talker = Talker::new(rng.clone().fork());
+        let (leave, queued) = (Leave::Stays, 0);
+        let mut node = Node { members, prober, gossip, talker, exchange, rng, leave, queued };
         node.carry_out(fx, now, out);
         node
     }
@@ -97,7 +104,7 @@ impl Node {
             Leave::Announces(at) | Leave::Lingers(at) => at,
             Leave::Stays | Leave::Done => Moment::NEVER,
         };
-        let rules = self.prober.plan(&self.members, now);
+        let rules = self.prober.plan(&self.members, now).min(self.talker.deadline());
         rules.min(self.gossip.next_deadline()).min(self.exchange.next_deadline()).min(leave)
     }
 
@@ -112,6 +119,7 @@ impl Node {
         if now >= self.exchange.next_deadline() {
             out.streams.extend(self.exchange.tick(&self.members, now, &mut self.rng));
         }
+        self.talk(now, out, |talker, members, said| talker.tick(members, now, said));
         self.continue_leaving(now, out);
     }
 
@@ -125,15 +133,38 @@ impl Node {
         };
         let mut fx = Effects::default();
         let batch = messages.into_iter().map(|m| (from, m)).collect();
-        receive(batch, &mut self.members, &mut self.prober, now, &mut self.rng, &mut fx);
+        let received = receive(batch, &mut self.members, &mut self.prober, now, &mut self.rng, &mut fx);
         self.carry_out(fx, now, out);
+        self.talk(now, out, |talker, members, said| {
+            received.talk.into_iter().for_each(|message| talker.hear(message, members, now, said));
+        });
     }
 
-    /// Takes in what another member knows.
-    pub fn merge(&mut self, theirs: &PushPull, now: Moment, out: &mut Outbox) {
+    /// What this member knows.
+    pub fn push_pull(&self, join: bool) -> PushPull {
+        self.members.push_pull(join, self.talker.talk())
+    }
+
+    /// Takes in what another member knows; events of the past only if they are wanted.
+    pub fn merge(&mut self, theirs: &PushPull, ignore_past: bool, now: Moment, out: &mut Outbox) {
         let mut fx = Effects::default();
         self.members.merge(theirs, now, &mut self.rng, &mut fx);
         self.carry_out(fx, now, out);
+        self.talk(now, out, |talker, _, said| talker.merge(&theirs.talk, ignore_past, now, said));
+    }
+
+    /// Fires an event.
+    pub fn fire(&mut self, name: &str, payload: &[u8], now: Moment, out: &mut Outbox) {
+        self.talk(now, out, |talker, _, said| {
+            talker.fire(name.into(), payload.into(), now, said).expect("events of the simulator are small");
+        });
+    }
+
+    /// Asks a query.
+    pub fn ask(&mut self, params: QueryParams, now: Moment, out: &mut Outbox) -> QueryKey {
+        self.talk(now, out, |talker, members, said| {
+            talker.ask(params, members, now, said).expect("queries of the simulator are few and small")
+        })
     }
 
     /// After a join has succeeded.
@@ -200,7 +231,34 @@ impl Node {
             self.queued += 1;
         }
         out.streams.extend(fx.streams);
-        out.events.extend(fx.events);
+        for event in fx.events {
+            use MemberEventKind::{Failed, Leave, Reap};
+            if matches!(event.kind, Failed | Leave | Reap) {
+                self.talk(now, out, |talker, _, said| talker.gone(&event.member.name, said));
+            }
+            out.events.push(event);
+        }
+    }
+
+    fn talk<T>(
+        &mut self,
+        now: Moment,
+        out: &mut Outbox,
+        f: impl FnOnce(&mut Talker, &Members, &mut Said) -> T,
+    ) -> T {
+        let mut said = Said::default();
+        let result = f(&mut self.talker, &self.members, &mut said);
+        for message in said.broadcasts {
+            self.gossip.push(Shared::new(message), None, &self.members, now);
+        }
+        for mut transmit in said.transmits {
+            // The thread that sends it does not own the queue.
+            transmit.rides = false;
+            let outgoing = self.pack(&transmit);
+            out.datagrams.push(outgoing);
+        }
+        out.told.extend(said.told);
+        result
     }
 
     fn pack(&mut self, transmit: &Transmit) -> Outgoing {

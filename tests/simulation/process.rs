@@ -1,5 +1,6 @@
 //! One process: an agent at an address, with what the kernel keeps for it.
 
+use crate::listener::Listener;
 use crate::node::{Leave, Node};
 use crate::observer::Observer;
 use crate::streams::StreamEvent;
@@ -31,6 +32,10 @@ pub struct Process {
     pub returns: bool,
     /// How it saw the others.
     pub observer: Observer,
+    /// What it was told of events and queries.
+    pub listener: Listener,
+    /// Whether its joins want the events of the past.
+    pub replay: bool,
     inbox: Vec<(SocketAddr, Vec<u8>)>,
     inbox_bytes: usize,
     pub(crate) stalled: Vec<StreamEvent>,
@@ -51,6 +56,8 @@ impl Process {
             joined: false,
             returns: false,
             observer: Observer::default(),
+            listener: Listener::default(),
+            replay: false,
             inbox: Vec::new(),
             inbox_bytes: 0,
             stalled: Vec::new(),

@@ -2,6 +2,7 @@
 //! and move while the network loses, delays, repeats and damages what they say.
 
 use crate::agreement::settling_bound;
+use crate::chatter;
 use crate::hostile;
 use crate::network::{Cut, Weather};
 use crate::node::Node;
@@ -40,6 +41,8 @@ pub struct Storm {
     /// The profile's numbers.
     pub config: Config,
     rng: Rng,
+    /// For what is said; what happens does not depend on it.
+    chatter: Rng,
     names: Vec<NodeName>,
     versions: u32,
 }
@@ -65,7 +68,8 @@ impl Storm {
             config.tombstone_timeout = least.mul_f64(1.0 + rng.f64());
             length = least * 2;
         }
-        Storm { kind, size, length, config, rng, names: Vec::new(), versions: 0 }
+        let chatter = Rng::with_seed(seed ^ 0x7a1c_0001);
+        Storm { kind, size, length, config, rng, chatter, names: Vec::new(), versions: 0 }
     }
 
     /// Everyone starts, at moments of their own, and joins.
@@ -85,6 +89,7 @@ impl Storm {
         while world.now < end {
             world.run_for(self.up_to(pace));
             self.act(world);
+            chatter::say(world, &mut self.chatter);
         }
     }
 
@@ -125,6 +130,7 @@ impl Storm {
     fn start(&mut self, world: &mut World, name: &NodeName, addr: SocketAddr) {
         let tags = self.tags();
         let pid = world.start(name, addr, tags);
+        chatter::character(world, pid, &mut self.chatter);
         world.join_somewhere(pid);
     }
 

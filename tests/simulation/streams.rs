@@ -60,7 +60,7 @@ impl World {
 
     /// Exchanges everything with whoever is at an address.
     pub fn exchange(&mut self, pid: Pid, to: SocketAddr, purpose: Purpose) {
-        let state = self.node(pid).members.push_pull(purpose == Purpose::Join, Default::default());
+        let state = self.node(pid).push_pull(purpose == Purpose::Join);
         self.open(pid, to, purpose, &StreamMessage::PushPull(state));
     }
 
@@ -137,15 +137,17 @@ impl World {
         let at = self.processes[pid].addr;
         let answer = match decode(bytes) {
             StreamMessage::PushPull(theirs) => {
-                let before = self.node(pid).members.push_pull(false, Default::default());
+                // What it says of events is what it knew before, in any case.
+                let before = self.node(pid).push_pull(false);
                 self.act(pid, |node, now, out| {
-                    node.merge(&theirs, now, out);
+                    node.merge(&theirs, false, now, out);
                     node.wake(now, out);
                 });
                 let after = self.processes[pid].node.as_ref().filter(|_| self.merges_first);
-                StreamMessage::PushPull(
-                    after.map_or(before, |node| node.members.push_pull(false, Default::default())),
-                )
+                StreamMessage::PushPull(match after {
+                    Some(node) => node.members.push_pull(false, before.talk),
+                    None => before,
+                })
             }
             StreamMessage::Ping(Ping { seq_no, node, .. }) if node == self.processes[pid].name => {
                 StreamMessage::Ack(Ack { seq_no, digest: None, payload: Vec::new() })
@@ -176,8 +178,9 @@ impl World {
         if purpose == Purpose::Join {
             self.processes[pid].joined = true;
         }
+        let ignore_past = purpose == Purpose::Join && !self.processes[pid].replay;
         self.act(pid, |node, now, out| {
-            node.merge(theirs, now, out);
+            node.merge(theirs, ignore_past, now, out);
             if purpose == Purpose::Join {
                 node.joined(now, out);
             }
@@ -198,6 +201,12 @@ impl World {
     fn ping_done(&mut self, pid: Pid, seq_no: u32, answered: bool) {
         self.act(pid, |node, _, _| node.prober.stream_ping_done(seq_no, answered, &mut node.members));
     }
+}
+
+/// To whom a request goes.
+pub fn request_target(request: &StreamRequest) -> SocketAddr {
+    let (StreamRequest::Ping { to, .. } | StreamRequest::PushPull { to, .. }) = request;
+    to.addr
 }
 
 fn decode(bytes: &[u8]) -> StreamMessage {

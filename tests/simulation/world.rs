@@ -1,11 +1,12 @@
 //! The world: processes at addresses, a network between them, and virtual time.
 
 use crate::calendar::Calendar;
+use crate::listener::{Record, remembers_little};
 use crate::network::{Cut, Faulty, Lan, Network, Weather};
 use crate::node::{Leave, Node, Outbox, Outgoing};
-use crate::observer::{self, Violation};
+use crate::observer;
 use crate::process::{Pid, Process};
-use crate::streams::{Stream, StreamEvent};
+use crate::streams::{Stream, StreamEvent, request_target};
 use crate::tally::Tally;
 use fastrand::Rng;
 use serf::membership::{Config, SelfDescription};
@@ -54,6 +55,8 @@ pub struct World {
     pub rng: Rng,
     /// The events that were told, as (when, observer, what, about whom), if someone asked.
     pub log: Option<Vec<(Moment, Pid, MemberEventKind, NodeName)>>,
+    /// What was told of events and queries and which answers arrived, if someone asked.
+    pub record: Option<Record>,
     /// Whether whoever is asked for an exchange takes in the other's state before it answers, so
     /// that its answer is its refutation.
     pub merges_first: bool,
@@ -77,6 +80,7 @@ impl World {
             tally: Tally::default(),
             rng: Rng::with_seed(seed),
             log: None,
+            record: None,
             merges_first: false,
             calendar: Calendar::new(),
             streams: BTreeMap::new(),
@@ -196,6 +200,7 @@ impl World {
     /// Puts a datagram on the wire, whoever sends it.
     pub fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
         self.tally.count("datagrams sent");
+        self.tally.add("bytes sent in datagrams", bytes.len() as u64);
         for copy in self.network.carry(from, to, bytes, &mut self.rng) {
             self.calendar.enter(self.now + copy.after, Event::Arrives { from, to, bytes: copy.bytes });
         }
@@ -243,6 +248,7 @@ impl World {
             }
             return;
         }
+        self.take_down(pid, &bytes);
         self.act(pid, |node, now, out| {
             node.datagram(from, &bytes, now, out);
             node.wake(now, out);
@@ -300,6 +306,7 @@ impl World {
             let verdict = self.processes[pid].observer.event(event);
             self.obey(pid, verdict);
         }
+        self.listen(pid, out.told);
         self.state_incarnation(pid);
         let process = &mut self.processes[pid];
         process.steps += 1;
@@ -338,6 +345,7 @@ impl World {
             verdict = verdict.and(observer::queue_is_bounded(queued, names));
         }
         self.obey(pid, verdict);
+        self.obey(pid, remembers_little(&self.node(pid).talker));
     }
 
     /// Inspects everyone.
@@ -375,17 +383,10 @@ impl World {
     }
 
     /// Stops the run if a law was broken.
-    fn obey(&self, pid: Pid, verdict: Result<(), Violation>) {
+    pub(crate) fn obey(&self, pid: Pid, verdict: Result<(), impl std::fmt::Display>) {
         if let Err(violation) = verdict {
             let name = &self.processes[pid].name;
             panic!("at {}, process {pid} ({name}): {violation}", self.now);
         }
-    }
-}
-
-fn request_target(request: &serf::membership::StreamRequest) -> SocketAddr {
-    use serf::membership::StreamRequest::{Ping, PushPull};
-    match request {
-        Ping { to, .. } | PushPull { to, .. } => to.addr,
     }
 }

@@ -1,0 +1,307 @@
+//! What one process was told of events and queries, and the laws that hold for every such
+//! history.
+
+use crate::process::Pid;
+use crate::talk::{Talker, Told, Via};
+use crate::world::World;
+use serf::messaging::QueryProgress;
+use serf::messaging::queries::MAX_OPEN;
+use serf::messaging::user_events::{MAX_BYTES, MAX_TIMES};
+use serf::model::{LamportTime, Moment, NodeName, QueryKey};
+use serf::wire::message::{Message, QueryResponse, UserEvent};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// A law that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Breach {
+    /// An event was told a second time.
+    ToldTwice(UserEvent),
+    /// An event was told from before a join without replay.
+    ToldThePast { event: UserEvent, floor: LamportTime },
+    /// An event comes from a time that this process's clock has not reached.
+    ToldTheFuture { event: UserEvent, clock: LamportTime },
+    /// A clock fell.
+    ClockFell { before: LamportTime, now: LamportTime },
+    /// Something was told of a query that is not open, or not asked here.
+    NotOpen(QueryKey, QueryProgress),
+    /// The same was told of the same member again.
+    Counted { key: QueryKey, from: NodeName },
+    /// An ack that nobody wanted.
+    Unwanted { key: QueryKey, from: NodeName },
+    /// A query is still open after its deadline.
+    Overdue { key: QueryKey, deadline: Moment, now: Moment },
+    /// The rules hold more or fewer queries open than were asked and not ended.
+    OpenDiffers { open: usize, told: usize },
+    /// More is remembered than may be.
+    RemembersTooMuch { times: usize, bytes: usize },
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+#[derive(Debug)]
+struct Open {
+    deadline: Moment,
+    acks: bool,
+    acked: BTreeSet<NodeName>,
+    answered: BTreeSet<NodeName>,
+}
+
+/// The history of one process.
+#[derive(Debug, Default)]
+pub struct Listener {
+    told: BTreeSet<(LamportTime, String, Vec<u8>)>,
+    floor: LamportTime,
+    clocks: [LamportTime; 2],
+    open: BTreeMap<QueryKey, Open>,
+}
+
+impl Listener {
+    /// Takes in what is told.
+    pub fn hear(&mut self, told: &Told) -> Result<(), Breach> {
+        match told {
+            Told::Event(event, _) => {
+                if event.ltime < self.floor {
+                    return Err(Breach::ToldThePast { event: event.clone(), floor: self.floor });
+                }
+                if !self.told.insert((event.ltime, event.name.clone(), event.payload.clone())) {
+                    return Err(Breach::ToldTwice(event.clone()));
+                }
+            }
+            Told::Ignores(time) => self.floor = self.floor.max(*time),
+            Told::Asked { key, deadline, acks } => {
+                let (acked, answered) = Default::default();
+                self.open.insert(*key, Open { deadline: *deadline, acks: *acks, acked, answered });
+            }
+            Told::Progress(key, progress) => self.progress(*key, progress)?,
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, key: QueryKey, progress: &QueryProgress) -> Result<(), Breach> {
+        let Some(open) = self.open.get_mut(&key) else {
+            return Err(Breach::NotOpen(key, progress.clone()));
+        };
+        let (from, news) = match progress {
+            QueryProgress::Ack { from } if !open.acks => {
+                return Err(Breach::Unwanted { key, from: from.clone() });
+            }
+            QueryProgress::Ack { from } => (from, open.acked.insert(from.clone())),
+            QueryProgress::Response { from, .. } => (from, open.answered.insert(from.clone())),
+            QueryProgress::Done => {
+                self.open.remove(&key);
+                return Ok(());
+            }
+        };
+        if news { Ok(()) } else { Err(Breach::Counted { key, from: from.clone() }) }
+    }
+
+    /// After a step: the clocks, and what is open. A process that runs has ended by then what is
+    /// over.
+    pub fn step(&mut self, clocks: [LamportTime; 2], open: usize, now: Moment) -> Result<(), Breach> {
+        for (before, now) in self.clocks.iter().zip(clocks) {
+            if now < *before {
+                return Err(Breach::ClockFell { before: *before, now });
+            }
+        }
+        self.clocks = clocks;
+        let clock = clocks[0];
+        if let Some((ltime, name, payload)) = self.told.last().filter(|(ltime, ..)| *ltime >= clock) {
+            let (ltime, name, payload) = (*ltime, name.clone(), payload.clone());
+            return Err(Breach::ToldTheFuture {
+                event: UserEvent { ltime, name, payload, coalesce: false },
+                clock,
+            });
+        }
+        if open != self.open.len() || open > MAX_OPEN {
+            return Err(Breach::OpenDiffers { open, told: self.open.len() });
+        }
+        match self.open.iter().find(|(_, o)| o.deadline < now) {
+            Some((key, o)) => Err(Breach::Overdue { key: *key, deadline: o.deadline, now }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is remembered of events is bounded.
+pub fn memory_is_bounded<'a>(events: impl Iterator<Item = &'a UserEvent>) -> Result<(), Breach> {
+    let (mut times, mut bytes, mut last) = (0, 0, None);
+    for event in events {
+        // They come in the order of their times.
+        times += usize::from(last.replace(event.ltime) != Some(event.ltime));
+        bytes += event.name.len() + event.payload.len();
+    }
+    if times <= MAX_TIMES && bytes <= MAX_BYTES {
+        return Ok(());
+    }
+    Err(Breach::RemembersTooMuch { times, bytes })
+}
+
+/// Checks what the rules remember.
+pub fn remembers_little(talker: &Talker) -> Result<(), Breach> {
+    memory_is_bounded(talker.events.recent())
+}
+
+/// What was told and what came over the network, if someone wants to know.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// What was told, when and to whom.
+    pub told: Vec<(Moment, Pid, Told)>,
+    /// Answers that arrived at those whom they are for, directly or relayed, when and where.
+    pub arrived: Vec<(Moment, Pid, QueryResponse)>,
+}
+
+impl World {
+    /// Takes down which answers a datagram brings to a process.
+    pub(crate) fn take_down(&mut self, pid: Pid, bytes: &[u8]) {
+        let (Some(record), name) = (&mut self.record, &self.processes[pid].name) else { return };
+        for message in crate::node::open(bytes).unwrap_or_default() {
+            match message {
+                Message::QueryResponse(response) => record.arrived.push((self.now, pid, response)),
+                Message::Relay(relay) if relay.to.node == *name => {
+                    record.arrived.push((self.now, pid, relay.response));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Checks and records what a step has told.
+    pub(crate) fn listen(&mut self, pid: Pid, told: Vec<Told>) {
+        let now = self.now;
+        for told in told {
+            let what = match &told {
+                Told::Event(_, Via::Fire) => "events fired",
+                Told::Event(_, Via::Gossip) => "events told by gossip",
+                Told::Event(_, Via::Exchange) => "events told by push/pull",
+                Told::Ignores(_) => "joins without replay",
+                Told::Asked { .. } => "queries asked",
+                Told::Progress(_, QueryProgress::Ack { .. }) => "acks of queries",
+                Told::Progress(_, QueryProgress::Response { .. }) => "answers to queries",
+                Told::Progress(key, QueryProgress::Done) => {
+                    let open = self.processes[pid].listener.open.get(key);
+                    let early = open.is_some_and(|o| now < o.deadline);
+                    if early { "queries that ended early" } else { "queries that timed out" }
+                }
+            };
+            self.tally.count(what);
+            let verdict = self.processes[pid].listener.hear(&told);
+            self.obey(pid, verdict);
+            if let Some(record) = &mut self.record {
+                record.told.push((now, pid, told));
+            }
+        }
+        let process = &mut self.processes[pid];
+        let Some(node) = &process.node else { return };
+        let (events, queries) = (&node.talker.events, &node.talker.queries);
+        let verdict = process.listener.step([events.time(), queries.time()], queries.open(), now);
+        self.obey(pid, verdict);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const KEY: QueryKey = QueryKey { ltime: LamportTime(3), id: 7 };
+
+    fn at(ms: u64) -> Moment {
+        Moment::ZERO + Duration::from_millis(ms)
+    }
+
+    fn event(ltime: u64, payload: &str) -> Told {
+        let (name, payload) = ("deploy".to_string(), payload.into());
+        Told::Event(UserEvent { ltime: LamportTime(ltime), name, payload, coalesce: false }, Via::Gossip)
+    }
+
+    fn asked(acks: bool) -> Told {
+        Told::Asked { key: KEY, deadline: at(10), acks }
+    }
+
+    fn from() -> NodeName {
+        NodeName::new("a").expect("a short name")
+    }
+
+    fn ack() -> Told {
+        Told::Progress(KEY, QueryProgress::Ack { from: from() })
+    }
+
+    fn response() -> Told {
+        Told::Progress(KEY, QueryProgress::Response { from: from(), payload: vec![1] })
+    }
+
+    fn done() -> Told {
+        Told::Progress(KEY, QueryProgress::Done)
+    }
+
+    fn tell(told: &[Told]) -> Result<Listener, Breach> {
+        let mut listener = Listener::default();
+        told.iter().try_for_each(|told| listener.hear(told))?;
+        Ok(listener)
+    }
+
+    #[test]
+    fn an_event_that_is_told_twice_or_from_an_ignored_past_is_noticed() {
+        assert!(tell(&[event(2, "x"), event(2, "y"), event(1, "x"), event(3, "x")]).is_ok());
+        assert!(matches!(tell(&[event(2, "x"), event(2, "x")]), Err(Breach::ToldTwice(_))));
+        let ignores = Told::Ignores(LamportTime(5));
+        assert!(tell(&[event(1, "x"), ignores.clone(), event(5, "x")]).is_ok());
+        assert!(matches!(tell(&[ignores, event(4, "x")]), Err(Breach::ToldThePast { .. })));
+    }
+
+    #[test]
+    fn a_clock_that_falls_or_lags_is_noticed() {
+        let times = |a, b| [LamportTime(a), LamportTime(b)];
+        let mut listener = tell(&[event(4, "x")]).unwrap();
+        assert!(matches!(listener.step(times(4, 1), 0, at(1)), Err(Breach::ToldTheFuture { .. })));
+        assert_eq!(listener.step(times(5, 2), 0, at(1)), Ok(()));
+        assert!(matches!(listener.step(times(5, 1), 0, at(1)), Err(Breach::ClockFell { .. })));
+        assert!(matches!(listener.step(times(4, 2), 0, at(1)), Err(Breach::ClockFell { .. })));
+    }
+
+    #[test]
+    fn what_does_not_follow_of_a_query_is_noticed() {
+        assert!(tell(&[asked(true), ack(), response(), done()]).is_ok());
+        assert!(tell(&[asked(false), response(), done()]).is_ok());
+        assert!(matches!(tell(&[asked(true), ack(), ack()]), Err(Breach::Counted { .. })));
+        assert!(matches!(tell(&[asked(true), response(), response()]), Err(Breach::Counted { .. })));
+        assert!(matches!(tell(&[asked(false), ack()]), Err(Breach::Unwanted { .. })));
+        for late in [ack(), response(), done()] {
+            assert!(matches!(tell(&[asked(true), done(), late.clone()]), Err(Breach::NotOpen(..))));
+            assert!(matches!(tell(&[late]), Err(Breach::NotOpen(..))));
+        }
+    }
+
+    #[test]
+    fn a_query_that_outlives_its_deadline_or_its_end_is_noticed() {
+        let times = [LamportTime(1); 2];
+        let mut listener = tell(&[asked(true)]).unwrap();
+        assert_eq!(listener.step(times, 1, at(10)), Ok(()));
+        assert!(matches!(listener.step(times, 1, at(11)), Err(Breach::Overdue { .. })));
+        assert!(matches!(listener.step(times, 0, at(9)), Err(Breach::OpenDiffers { .. })));
+        let mut listener = tell(&[asked(true), done()]).unwrap();
+        assert!(matches!(listener.step(times, 1, at(9)), Err(Breach::OpenDiffers { .. })));
+        assert_eq!(listener.step(times, 0, at(11)), Ok(()));
+    }
+
+    #[test]
+    fn too_many_times_or_bytes_are_noticed() {
+        let remembered = |times: usize, per_time: usize, len: usize| {
+            let (name, payload) = (String::new(), vec![0; len]);
+            let one = UserEvent { ltime: LamportTime(0), name, payload, coalesce: false };
+            let events: Vec<UserEvent> = (0..times * per_time)
+                .map(|i| UserEvent { ltime: LamportTime((i / per_time) as u64), ..one.clone() })
+                .collect();
+            memory_is_bounded(events.iter())
+        };
+        assert_eq!(remembered(MAX_TIMES, 2, 1), Ok(()));
+        assert_eq!(remembered(1, 1, MAX_BYTES), Ok(()));
+        assert!(remembered(MAX_TIMES + 1, 1, 1).is_err());
+        assert!(remembered(1, 2, MAX_BYTES / 2 + 1).is_err());
+    }
+}
