@@ -6,7 +6,7 @@ mod common;
 
 use common::peers::hashicorp_serf;
 use common::{
-    Agent, Network, Scratch, Signal, all_list, all_see, free_ipv6_addresses, promised, serf, soon,
+    Agent, Network, Output, Scratch, Signal, all_list, all_see, free_ipv6_addresses, promised, serf, soon,
     wait_until, within,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,13 +175,20 @@ impl Cluster {
 
     /// Says each thing of [`SAID`] (by the watcher itself: gossip may pass a member by), when the script has been told of the one before.
     fn say(&mut self, dump: &Dump) {
+        // Whoever asks waits for the end of the query, which with HashiCorp's agent is its timeout.
+        // The timeout is long, because a script that is told late is not told at all; so nobody
+        // waits for the commands, and they end with this.
+        let mut asking = Vec::new();
         for (command, said) in SAID {
-            let (kind, options) = match *command {
-                "event" => ("user", "-coalesce=false"),
-                other => (other, "-timeout=300ms"),
-            };
+            let kind = if *command == "event" { "user" } else { command };
             let told = dump.told(kind).len();
-            self.ctl("watcher", &[&[*command, options], *said].concat());
+            if kind == "user" {
+                self.ctl("watcher", &[&[*command, "-coalesce=false"], *said].concat());
+            } else {
+                let address = format!("-rpc-addr={}", self.agent("watcher").rpc());
+                let options = [*command, &address, "-timeout=60s"];
+                asking.push(Output::watch(&self.program, &[&options[..], *said].concat()));
+            }
             wait_until(soon(), &format!("the script hears of {command} {said:?}"), || {
                 let runs = dump.told(kind);
                 if runs.len() > told { Ok(()) } else { Err(format!("{runs:#?}")) }

@@ -68,7 +68,7 @@ impl Storm {
             config.tombstone_timeout = least.mul_f64(1.0 + rng.f64());
             length = least * 2;
         }
-        let chatter = Rng::with_seed(seed ^ 0x7a1c_0001);
+        let chatter = Rng::with_seed(seed ^ 0x7a1c_7a1c);
         Storm { kind, size, length, config, rng, chatter, names: Vec::new(), versions: 0 }
     }
 
