@@ -5,7 +5,7 @@
 //! | `serf-probe` | [`ProbeMessage`] | 256; results of TCP pings are dropped and count as unanswered, doorbells are not needed twice |
 //! | `serf-gossip` | [`GossipMessage`] | 16 doorbells; one is enough |
 //! | `serf-sync` | [`SyncMessage`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
-//! | `serf-events` | [`EventMessage`] | 4096; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
+//! | `serf-events` | [`EventMessage`] | 1024; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
 //! | `serf-handlers` | `HandlerSender` | see `agent/handlers.rs` |
 //! | main | [`MainMessage`] | 256; requests are refused with an error |
 //! | `serf-rpc` | `RpcMessage` | see `agent/rpc/control.rs` |
@@ -287,7 +287,7 @@ pub fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
     let (probe, probe_end) = Mailbox::new(256, wakers.probe);
     let (gossip, gossip_end) = bounded(16);
     let (sync, sync_end) = Mailbox::new(256, wakers.sync);
-    let (events, events_end) = bounded(4096);
+    let (events, events_end) = bounded(1024);
     let (main, main_end) = Mailbox::new(256, wakers.main);
     let (riders_in, riders_out) = bounded(1);
     let corridors = Corridors { probe, gossip, sync, events, main };

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 const ANSWERS_CAPACITY: usize = 512;
 /// Events and answers to queries that may wait for the thread. A query to ten thousand members
 /// brings twenty thousand; they do not come all at once.
-const EVENTS_CAPACITY: usize = 4096;
+const EVENTS_CAPACITY: usize = 2048;
 /// Ends of queries that may wait apart. More would have to end while the thread takes nothing.
 const ENDS_CAPACITY: usize = 1024;
 /// Log lines that may wait for the thread.
