@@ -112,6 +112,7 @@ struct Step {
 /// The same for both programs, so whatever both can do can be a step.
 const STORY: &[Step] = &[
     Step { kind: "member-join", cause: |_| {}, lines: &["s1\t", "s2\t", "s3\t", "watcher\t"] },
+    Step { kind: "member-update", cause: Cluster::change_tags, lines: &["s2\t"] },
     Step { kind: "member-leave", cause: |cluster| cluster.ctl("s2", &["leave"]), lines: &["s2\t"] },
     Step { kind: "member-failed", cause: |cluster| cluster.kill("s3"), lines: &["s3\t"] },
     Step {
@@ -144,6 +145,8 @@ const SAID: &[(&str, &[&str])] = &[
 struct Cluster {
     program: PathBuf,
     agents: Vec<Agent>,
+    /// The second member with another tag.
+    changed: common::AgentSpec,
 }
 
 impl Cluster {
@@ -154,14 +157,16 @@ impl Cluster {
         };
         let plain = |name, host| net.agent(name, host).program(program).flag("-profile=local");
         let s1 = awkward(plain("s1", 1)).start();
-        let s2 = awkward(plain("s2", 2)).join(net.gossip(1)).start();
+        let s2 = awkward(plain("s2", 2)).join(net.gossip(1));
+        let changed = awkward(plain("s2", 2)).join(net.gossip(1)).tag("changed", "a\tb, c");
+        let s2 = s2.start();
         let s3 = plain("s3", 3).join(net.gossip(1)).start();
         let all = [("s1", "alive"), ("s2", "alive"), ("s3", "alive")];
         wait_until(soon(), "all agree", || all_list(&[&s1, &s2, &s3], &all));
         // Last, so that it learns of the others all at once.
         let watcher = awkward(plain("watcher", 4)).join(net.gossip(1)).flag("-event-handler");
         let watcher = watcher.flag(dump.handler()).start();
-        Cluster { program: program.to_path_buf(), agents: vec![s1, s2, s3, watcher] }
+        Cluster { program: program.to_path_buf(), agents: vec![s1, s2, s3, watcher], changed }
     }
 
     fn agent(&mut self, name: &str) -> &mut Agent {
@@ -194,6 +199,12 @@ impl Cluster {
                 if runs.len() > told { Ok(()) } else { Err(format!("{runs:#?}")) }
             });
         }
+    }
+
+    /// Starts the second member anew with another tag, before anyone takes it for failed.
+    fn change_tags(&mut self) {
+        self.agents[1].kill();
+        self.agents[1] = self.changed.start();
     }
 
     fn kill(&mut self, name: &str) {
