@@ -262,14 +262,7 @@ impl Members {
 
     /// Someone suspects someone.
     pub fn suspect(&mut self, msg: &Suspect, now: Moment, fx: &mut Effects) {
-        if !self.admits_accusation("suspect", &msg.node, msg.incarnation, now) {
-            return;
-        }
-        if msg.node == self.me {
-            if self.presence == Presence::Here {
-                log::warn!(target: "memberlist", "Refuting a suspect message (from: {})", msg.from);
-                self.refute(msg.incarnation, now, fx);
-            }
+        if !self.hear_accusation("suspect", &msg.node, msg.incarnation, &msg.from, now, fx) {
             return;
         }
         let present = self.present();
@@ -332,14 +325,7 @@ impl Members {
 
     /// Someone is dead, or says itself that it leaves.
     pub fn dead(&mut self, msg: &Dead, now: Moment, fx: &mut Effects) {
-        if !self.admits_accusation("dead", &msg.node, msg.incarnation, now) {
-            return;
-        }
-        if msg.node == self.me {
-            if self.presence == Presence::Here {
-                log::warn!(target: "memberlist", "Refuting a dead message (from: {})", msg.from);
-                self.refute(msg.incarnation, now, fx);
-            }
+        if !self.hear_accusation("dead", &msg.node, msg.incarnation, &msg.from, now, fx) {
             return;
         }
         let event = self.change(&msg.node, now, |row| {
@@ -359,6 +345,28 @@ impl Members {
             self.tell(event, fx);
             self.bound_tombstones(now, fx);
         }
+    }
+
+    /// Hears that someone is suspected or dead, and refutes it if that is this process. Says
+    /// whether there is more to do: whether another is meant, and the accusation can be believed.
+    fn hear_accusation(
+        &mut self,
+        what: &'static str,
+        node: &NodeName,
+        accused: Incarnation,
+        from: &NodeName,
+        now: Moment,
+        fx: &mut Effects,
+    ) -> bool {
+        let believed = self.admits_accusation(what, node, accused, now);
+        if *node != self.me {
+            return believed;
+        }
+        if believed && self.presence == Presence::Here {
+            log::warn!(target: "memberlist", "Refuting a {what} message (from: {from})");
+            self.refute(accused, now, fx);
+        }
+        false
     }
 
     /// Whether an accusation can be believed: it is about a known member, not about a life that

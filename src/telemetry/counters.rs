@@ -73,8 +73,6 @@ counters! {
     REFUSED_CHECKSUM = "refused_checksum", "Packets refused because their checksum was wrong.";
     REFUSED_OVERSIZE = "refused_oversize", "Packets refused because they or a part of them were too large.";
     REFUSED_FULL = "refused_full", "Members refused because the table was full.";
-    REFUSED_UNSEALED = "refused_unsealed", "Packets refused because no key opened them or they were not sealed.";
-    REFUSED_LABEL = "refused_label", "Packets refused because their label was not ours.";
     REFUSED_UNKNOWN_SENDER = "refused_unknown_sender", "Requests refused because they came from or named a stranger.";
     REFUSED_ABSURD = "refused_absurd", "Messages refused because a time, incarnation or coordinate was out of range.";
     STREAMS_ACCEPTED = "streams_accepted", "Gossip streams accepted.";
@@ -94,7 +92,6 @@ counters! {
     HANDLERS_FAILED = "handlers_failed", "Event handler scripts that could not start or ended with an error.";
     HANDLERS_TIMED_OUT = "handlers_timed_out", "Event handler scripts ended because they ran for too long.";
     HANDLER_EVENTS_DROPPED = "handler_events_dropped", "Events dropped because an event handler did not keep up.";
-    SNAPSHOT_ERRORS = "snapshot_errors", "Writes of the snapshot that failed.";
     RPC_ACCEPTED = "rpc_accepted", "Control connections accepted.";
     RPC_REFUSED = "rpc_refused", "Control connections refused because too many were open.";
     RPC_UNAUTHENTICATED = "rpc_unauthenticated", "Control requests refused for want of the right key.";
@@ -102,7 +99,6 @@ counters! {
     PROBES_SENT = "probes_sent", "Probe rounds started.";
     PROBES_FAILED = "probes_failed", "Probe rounds that ended without an ack.";
     PROBES_DISCARDED = "probes_discarded", "Probe rounds discarded because this process woke late.";
-    PROBES_REFUSED = "probes_refused", "Probe rounds that the target's host refused (no process there).";
     PROBES_TCP_ONLY = "probes_tcp_only", "Probe rounds answered over TCP while UDP went unanswered.";
     SUSPICIONS = "suspicions", "Members that became suspect here.";
     REFUTATIONS = "refutations", "Suspicions and deaths of ourselves that we refuted.";
