@@ -219,24 +219,25 @@ impl EventActor {
     fn hear_event(&mut self, event: message::UserEvent) {
         let now = self.now();
         if self.events.hear(&event, now) {
-            self.tell_event(event);
+            self.tell_event(event.clone());
+            self.broadcast(Message::UserEvent(event));
         }
     }
 
-    /// An event that is new here: tells it here, and passes it on.
+    /// Tells an event that is new here.
     fn tell_event(&mut self, event: message::UserEvent) {
         let now = self.now();
-        let message::UserEvent { ltime, name, payload, coalesce } = event.clone();
+        let message::UserEvent { ltime, name, payload, coalesce } = event;
         for told in self.users.offer(UserEvent { ltime, name, payload, coalesce }, now) {
             self.deliver(Event::User(told));
         }
-        self.broadcast(Message::UserEvent(event));
     }
 
     fn fire(&mut self, name: String, payload: Vec<u8>, coalesce: bool) -> Result<(), String> {
         let now = self.now();
         let event = self.events.fire(name, payload, coalesce, now).map_err(|e| e.to_string())?;
-        self.tell_event(event);
+        self.tell_event(event.clone());
+        self.broadcast(Message::UserEvent(event));
         Ok(())
     }
 
@@ -257,7 +258,14 @@ impl EventActor {
         // In the order of Lamport times, whatever order the other side chose.
         let mut events = talk.events;
         events.sort_by_key(|event| event.ltime);
-        events.into_iter().for_each(|event| self.hear_event(event));
+        let now = self.now();
+        for event in events {
+            // Not passed on: to whoever it comes from, and to most others, it is the past, and
+            // gossip would bring it to newcomers who did not ask for that.
+            if self.events.hear(&event, now) {
+                self.tell_event(event);
+            }
+        }
     }
 
     // ---- queries -----------------------------------------------------------------------
