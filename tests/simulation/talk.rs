@@ -223,7 +223,10 @@ impl Talker {
 /// An event that is new here: tells it here, and passes it on.
 fn tell(event: UserEvent, via: Via, said: &mut Said) {
     said.told.push(Told::Event(event.clone(), via));
-    said.broadcasts.push(Message::UserEvent(event));
+    // What is remembered is not passed on, as in the agent.
+    if via != Via::Exchange {
+        said.broadcasts.push(Message::UserEvent(event));
+    }
 }
 
 fn end(over: Vec<QueryKey>, said: &mut Said) {
