@@ -36,7 +36,6 @@
 //! | `serf-sync` | the TCP listener and its streams | mio | push/pull, joins, TCP pings |
 //! | `serf-events` | what was heard of user events and queries, open queries, the coalescers | its channel, until the next deadline | answers, collects, tells everyone in order |
 //! | `serf-handlers` | running scripts | mio: their pipes, SIGCHLD, its channel | runs event handlers, each in a lane of its own |
-//! | `serf-handlers` | running scripts, the events that wait for them | mio | runs event handlers |
 //! | `serf-rpc` | control connections | mio | serves clients |
 //! | `serf-log` | standard output, the recent lines | its channel | writes the log |
 //! | main | signals, the leave, start and stop | mio | waits |

@@ -29,8 +29,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Largest name and payload of a user event together, in bytes (Serf's default).
-pub const USER_EVENT_SIZE_LIMIT: usize = 512;
 /// Messages that are taken in a row before deadlines are looked at.
 const BATCH: usize = 256;
 
@@ -48,6 +46,10 @@ pub struct EventParts {
     pub handlers: HandlerSender,
     /// The handlers, to know which queries they may answer.
     pub scripts: Vec<EventScript>,
+    /// Largest name and payload of a user event together, in bytes.
+    pub user_event_size_limit: usize,
+    /// Largest queries and answers.
+    pub query_limits: QueryLimits,
     /// To control connections.
     pub rpc: RpcSender,
     /// Lamport times, told to whoever asks for statistics.
@@ -75,11 +77,11 @@ impl EventActor {
     /// Puts the parts together.
     pub fn new(parts: EventParts) -> Self {
         EventActor {
-            parts,
             members: MemberCoalescer::default(),
             users: UserCoalescer::default(),
-            events: UserEvents::new(USER_EVENT_SIZE_LIMIT),
-            queries: Queries::new(QueryLimits::default()),
+            events: UserEvents::new(parts.user_event_size_limit),
+            queries: Queries::new(parts.query_limits),
+            parts,
             askers: BTreeMap::new(),
             streams: Vec::new(),
         }

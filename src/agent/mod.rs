@@ -7,7 +7,6 @@
 //! | `serf-sync` | `sync`, `stream` | the TCP listener and its streams |
 //! | `serf-events` | `events` | clocks, windows and open queries; the order in which events are told |
 //! | `serf-handlers` | `handlers` | running scripts |
-//! | `serf-handlers` | `handlers` | running scripts, what waits for them |
 //! | `serf-rpc` | `rpc` | control connections |
 //! | main | here, `leave`, `signals` | start and stop, signals, leaving |
 //!
@@ -54,6 +53,7 @@ pub fn run(config: &AgentConfig) -> ExitCode {
     abort_on_panic();
     let options = LogOptions {
         level: config.log_level,
+        format: config.log_format,
         directives: std::env::var("SERF_LOG").ok(),
         gated: true,
         ..LogOptions::default()

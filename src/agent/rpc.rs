@@ -13,9 +13,9 @@ mod control;
 mod lanes;
 mod socket;
 
+pub use crate::config::RpcAddress;
 pub use control::{Control, RecentLog, RpcMessage};
 pub use lanes::RpcSender;
-pub use socket::RpcAddress;
 
 use super::clock::Clock;
 use actor::RpcActor;

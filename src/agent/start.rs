@@ -12,7 +12,7 @@ use super::events::{EventActor, EventParts};
 use super::gossip::{Depths, GossipActor};
 use super::handlers::{self, HandlerSettings, HandlersHandle};
 use super::probe::{self, ProbeActor};
-use super::rpc::{RpcAddress, RpcError, RpcHandle, RpcServer, RpcSettings};
+use super::rpc::{RpcError, RpcHandle, RpcServer, RpcSettings};
 use super::signals::Signals;
 use super::sync::{self, SyncActor, SyncParts};
 use super::table::SharedTable;
@@ -20,6 +20,7 @@ use super::{say, say_indented};
 use crate::config::{AgentConfig, EventScript};
 use crate::membership::{Config, Effects, Members, Prober, SelfDescription};
 use crate::messaging::Gossip;
+use crate::messaging::queries::QueryLimits;
 use crate::model::TagsError;
 use crate::telemetry::LoggerHandle;
 use crate::telemetry::counters;
@@ -151,7 +152,11 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
         addr: endpoints.advertise,
         tags: config.tags.clone(),
     };
-    let rules = Config::for_profile(config.profile);
+    let rules = Config {
+        reconnect_timeout: config.reconnect_timeout,
+        tombstone_timeout: config.tombstone_timeout,
+        ..Config::for_profile(config.profile)
+    };
     let now = clock.now();
     let members = Members::new(rules, me, now, &mut fx).map_err(StartError::Tags)?;
     let prober = Prober::new(&members, now, &mut rng);
@@ -162,7 +167,7 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
 
     let depths = Arc::new(Depths::default());
     let auth_key = config.rpc_auth.clone().unwrap_or_default();
-    let server = RpcServer::bind(RpcSettings { listen: RpcAddress::Tcp(config.rpc_addr), auth_key })
+    let server = RpcServer::bind(RpcSettings { listen: config.rpc_addr.clone(), auth_key })
         .map_err(StartError::Rpc)?;
     let to_rpc = server.sender();
     let control = AgentControl::new(
@@ -220,6 +225,11 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
         sender: events_sender,
         handlers: handlers.sender(),
         scripts: config.event_handlers.clone(),
+        user_event_size_limit: config.user_event_size_limit,
+        query_limits: QueryLimits {
+            query: config.query_size_limit,
+            response: config.query_response_size_limit,
+        },
         rpc: to_rpc,
         depths: events_depths,
         clock,

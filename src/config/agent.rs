@@ -11,15 +11,19 @@ use crate::membership::Profile;
 use crate::model::{
     AddressError, HostPort, NameError, NodeName, Tags, TagsError, Versions, canonical_ip, format_duration,
 };
+use crate::telemetry::Format;
 use log::LevelFilter;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The port of gossip, UDP and TCP.
 pub const DEFAULT_BIND_PORT: u16 = 7946;
 /// The port of the control protocol.
 pub const DEFAULT_RPC_PORT: u16 = 7373;
+/// Permissions of the control socket: its owner alone.
+pub const DEFAULT_RPC_SOCKET_MODE: u32 = 0o600;
 /// What is broadcast needs a gossip tick or two to get anywhere, so less would always fail.
 const MIN_BROADCAST_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -36,21 +40,57 @@ pub struct AgentConfig {
     /// address of `bind` otherwise.
     pub interface: Option<String>,
     /// Where the control protocol listens.
-    pub rpc_addr: SocketAddr,
+    pub rpc_addr: RpcAddress,
     /// Token that RPC clients must present. There is no flag for it: it would show in `ps`.
     pub rpc_auth: Option<String>,
     /// Tags of this member; they fit into an `Alive` message.
     pub tags: Tags,
+    /// Keeps the tags that were changed at run time. Excludes configured tags.
+    pub tags_file: Option<PathBuf>,
     /// Timers.
     pub profile: Profile,
     /// Serf protocol asked for, within what we accept. We speak 5 whatever it is.
     pub protocol: u8,
     /// Least severe log lines to print.
     pub log_level: LevelFilter,
+    /// How standard output shows log lines.
+    pub log_format: Format,
+    /// Whether log lines go to syslog as well.
+    pub enable_syslog: bool,
+    /// Where syslog files them, such as `LOCAL0`.
+    pub syslog_facility: String,
     /// Members to join when starting, as written; names are resolved when they are joined.
     pub start_join: Vec<String>,
     /// Whether user events of before that join are heard.
     pub replay_on_join: bool,
+    /// Members to join when starting, for as long as it takes.
+    pub retry_join: Vec<String>,
+    /// Time between attempts to join these; 1 s or more.
+    pub retry_interval: Duration,
+    /// How many attempts may fail before the agent gives up and exits; 0 is any number.
+    pub retry_max_attempts: u64,
+    /// Keeps known members and Lamport times across restarts.
+    pub snapshot_path: Option<PathBuf>,
+    /// Whether the members in the snapshot are rejoined even after a graceful leave.
+    pub rejoin_after_leave: bool,
+    /// Name of a cluster whose members find each other by mDNS.
+    pub discover: Option<String>,
+    /// How they do.
+    pub mdns: MdnsConfig,
+    /// Time between attempts to reach one failed member.
+    pub reconnect_interval: Duration,
+    /// How long a failed member is kept before it is forgotten.
+    pub reconnect_timeout: Duration,
+    /// How long a member that left is remembered.
+    pub tombstone_timeout: Duration,
+    /// Whether this agent takes no part in network coordinates.
+    pub disable_coordinates: bool,
+    /// Whether a conflict about this agent's name never ends this agent.
+    pub disable_name_resolution: bool,
+    /// Whether names of members may only have letters, digits, dashes and dots, at most 128 of them.
+    pub validate_node_names: bool,
+    /// Whether what is sent to agents that understand it may be compressed. Ours never need it.
+    pub enable_compression: bool,
     /// Whether SIGTERM leaves gracefully.
     pub leave_on_terminate: bool,
     /// Whether SIGINT does not.
@@ -62,6 +102,53 @@ pub struct AgentConfig {
     /// How long a script may run. If none is set, one that handles an event may run for ever, and
     /// one that answers a query until the query's deadline.
     pub handler_timeout: Option<Duration>,
+    /// Largest query that is sent, encoded, in bytes.
+    pub query_size_limit: usize,
+    /// Largest answer to a query, encoded, in bytes.
+    pub query_response_size_limit: usize,
+    /// Largest name and payload of a user event together, in bytes.
+    pub user_event_size_limit: usize,
+    /// Where metrics are streamed to, over TCP in statsite's format: `host:port`.
+    pub statsite_addr: Option<String>,
+    /// Where metrics are sent to, over UDP in statsd's format: `host:port`.
+    pub statsd_addr: Option<String>,
+    /// Where metrics can be fetched over HTTP in Prometheus' text format.
+    pub metrics_addr: Option<SocketAddr>,
+}
+
+/// Where the control protocol listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RpcAddress {
+    /// Address and port; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix {
+        /// Its path, at most about 80 bytes.
+        path: PathBuf,
+        /// Its permissions (`rpc_socket_mode`, by default 0600). Whoever may write to it controls
+        /// the agent.
+        mode: u32,
+    },
+}
+
+impl fmt::Display for RpcAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RpcAddress::Tcp(addr) => addr.fmt(f),
+            RpcAddress::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Where multicast discovery speaks and listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MdnsConfig {
+    /// The interface; that of gossip or else every one if none is named.
+    pub interface: Option<String>,
+    /// No IPv4.
+    pub disable_ipv4: bool,
+    /// No IPv6.
+    pub disable_ipv6: bool,
 }
 
 /// Why a configuration was refused.
@@ -146,8 +233,7 @@ impl AgentConfig {
         let bind = listen_address("bind", flags.text("bind").unwrap_or("0.0.0.0"), DEFAULT_BIND_PORT)?;
         let advertise =
             flags.text("advertise").map(|text| advertise_address(text, bind.port())).transpose()?;
-        let rpc_addr =
-            listen_address("rpc-addr", flags.text("rpc-addr").unwrap_or("127.0.0.1"), DEFAULT_RPC_PORT)?;
+        let rpc_addr = rpc_address(flags.text("rpc-addr").unwrap_or("127.0.0.1"), DEFAULT_RPC_SOCKET_MODE)?;
 
         let mut tags = Tags::from_pairs(flags.texts("tag")).map_err(ConfigError::Tags)?;
         if let Some(role) = flags.text("role") {
@@ -177,16 +263,44 @@ impl AgentConfig {
             rpc_addr,
             rpc_auth: None,
             tags,
+            tags_file: path(flags.text("tags-file")),
             profile: flags.text("profile").unwrap_or("lan").parse().map_err(ConfigError::Profile)?,
             protocol: protocol(flags.number("protocol"))?,
             log_level: log_level(flags.text("log-level").unwrap_or("info"))?,
+            log_format: Format::Serf,
+            enable_syslog: flags.switch("syslog"),
+            syslog_facility: "LOCAL0".to_string(),
             start_join: flags.texts("join"),
             replay_on_join: flags.switch("replay"),
+            retry_join: flags.texts("retry-join"),
+            retry_interval: flags.duration("retry-interval").unwrap_or(Duration::from_secs(30)),
+            retry_max_attempts: flags.number("retry-max").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+            snapshot_path: path(flags.text("snapshot")),
+            rejoin_after_leave: flags.switch("rejoin"),
+            discover: flags.text("discover").map(str::to_string),
+            mdns: MdnsConfig {
+                interface: flags.text("mdns-iface").map(str::to_string),
+                disable_ipv4: flags.switch("mdns-disable-ipv4"),
+                disable_ipv6: flags.switch("mdns-disable-ipv6"),
+            },
+            reconnect_interval: Duration::from_secs(30),
+            reconnect_timeout: Duration::from_secs(24 * 3600),
+            tombstone_timeout: Duration::from_secs(24 * 3600),
+            disable_coordinates: false,
+            disable_name_resolution: false,
+            validate_node_names: false,
+            enable_compression: !flags.switch("disable-compression"),
             leave_on_terminate: false,
             skip_leave_on_interrupt: false,
             broadcast_timeout,
             event_handlers,
             handler_timeout: None,
+            query_size_limit: 1024,
+            query_response_size_limit: 1024,
+            user_event_size_limit: 512,
+            statsite_addr: None,
+            statsd_addr: None,
+            metrics_addr: None,
         };
         Ok((config, warnings))
     }
@@ -229,6 +343,19 @@ fn listen_address(option: &'static str, text: &str, default_port: u16) -> Result
         return address(option, &format!("0.0.0.0{text}"), default_port);
     }
     address(option, text, default_port)
+}
+
+/// Where the control protocol listens: an address, or `unix:` and a path.
+fn rpc_address(text: &str, mode: u32) -> Result<RpcAddress, ConfigError> {
+    match text.strip_prefix("unix:") {
+        Some("") => Err(ConfigError::Address { option: "rpc-addr", error: AddressError::Empty }),
+        Some(path) => Ok(RpcAddress::Unix { path: path.into(), mode }),
+        None => listen_address("rpc-addr", text, DEFAULT_RPC_PORT).map(RpcAddress::Tcp),
+    }
+}
+
+fn path(text: Option<&str>) -> Option<PathBuf> {
+    text.map(PathBuf::from)
 }
 
 fn advertise_address(text: &str, default_port: u16) -> Result<SocketAddr, ConfigError> {
@@ -316,19 +443,43 @@ mod tests {
             bind: "0.0.0.0:7946".parse().unwrap(),
             advertise: None,
             interface: None,
-            rpc_addr: "127.0.0.1:7373".parse().unwrap(),
+            rpc_addr: RpcAddress::Tcp("127.0.0.1:7373".parse().unwrap()),
             rpc_auth: None,
             tags: Tags::default(),
+            tags_file: None,
             profile: Profile::Lan,
             protocol: 5,
             log_level: LevelFilter::Info,
+            log_format: Format::Serf,
+            enable_syslog: false,
+            syslog_facility: "LOCAL0".to_string(),
             start_join: vec![],
             replay_on_join: false,
+            retry_join: vec![],
+            retry_interval: Duration::from_secs(30),
+            retry_max_attempts: 0,
+            snapshot_path: None,
+            rejoin_after_leave: false,
+            discover: None,
+            mdns: MdnsConfig::default(),
+            reconnect_interval: Duration::from_secs(30),
+            reconnect_timeout: Duration::from_secs(24 * 3600),
+            tombstone_timeout: Duration::from_secs(24 * 3600),
+            disable_coordinates: false,
+            disable_name_resolution: false,
+            validate_node_names: false,
+            enable_compression: true,
             leave_on_terminate: false,
             skip_leave_on_interrupt: false,
             broadcast_timeout: Duration::from_secs(5),
             event_handlers: vec![],
             handler_timeout: None,
+            query_size_limit: 1024,
+            query_response_size_limit: 1024,
+            user_event_size_limit: 512,
+            statsite_addr: None,
+            statsd_addr: None,
+            metrics_addr: None,
         };
         assert_eq!(build(&[]), Ok((expected.clone(), vec![])));
         // An empty text is the same as no flag.
@@ -358,8 +509,11 @@ mod tests {
         ] {
             assert_eq!(config(&["-bind", text]).bind, addr.parse().unwrap(), "{text}");
         }
-        assert_eq!(config(&["-rpc-addr=[::1]:9"]).rpc_addr, "[::1]:9".parse().unwrap());
-        assert_eq!(config(&["-rpc-addr=127.0.0.9"]).rpc_addr, "127.0.0.9:7373".parse().unwrap());
+        assert_eq!(config(&["-rpc-addr=[::1]:9"]).rpc_addr, RpcAddress::Tcp("[::1]:9".parse().unwrap()));
+        assert_eq!(
+            config(&["-rpc-addr=127.0.0.9"]).rpc_addr,
+            RpcAddress::Tcp("127.0.0.9:7373".parse().unwrap())
+        );
         assert_eq!(
             refusal(&["-bind=1.2.3.4:99999"]),
             "Invalid bind address: '1.2.3.4:99999' has no valid port (expected 0 to 65535)"

@@ -10,7 +10,7 @@ pub mod handlers;
 pub mod options;
 pub mod usage;
 
-pub use agent::{AgentConfig, ConfigError, DEFAULT_BIND_PORT, DEFAULT_RPC_PORT};
+pub use agent::{AgentConfig, ConfigError, DEFAULT_BIND_PORT, DEFAULT_RPC_PORT, MdnsConfig, RpcAddress};
 pub use flags::{FlagError, Flags, Parsed, Value, parse};
 pub use handlers::{EventScript, EventScriptError};
 pub use options::{Availability, CommandSpec, Kind, OptionSpec};

@@ -1,38 +1,14 @@
 //! Where clients come from: a TCP port or a Unix socket. Nothing here knows the protocol.
 
+use crate::config::RpcAddress;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
-use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-
-/// Where to listen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RpcAddress {
-    /// Address and port; port 0 lets the system choose.
-    Tcp(SocketAddr),
-    /// A socket in the file system.
-    Unix {
-        /// Its path, at most about 80 bytes.
-        path: PathBuf,
-        /// Its permissions (`rpc_socket_mode`, by default 0600). Whoever may write to it controls
-        /// the agent.
-        mode: u32,
-    },
-}
-
-impl fmt::Display for RpcAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RpcAddress::Tcp(addr) => addr.fmt(f),
-            RpcAddress::Unix { path, .. } => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
 
 /// A listener. A Unix socket's file goes with it.
 #[derive(Debug)]
