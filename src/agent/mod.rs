@@ -17,6 +17,7 @@ mod channels;
 mod clock;
 mod control;
 mod datagrams;
+mod durable;
 mod events;
 mod gossip;
 mod leave;
@@ -56,7 +57,6 @@ pub fn run(config: &AgentConfig) -> ExitCode {
         format: config.log_format,
         directives: std::env::var("SERF_LOG").ok(),
         gated: true,
-        ..LogOptions::default()
     };
     let logger = match Logger::install(options) {
         Ok(logger) => logger,
