@@ -1,16 +1,19 @@
-//! `serf agent`: from flags to a running agent.
+//! `serf agent`: from flags and files to a running agent.
 
 use super::console::{Console, Failure};
 use crate::config::{AgentConfig, Flags};
 use std::process::ExitCode;
 
-/// Checks the flags and runs the agent until it ends. Warnings and errors stand in the
+/// Checks the configuration and, unless only that was asked for, runs the agent until it ends. Warnings and errors stand in the
 /// agent's own output, hence its `==>`.
 pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<ExitCode, Failure> {
-    let (config, warnings) =
-        AgentConfig::from_flags(flags).map_err(|e| Failure::Message(format!("==> {e}")))?;
+    let (config, warnings) = AgentConfig::load(flags).map_err(|e| Failure::Message(format!("==> {e}")))?;
     for warning in warnings {
         console.line(format!("==> {warning}"))?;
+    }
+    if flags.switch("check-config") {
+        console.line("Configuration is valid")?;
+        return Ok(ExitCode::SUCCESS);
     }
     Ok(crate::agent::run(&config))
 }

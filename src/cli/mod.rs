@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `agent` | flags to a running agent |
+//! | `agent` | flags and files to a running agent |
 //! | `event`, `force_leave`, `info`, `join`, `keygen`, `leave`, `members`, `monitor`, `query`, `reachability`, `version` | the command of that name |
 //! | `connection` | how a control command finds its agent |
 //! | `payload` | what events and queries carry |

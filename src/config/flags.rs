@@ -22,12 +22,16 @@ pub enum Value {
     Number(i64),
     /// Of a [`Kind::Duration`]; none if the text was empty.
     Duration(Option<Duration>),
+    /// Of a [`Kind::Pair`] in a file; a flag's is a text, which is taken apart later.
+    Pair(String, String),
 }
 
 /// The flags that were given, and the arguments after them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     values: BTreeMap<&'static str, Vec<Value>>,
+    /// The names of the flags in the order in which they stood.
+    order: Vec<&'static str>,
     /// The arguments after the last flag.
     pub rest: Vec<String>,
 }
@@ -107,8 +111,22 @@ impl Flags {
 
     /// Every text given with a repeatable flag, in order, empty ones included.
     pub fn texts(&self, name: &str) -> Vec<String> {
-        let values = self.values.get(name).map(Vec::as_slice).unwrap_or_default();
-        values.iter().filter_map(|v| if let Value::Text(t) = v { Some(t.clone()) } else { None }).collect()
+        self.all(name)
+            .iter()
+            .filter_map(|v| if let Value::Text(t) = v { Some(t.clone()) } else { None })
+            .collect()
+    }
+
+    /// Every text given with any of these flags, in the order in which they stood.
+    pub fn texts_of_any(&self, names: &[&str]) -> Vec<String> {
+        let mut texts: Vec<_> = names.iter().map(|name| self.texts(name).into_iter()).collect();
+        let flag = |given: &&'static str| names.iter().position(|name| name == given);
+        self.order.iter().filter_map(flag).filter_map(|i| texts[i].next()).collect()
+    }
+
+    /// Every value of a flag, in order.
+    pub fn all(&self, name: &str) -> &[Value] {
+        self.values.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// A number; the last one counts.
@@ -135,14 +153,16 @@ pub fn parse(command: &CommandSpec, arguments: Vec<OsString>) -> Result<Parsed, 
         .map(|a| a.into_string().map_err(|a| FlagError::NotUtf8(a.to_string_lossy().into_owned())))
         .collect::<Result<Vec<String>, FlagError>>()?;
     match normalise(command, arguments)? {
-        Walked::Flags { normal, rest } => Ok(Parsed::Run(Flags { values: extract(command, normal)?, rest })),
+        Walked::Flags { normal, order, rest } => {
+            Ok(Parsed::Run(Flags { values: extract(command, normal)?, order, rest }))
+        }
         Walked::Help => Ok(Parsed::Help),
         Walked::Version => Ok(Parsed::Version),
     }
 }
 
 enum Walked {
-    Flags { normal: Vec<OsString>, rest: Vec<String> },
+    Flags { normal: Vec<OsString>, order: Vec<&'static str>, rest: Vec<String> },
     Help,
     Version,
 }
@@ -150,13 +170,13 @@ enum Walked {
 /// Walks the arguments with the table in hand, which alone tells whether `-a -b` are two
 /// switches or a flag and its value.
 fn normalise(command: &CommandSpec, arguments: Vec<String>) -> Result<Walked, FlagError> {
-    let mut normal = Vec::new();
+    let (mut normal, mut order) = (Vec::new(), Vec::new());
     let mut arguments = arguments.into_iter();
     let mut rest = Vec::new();
     while let Some(argument) = arguments.next() {
         if argument == "--" {
             rest.extend(arguments);
-            return Ok(Walked::Flags { normal, rest });
+            return Ok(Walked::Flags { normal, order, rest });
         }
         let Some(body) = argument.strip_prefix('-').filter(|body| !body.is_empty()) else {
             rest.push(argument);
@@ -180,11 +200,12 @@ fn normalise(command: &CommandSpec, arguments: Vec<String>) -> Result<Walked, Fl
         let value = match (inline, option.kind) {
             (Some(value), _) => value,
             (None, Kind::Switch) => "true".to_string(),
-            (None, Kind::Text | Kind::Number | Kind::Duration) => {
+            (None, Kind::Text | Kind::Pair | Kind::Number | Kind::Duration) => {
                 arguments.next().ok_or(FlagError::MissingValue(option.name()))?
             }
         };
         normal.push(normal_form(option, &value));
+        order.push(option.name());
     }
     // Serf answers a plea for help wherever it stands, up to `--`: `serf join host -h` does
     // not try to join a host named "-h".
@@ -196,7 +217,7 @@ fn normalise(command: &CommandSpec, arguments: Vec<String>) -> Result<Walked, Fl
             _ => {}
         }
     }
-    Ok(Walked::Flags { normal, rest })
+    Ok(Walked::Flags { normal, order, rest })
 }
 
 /// `--name="=value"`. `pico-args` strips one pair of quotes, so there is always one to strip;
@@ -230,7 +251,7 @@ fn extract(
 
 fn check(option: &OptionSpec, text: String) -> Result<Value, FlagError> {
     let expected = match option.kind {
-        Kind::Text => return Ok(Value::Text(text)),
+        Kind::Text | Kind::Pair => return Ok(Value::Text(text)),
         // The spellings that Go's strconv.ParseBool knows.
         Kind::Switch => match text.as_str() {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => return Ok(Value::Switch(true)),
@@ -275,7 +296,7 @@ mod tests {
                 let name = option.name();
                 let (text, value) = match option.kind {
                     Kind::Switch => ("true", Value::Switch(true)),
-                    Kind::Text => ("some text", Value::Text("some text".into())),
+                    Kind::Text | Kind::Pair => ("some text", Value::Text("some text".into())),
                     Kind::Number => ("-4", Value::Number(-4)),
                     Kind::Duration => ("1m30s", Value::Duration(Some(Duration::from_secs(90)))),
                 };
@@ -320,6 +341,14 @@ mod tests {
         assert_eq!(given.texts("join"), ["x", "y"]);
         assert!(given.given("replay") && !given.switch("replay"));
         assert_eq!(flags(&AGENT, &["-node=a", "-node="]).text("node"), None);
+    }
+
+    #[test]
+    fn flags_that_make_one_list_keep_their_order() {
+        let given = flags(&AGENT, &["-config-dir=d", "-config-file=b", "-node=n", "-config-dir", "c"]);
+        assert_eq!(given.texts_of_any(&["config-file", "config-dir"]), ["d", "b", "c"]);
+        assert_eq!(given.texts_of_any(&["config-file"]), ["b"]);
+        assert!(Flags::default().texts_of_any(&["config-file"]).is_empty());
     }
 
     #[test]

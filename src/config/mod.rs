@@ -1,16 +1,25 @@
 //! Flags and files, and the validated configuration they become.
 //!
-//! Two steps, never mixed: `flags` turns arguments into raw values by the table in `options`,
-//! and `agent` turns raw values into one immutable [`AgentConfig`]. Nothing here prints,
-//! opens a socket or ends the process; `cli/` does.
+//! Two steps, never mixed. First what was written is collected in `raw`, each value with its source:
+//! `flags` reads arguments by the table in `options`, `files` finds configuration files and `json`
+//! reads them by the same table. Then `validate` turns all of it into one immutable [`AgentConfig`].
+//! Nothing here prints, opens a socket or ends the process; `cli/` does.
 
+mod addresses;
 pub mod agent;
+mod error;
+pub mod files;
 pub mod flags;
 pub mod handlers;
+mod json;
+mod nearest;
 pub mod options;
+pub mod raw;
 pub mod usage;
+mod validate;
 
-pub use agent::{AgentConfig, ConfigError, DEFAULT_BIND_PORT, DEFAULT_RPC_PORT, MdnsConfig, RpcAddress};
+pub use agent::{AgentConfig, DEFAULT_BIND_PORT, DEFAULT_RPC_PORT, MdnsConfig, RpcAddress};
+pub use error::{ConfigError, FileError, FileProblem, Problem};
 pub use flags::{FlagError, Flags, Parsed, Value, parse};
 pub use handlers::{EventScript, EventScriptError};
 pub use options::{Availability, CommandSpec, Kind, OptionSpec};

@@ -3,8 +3,10 @@
 //! What a row means is written here and nowhere else. How arguments are read is in `flags`,
 //! how the table becomes help text in `usage`, what an agent makes of the values in `agent`.
 
+mod file_only;
 mod messages;
 
+pub use file_only::FILE_ONLY;
 pub use messages::{EVENT, QUERY, REACHABILITY};
 
 /// What follows a flag.
@@ -18,6 +20,8 @@ pub enum Kind {
     Number,
     /// A duration as Go writes it. An empty one counts as not given.
     Duration,
+    /// `key=value`; in a file all of them are one object.
+    Pair,
 }
 
 /// Whether an option does what it says in this version.
@@ -30,10 +34,10 @@ pub enum Availability {
     Later,
 }
 
-/// One option of one command.
+/// One option of one command, or one setting of an agent's configuration file.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionSpec {
-    /// The flag in its long form, `--bind`.
+    /// The flag in its long form, `--bind`; empty for a setting that only files have.
     pub long: &'static str,
     /// What follows it.
     pub kind: Kind,
@@ -47,14 +51,21 @@ pub struct OptionSpec {
     pub help: &'static str,
     /// The key of the same setting in a configuration file.
     pub key: Option<&'static str>,
+    /// Whether its value must not show up in messages.
+    pub secret: bool,
     /// Whether it works in this version.
     pub availability: Availability,
 }
 
 impl OptionSpec {
-    /// The flag without its dashes.
+    /// The flag without its dashes; empty for a setting that only files have.
     pub fn name(&self) -> &'static str {
         self.long.trim_start_matches('-')
+    }
+
+    /// The flag without its dashes, if there is one.
+    pub fn flag(&self) -> Option<&'static str> {
+        Some(self.name()).filter(|name| !name.is_empty())
     }
 
     const fn new(
@@ -71,6 +82,7 @@ impl OptionSpec {
             default: "",
             help,
             key: None,
+            secret: false,
             availability: Availability::Ready,
         }
     }
@@ -91,6 +103,10 @@ impl OptionSpec {
         OptionSpec::new(Kind::Duration, long, "duration", help)
     }
 
+    const fn pair(long: &'static str, help: &'static str) -> OptionSpec {
+        OptionSpec::new(Kind::Pair, long, "key=value", help).repeatable()
+    }
+
     const fn default(mut self, default: &'static str) -> OptionSpec {
         self.default = default;
         self
@@ -103,6 +119,11 @@ impl OptionSpec {
 
     const fn repeatable(mut self) -> OptionSpec {
         self.repeatable = true;
+        self
+    }
+
+    const fn secret(mut self) -> OptionSpec {
+        self.secret = true;
         self
     }
 
@@ -188,17 +209,19 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
          is that of -bind if none is given.",
     )
     .key("advertise"),
-    OptionSpec::text("--config-file", "path", "JSON file with settings; flags win over it.")
-        .repeatable()
-        .later(),
+    OptionSpec::text("--config-file", "path", "JSON file with settings; flags win over it.").repeatable(),
     OptionSpec::text("--config-dir", "path", "Directory whose *.json files are read, in alphabetical order.")
-        .repeatable()
-        .later(),
+        .repeatable(),
+    OptionSpec::switch(
+        "--check-config",
+        "Check the flags and the configuration files, say what is wrong with them, and start nothing.",
+    ),
     OptionSpec::text("--discover", "cluster", "Find members of this cluster by mDNS and join them.")
         .key("discover")
         .later(),
     OptionSpec::text("--encrypt", "key", "Key that encrypts all gossip, in base64 (see 'serf keygen').")
         .key("encrypt_key")
+        .secret()
         .later(),
     OptionSpec::text("--keyring-file", "path", "File that keeps the encryption keys across restarts.")
         .key("keyring_file")
@@ -258,7 +281,7 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
     OptionSpec::text("--snapshot", "path", "File that keeps known members and event times across restarts.")
         .key("snapshot_path")
         .later(),
-    OptionSpec::text("--tag", "key=value", "Tag to describe this member with.").repeatable().key("tags"),
+    OptionSpec::pair("--tag", "Tag to describe this member with.").key("tags"),
     OptionSpec::text(
         "--tags-file",
         "path",
@@ -276,6 +299,11 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
     OptionSpec::switch("--replay", "With -join: also hear the user events of before the join.")
         .key("replay_on_join"),
 ];
+
+/// Every setting of an agent that a configuration file can have: those with a flag, then the others.
+pub fn settings() -> impl Iterator<Item = &'static OptionSpec> {
+    AGENT.options.iter().filter(|option| option.key.is_some()).chain(FILE_ONLY)
+}
 
 /// `serf force-leave`.
 pub const FORCE_LEAVE: CommandSpec = CommandSpec {
@@ -411,11 +439,41 @@ mod tests {
     fn the_agent_has_every_flag_of_serf() {
         let mut names: Vec<&str> = AGENT.options.iter().map(|o| o.name()).collect();
         names.sort_unstable();
-        let expected = "advertise bind broadcast-timeout config-dir config-file disable-compression discover encrypt \
+        // `check-config` is ours.
+        let expected = "advertise bind broadcast-timeout check-config config-dir config-file \
+                        disable-compression discover encrypt \
                         event-handler iface join keyring-file log-level mdns-disable-ipv4 mdns-disable-ipv6 \
                         mdns-iface node profile protocol rejoin replay retry-interval retry-join retry-max role \
                         rpc-addr snapshot syslog tag tags-file";
         assert_eq!(names, expected.split_whitespace().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn files_have_every_key_of_serf() {
+        let mut keys: Vec<&str> = settings().filter_map(|o| o.key).collect();
+        keys.sort_unstable();
+        // The last line is what Serf does not have.
+        let expected = "advertise bind broadcast_timeout disable_coordinates disable_name_resolution discover \
+                        enable_compression enable_syslog encrypt_key event_handlers interface keyring_file \
+                        leave_on_terminate log_level mdns.disable_ipv4 mdns.disable_ipv6 mdns.interface node_name \
+                        profile protocol query_response_size_limit query_size_limit reconnect_interval \
+                        reconnect_timeout rejoin_after_leave replay_on_join retry_interval retry_join \
+                        retry_max_attempts role rpc_addr rpc_auth skip_leave_on_interrupt snapshot_path start_join \
+                        statsd_addr statsite_addr syslog_facility tags tags_file tombstone_timeout \
+                        user_event_size_limit validate_node_names \
+                        handler_timeout log_format metrics_addr rpc_socket_mode";
+        let mut expected: Vec<&str> = expected.split_whitespace().collect();
+        expected.sort_unstable();
+        assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn settings_without_a_flag_are_well_formed() {
+        for option in FILE_ONLY {
+            let at = option.key.expect("a key at least");
+            assert!(option.flag().is_none() && option.help.ends_with('.'), "{at}");
+            assert!(at.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.'), "{at}");
+        }
     }
 
     #[test]
@@ -430,7 +488,7 @@ mod tests {
                 // These are answered before the table is asked.
                 assert!(!["h", "help", "v", "version"].contains(&option.name()), "{at}");
                 // Whoever asks for a list must get all of it, and whoever asks for one value the last.
-                assert!(!option.repeatable || option.kind == Kind::Text, "{at}");
+                assert!(!option.repeatable || matches!(option.kind, Kind::Text | Kind::Pair), "{at}");
             }
         }
     }

@@ -46,7 +46,9 @@ pub fn command_list<'a>(program: &str, commands: impl IntoIterator<Item = &'a Co
 fn head(option: &OptionSpec) -> String {
     match option.kind {
         Kind::Switch => format!("-{}", option.name()),
-        Kind::Text | Kind::Number | Kind::Duration => format!("-{}=<{}>", option.name(), option.placeholder),
+        Kind::Text | Kind::Pair | Kind::Number | Kind::Duration => {
+            format!("-{}=<{}>", option.name(), option.placeholder)
+        }
     }
 }
 

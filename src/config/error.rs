@@ -1,0 +1,294 @@
+//! Why a configuration was refused. Every message says where the value was written, what it was and
+//! what would have been accepted.
+
+use super::files::{MAX_FILE_LEN, MAX_FILES};
+use super::handlers::EventScriptError;
+use super::raw::Source;
+use crate::model::{AddressError, NameError, TagsError, Versions};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why a configuration was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// A configuration file cannot be read, or is no object of known settings.
+    File(FileError),
+    /// A setting cannot be used.
+    Setting {
+        /// Where it was written.
+        source: Source,
+        /// What is wrong with it.
+        problem: Problem,
+    },
+}
+
+/// Why a configuration file was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileError {
+    /// The file, or the directory of files.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: FileProblem,
+}
+
+/// What is wrong with a configuration file. Lines count from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileProblem {
+    /// The system refuses to read it, for this reason.
+    Unreadable(String),
+    /// It is a pipe, a socket or a device.
+    NotAFile,
+    /// It is longer than [`MAX_FILE_LEN`].
+    TooLong,
+    /// The directory has more than [`MAX_FILES`] of them.
+    TooManyFiles,
+    /// It begins with a byte order mark, which JSON forbids.
+    ByteOrderMark,
+    /// It is not UTF-8.
+    NotUtf8 {
+        /// Where the first bad byte is.
+        line: usize,
+    },
+    /// It has nothing in it.
+    Empty,
+    /// It has a comment where JSON has none.
+    Comment {
+        /// Where.
+        line: usize,
+    },
+    /// It is JSON of another kind.
+    NotAnObject {
+        /// Where it begins.
+        line: usize,
+    },
+    /// It is no JSON.
+    Syntax {
+        /// Where.
+        line: usize,
+        /// Where on that line, in bytes.
+        column: usize,
+        /// What the parser says.
+        what: String,
+    },
+    /// There is no such setting.
+    UnknownKey {
+        /// Where its value is.
+        line: usize,
+        /// The key.
+        key: String,
+        /// What was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// One object has one key twice.
+    Duplicate {
+        /// Where the second value is.
+        line: usize,
+        /// The key.
+        key: String,
+        /// Where the first value is.
+        first: usize,
+    },
+    /// The value is of another kind than the setting.
+    WrongValue {
+        /// Where it is.
+        line: usize,
+        /// The key.
+        key: String,
+        /// The value, shortened.
+        found: String,
+        /// What would have been right.
+        expected: &'static str,
+    },
+}
+
+/// What is wrong with a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The setting exists, but not yet in this version. Holds its flag or its key.
+    NotInThisVersion(String),
+    /// No host name could be read and no name was given.
+    NoHostName,
+    /// The node name cannot be used.
+    Name(NameError),
+    /// `validate_node_names` is on and forbids this name.
+    NameRefused(String),
+    /// An address cannot be read.
+    Address {
+        /// Which of them.
+        option: &'static str,
+        /// Why.
+        error: AddressError,
+    },
+    /// An address is a name that does not resolve.
+    Unresolved {
+        /// Which of them.
+        option: &'static str,
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        reason: String,
+    },
+    /// An address has no port where there is no default.
+    NoPort {
+        /// Which of them.
+        option: &'static str,
+        /// The address.
+        text: String,
+    },
+    /// Nobody could reach what would be advertised.
+    AdvertiseUnspecified(SocketAddr),
+    /// A tag cannot be read, or they do not fit.
+    Tags(TagsError),
+    /// Tags are configured beside a file that keeps them.
+    TagsBesideFile,
+    /// Not a profile.
+    Profile(String),
+    /// Not a log level.
+    LogLevel(String),
+    /// Not a Serf protocol that we accept.
+    Protocol(i64),
+    /// An event handler that hears of nothing that exists.
+    EventScript(EventScriptError),
+    /// `mdns.interface` without `discover`.
+    MdnsWithoutDiscover,
+    /// mDNS over neither IPv4 nor IPv6.
+    MdnsWithoutProtocol,
+    /// Any other value that the setting does not accept.
+    Value {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        value: String,
+        /// What would have been right.
+        expected: String,
+    },
+}
+
+impl Problem {
+    /// The error about a setting from this source.
+    pub(super) fn at(self, source: Source) -> ConfigError {
+        ConfigError::Setting { source, problem: self }
+    }
+}
+
+impl From<FileError> for ConfigError {
+    fn from(error: FileError) -> ConfigError {
+        ConfigError::File(error)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::File(error) => error.fmt(f),
+            ConfigError::Setting { source: Source::File(place), problem } => {
+                write!(f, "Error in {place}: {problem}")
+            }
+            // Flags are few and stand in front of whoever reads this; the text names the setting.
+            ConfigError::Setting { source: Source::Flag(_) | Source::Default, problem } => problem.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.problem {
+            FileProblem::Unreadable(reason) => write!(f, "Error reading '{path}': {reason}"),
+            FileProblem::NotAFile => {
+                write!(f, "Error reading '{path}': it is neither a file nor a directory")
+            }
+            FileProblem::TooLong => {
+                write!(f, "Error reading '{path}': it is too long (at most {MAX_FILE_LEN} bytes are read)")
+            }
+            FileProblem::TooManyFiles => {
+                write!(f, "Error reading '{path}': more than {MAX_FILES} files in it end in .json")
+            }
+            FileProblem::ByteOrderMark => write!(
+                f,
+                "Error in '{path}', line 1: the file begins with a byte order mark; save it as UTF-8 without one"
+            ),
+            FileProblem::NotUtf8 { line } => write!(f, "Error in '{path}', line {line}: not valid UTF-8"),
+            FileProblem::Empty => {
+                write!(f, "Error in '{path}': the file is empty (expected a JSON object; {{}} sets nothing)")
+            }
+            FileProblem::Comment { line } => {
+                write!(f, "Error in '{path}', line {line}: JSON has no comments")
+            }
+            FileProblem::NotAnObject { line } => {
+                write!(f, "Error in '{path}', line {line}: expected a JSON object: {{ ... }}")
+            }
+            FileProblem::Syntax { line, column, what } => {
+                write!(f, "Error in '{path}', line {line}, column {column}: {what}")
+            }
+            FileProblem::UnknownKey { line, key, nearest } => {
+                write!(f, "Error in '{path}', line {line}: unknown key '{key}'")?;
+                match nearest {
+                    Some(nearest) => write!(f, " (did you mean '{nearest}'?)"),
+                    None => Ok(()),
+                }
+            }
+            FileProblem::Duplicate { line, key, first } => {
+                write!(f, "Error in '{path}', line {line}: key '{key}' is already set on line {first}")
+            }
+            FileProblem::WrongValue { line, key, found, expected } => {
+                write!(f, "Error in '{path}', line {line}, key '{key}': {found} (expected {expected})")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::NotInThisVersion(option) => {
+                write!(f, "{option} is not supported in this version of serf")
+            }
+            Problem::NoHostName => write!(f, "Error determining hostname: this host has none; use -node"),
+            Problem::Name(e) => write!(f, "Invalid node name: {e}"),
+            Problem::NameRefused(name) => write!(
+                f,
+                "Invalid node name: '{name}' (validate_node_names allows letters, digits, dashes and dots, at \
+                 most {} of them)",
+                super::agent::MAX_VALIDATED_NAME_LEN
+            ),
+            Problem::Address { option, error } => write!(f, "Invalid {option} address: {error}"),
+            Problem::Unresolved { option, host, reason } => {
+                write!(f, "Invalid {option} address: cannot resolve '{host}': {reason}")
+            }
+            Problem::NoPort { option, text } => {
+                write!(f, "Invalid {option} address: '{text}' has no port (expected host:port)")
+            }
+            Problem::AdvertiseUnspecified(addr) => {
+                write!(f, "Invalid advertise address: nobody can reach {addr}")
+            }
+            Problem::Tags(e) => write!(f, "Error: {e}"),
+            Problem::TagsBesideFile => write!(f, "Tags config not allowed while using tag files"),
+            Problem::Profile(e) => f.write_str(e),
+            Problem::LogLevel(s) => {
+                write!(f, "Invalid log level: {s}. Valid log levels are: [TRACE DEBUG INFO WARN ERR]")
+            }
+            Problem::EventScript(e) => write!(f, "{e}"),
+            Problem::MdnsWithoutDiscover => {
+                write!(f, "mDNS interface specified without enabling mDNS discovery")
+            }
+            Problem::MdnsWithoutProtocol => {
+                write!(f, "Invalid mDNS configuration: both IPv4 and IPv6 are disabled")
+            }
+            Problem::Value { key, value, expected } => {
+                write!(f, "Invalid {key}: {value} (expected {expected})")
+            }
+            Problem::Protocol(n) => write!(
+                f,
+                "Protocol version '{n}' too {}. Must be in range: [{}, {}]",
+                if *n < i64::from(Versions::SERF_PROTOCOL_MIN) { "low" } else { "high" },
+                Versions::SERF_PROTOCOL_MIN,
+                Versions::SERF_PROTOCOL_MAX
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+impl std::error::Error for FileError {}
