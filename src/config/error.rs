@@ -66,7 +66,7 @@ pub enum FileProblem {
     Syntax {
         /// Where.
         line: usize,
-        /// Where on that line, in bytes.
+        /// Where on that line, in bytes; 0 before its first.
         column: usize,
         /// What the parser says.
         what: String,
@@ -218,6 +218,9 @@ impl fmt::Display for FileError {
             }
             FileProblem::NotAnObject { line } => {
                 write!(f, "Error in '{path}', line {line}: expected a JSON object: {{ ... }}")
+            }
+            FileProblem::Syntax { line, column: 0, what } => {
+                write!(f, "Error in '{path}', line {line}: {what}")
             }
             FileProblem::Syntax { line, column, what } => {
                 write!(f, "Error in '{path}', line {line}, column {column}: {what}")

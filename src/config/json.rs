@@ -111,25 +111,31 @@ impl<'a> Reader<'a, '_> {
         value: &'a RawValue,
     ) -> Result<(), FileProblem> {
         let Some(key) = option.key else { return Ok(()) };
-        let wrong = |line, key: String, value: &RawValue| FileProblem::WrongValue {
+        let refuse = |line, key: String, value: &RawValue, item: bool| FileProblem::WrongValue {
             line,
             key,
             found: if option.secret { "a value that is not shown".to_string() } else { shorten(value.get()) },
-            expected: expected_in_file(option.kind, option.repeatable),
+            // An item of a list or an object is a text, whatever it stands in.
+            expected: if item {
+                expected_in_file(Kind::Text, false)
+            } else {
+                expected_in_file(option.kind, option.repeatable)
+            },
         };
+        let wrong = || refuse(line, key.to_string(), value, false);
         let first = value.get().as_bytes().first().copied().unwrap_or_default();
         match (option.kind, option.repeatable, first) {
             (Kind::Switch, _, b't' | b'f') => {
                 self.push(key, line, Value::Switch(value.get() == "true"));
             }
             (Kind::Number, _, b'-' | b'0'..=b'9') => {
-                let number = number(value.get()).ok_or_else(|| wrong(line, key.to_string(), value))?;
+                let number = number(value.get()).ok_or_else(wrong)?;
                 self.push(key, line, Value::Number(number));
             }
             (Kind::Duration, _, b'"') => {
                 let text: String = self.parse(value.get())?;
                 if !text.is_empty() {
-                    let duration = parse_duration(&text).map_err(|_| wrong(line, key.to_string(), value))?;
+                    let duration = parse_duration(&text).map_err(|_| wrong())?;
                     self.push(key, line, Value::Duration(Some(duration)));
                 }
             }
@@ -144,14 +150,14 @@ impl<'a> Reader<'a, '_> {
                 for (i, item) in self.parse::<Vec<&'a RawValue>>(value.get())?.into_iter().enumerate() {
                     let line = self.line(item.get());
                     if !item.get().starts_with('"') {
-                        return Err(wrong(line, format!("{key}[{i}]"), item));
+                        return Err(refuse(line, format!("{key}[{i}]"), item, true));
                     }
                     let text: String = self.parse(item.get())?;
                     self.push(key, line, Value::Text(text));
                 }
             }
-            (Kind::Pair, _, b'{') => self.pairs(key, value, wrong)?,
-            _ => return Err(wrong(line, key.to_string(), value)),
+            (Kind::Pair, _, b'{') => self.pairs(key, value, refuse)?,
+            _ => return Err(wrong()),
         }
         Ok(())
     }
@@ -160,7 +166,7 @@ impl<'a> Reader<'a, '_> {
         &mut self,
         key: &'static str,
         value: &'a RawValue,
-        wrong: impl Fn(usize, String, &RawValue) -> FileProblem,
+        refuse: impl Fn(usize, String, &RawValue, bool) -> FileProblem,
     ) -> Result<(), FileProblem> {
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         for (name, item) in self.parse::<Entries<'a>>(value.get())?.0 {
@@ -170,7 +176,7 @@ impl<'a> Reader<'a, '_> {
                 return Err(FileProblem::Duplicate { line, key: full(), first });
             }
             if !item.get().starts_with('"') {
-                return Err(wrong(line, full(), item));
+                return Err(refuse(line, full(), item, true));
             }
             let text: String = self.parse(item.get())?;
             self.push(key, line, Value::Pair(name, text));
@@ -195,14 +201,25 @@ impl<'a> Reader<'a, '_> {
             }
             let (what, position) = (e.to_string(), format!(" at line {} column {}", e.line(), e.column()));
             let what = what.strip_suffix(&position).unwrap_or(&what).to_string();
-            FileProblem::Syntax { line, column: e.column(), what }
+            // The parser counts from where the slice begins.
+            let indent = if at == 0 { self.column(slice) } else { 0 };
+            FileProblem::Syntax { line, column: indent + e.column(), what }
         })
     }
 
     /// The line on which a slice of the text begins.
     fn line(&self, slice: &str) -> usize {
-        let offset = slice.as_ptr().addr().saturating_sub(self.text.as_ptr().addr());
-        1 + self.breaks.partition_point(|at| *at < offset)
+        1 + self.breaks.partition_point(|at| *at < self.offset(slice))
+    }
+
+    /// How many bytes stand before a slice on its line.
+    fn column(&self, slice: &str) -> usize {
+        let before = self.line(slice).checked_sub(2).and_then(|line| self.breaks.get(line));
+        self.offset(slice) - before.map_or(0, |at| at + 1)
+    }
+
+    fn offset(&self, slice: &str) -> usize {
+        slice.as_ptr().addr().saturating_sub(self.text.as_ptr().addr())
     }
 }
 

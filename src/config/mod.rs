@@ -15,6 +15,7 @@ mod json;
 mod nearest;
 pub mod options;
 pub mod raw;
+pub mod reference;
 pub mod usage;
 mod validate;
 

@@ -186,7 +186,8 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
     OptionSpec::text(
         "--bind",
         "addr[:port]",
-        "Address for gossip, UDP and TCP. An IPv6 address with a port needs brackets: [::1]:7946.",
+        "Address for gossip, UDP and TCP. An IPv6 address with a port needs brackets: [::1]:7946. With 0.0.0.0 \
+         a private address of this host is found and advertised.",
     )
     .default("0.0.0.0:7946")
     .key("bind"),
@@ -209,7 +210,7 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
          is that of -bind if none is given.",
     )
     .key("advertise"),
-    OptionSpec::text("--config-file", "path", "JSON file with settings; flags win over it.").repeatable(),
+    OptionSpec::text("--config-file", "path", "JSON file with settings. Of two files the later one wins, and flags win over all.").repeatable(),
     OptionSpec::text("--config-dir", "path", "Directory whose *.json files are read, in alphabetical order.")
         .repeatable(),
     OptionSpec::switch(
@@ -250,7 +251,7 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
     OptionSpec::text("--profile", "lan|wan|local", "Timers that suit the network between the members.")
         .default("lan")
         .key("profile"),
-    OptionSpec::number("--protocol", "Serf protocol version to speak, 2 to 5.").default("5").key("protocol"),
+    OptionSpec::number("--protocol", "Serf protocol version, 2 to 5. This agent speaks 5 with all of them.").default("5").key("protocol"),
     OptionSpec::switch(
         "--rejoin",
         "Rejoin the members in the snapshot even after having left. Needs -snapshot.",
@@ -281,7 +282,7 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
     OptionSpec::text("--snapshot", "path", "File that keeps known members and event times across restarts.")
         .key("snapshot_path")
         .later(),
-    OptionSpec::pair("--tag", "Tag to describe this member with.").key("tags"),
+    OptionSpec::pair("--tag", "Tag to describe this member with. All of them take at most 512 bytes, encoded.").key("tags"),
     OptionSpec::text(
         "--tags-file",
         "path",

@@ -43,9 +43,9 @@ pub const FILE_ONLY: &[OptionSpec] = &[
     bytes(
         "query_response_size_limit",
         "1024",
-        "Largest answer to a query, encoded. 1 to 65536; beyond a datagram's size it may not arrive.",
+        "Largest answer to a query in bytes, encoded. 1 to 65536; beyond a datagram's size it may not arrive.",
     ),
-    bytes("query_size_limit", "1024", "Largest query to send, encoded. 1 to 65536."),
+    bytes("query_size_limit", "1024", "Largest query to send in bytes, encoded. 1 to 65536."),
     duration("reconnect_interval", "30s", "Time between attempts to reach a failed member. At least 1s."),
     duration(
         "reconnect_timeout",
@@ -69,7 +69,11 @@ pub const FILE_ONLY: &[OptionSpec] = &[
         "24h",
         "How long a member that left is remembered. Below 2m forgotten members may reappear.",
     ),
-    bytes("user_event_size_limit", "512", "Largest name and payload of a user event together. 1 to 9216."),
+    bytes(
+        "user_event_size_limit",
+        "512",
+        "Largest name and payload of a user event together, in bytes. 1 to 9216.",
+    ),
     switch(
         "validate_node_names",
         "Refuse names of members with other characters than letters, digits, dashes and dots, or with more \
