@@ -13,10 +13,10 @@
 //! Riders (news for datagrams that are sent anyway) go from `serf-gossip` to `serf-probe` through
 //! a slot of one, refilled when it is empty.
 //!
-//! Nobody ever waits to send.
+//! Nobody ever waits to send, the main thread aside when it stops the others.
 
 use super::handlers;
-use crate::membership::StreamRequest;
+use crate::membership::{Origin, StreamRequest};
 use crate::messaging::filter::EventFilter;
 use crate::messaging::{QueryParams, Ticket};
 use crate::model::{NodeName, QueryKey};
@@ -128,6 +128,13 @@ pub enum TalkPlan {
         /// Where it is.
         addr: SocketAddr,
     },
+    /// Opens a stream to someone who may well not answer.
+    Reach {
+        /// A failed member or a seed; for the log.
+        whom: String,
+        /// The address.
+        addr: SocketAddr,
+    },
     /// Opens a stream to join through an address.
     Join {
         /// Which join.
@@ -181,6 +188,10 @@ pub enum SyncMessage {
     Join(JoinRequest),
     /// The names of a join have been looked up: addresses, and what could not be found.
     Resolved(JoinRequest, Vec<SocketAddr>, Vec<String>),
+    /// Addresses through which others may be found, as people write them; never forgotten.
+    KeepSeeds(Vec<String>, Origin),
+    /// Where a seed leads; nowhere if it could not be looked up.
+    SeedFound(String, Vec<SocketAddr>),
     /// An exchange that rules ask for.
     Stream(StreamRequest),
     /// What is remembered of events and queries, for a push/pull.
@@ -196,6 +207,8 @@ pub enum MainMessage {
     Said(Ticket),
     /// The join of the command line is over.
     StartJoined(JoinResult),
+    /// An attempt of the join in the background is over.
+    RetryJoined(JoinResult),
     /// A control connection asks to leave.
     Leave(Token),
 }
@@ -220,7 +233,8 @@ impl<T> Mailbox<T> {
         (Mailbox { sender, waker: Arc::new(waker) }, receiver)
     }
 
-    /// Sends, and waits for room if it must: only for the main thread, to stop the others.
+    /// Sends, and waits for room if it must: for the main thread, to stop the others, and for
+    /// threads that only look something up.
     pub fn insist(&self, message: T, patience: Duration) {
         // A thread that has ended needs no more messages.
         let _ = self.sender.send_timeout(message, patience);
@@ -312,6 +326,15 @@ impl Corridors {
         }
         if events {
             let _ = self.events.try_send(EventMessage::Doorbell);
+        }
+    }
+
+    /// Hands addresses to `serf-sync`, which keeps them as seeds: those of the configuration, and
+    /// those that were found in the snapshot or by mDNS.
+    pub fn keep_seeds(&self, addrs: Vec<String>, origin: Origin) {
+        let count = addrs.len();
+        if self.sync.send(SyncMessage::KeepSeeds(addrs, origin)).is_err() {
+            counters::SEEDS_DROPPED.add(count);
         }
     }
 

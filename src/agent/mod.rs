@@ -37,10 +37,11 @@ pub use start::StartError;
 pub use sync::{MAX_BUFFERED, MAX_INBOUND, MAX_OUTBOUND};
 
 use crate::config::AgentConfig;
-use crate::model::Moment;
+use crate::membership::{AfterFailure, RetryJoin};
+use crate::model::{Moment, format_duration};
 use crate::rpc::Token;
 use crate::telemetry::{LogOptions, Logger, LoggerHandle};
-use channels::{JoinRequest, MainMessage, SyncMessage};
+use channels::{JoinRequest, JoinResult, MainMessage, SyncMessage};
 use leave::Leave;
 use rpc::RpcMessage;
 use signals::Signal;
@@ -73,6 +74,7 @@ pub fn run(config: &AgentConfig) -> ExitCode {
                 logger: logger.clone(),
                 running,
                 leave: None,
+                retry_join: None,
                 leavers: Vec::new(),
                 interrupted: false,
             };
@@ -122,6 +124,8 @@ struct Agent<'a> {
     logger: LoggerHandle,
     running: Running,
     leave: Option<Leave>,
+    /// The join in the background, until it has worked.
+    retry_join: Option<RetryJoin>,
     /// Control connections that asked to leave and wait for the answer.
     leavers: Vec<Token>,
     /// Whether a signal has asked to leave already; a second one forces the exit.
@@ -165,7 +169,9 @@ impl Agent<'_> {
                     }
                     Wake::Signal(Signal::Interrupt | Signal::Terminate) => return Err(ExitCode::FAILURE),
                     Wake::Message(MainMessage::Leave(token)) => self.leavers.push(token),
-                    Wake::Signal(Signal::Hangup) | Wake::Message(MainMessage::Said(_)) | Wake::Deadline => {}
+                    Wake::Signal(Signal::Hangup)
+                    | Wake::Message(MainMessage::Said(_) | MainMessage::RetryJoined(_))
+                    | Wake::Deadline => {}
                 }
             }
         }
@@ -176,12 +182,18 @@ impl Agent<'_> {
         self.say_indented("");
         self.say("Log data will now stream in as it occurs:\n");
         self.logger.open_gate();
+        if !self.config.retry_join.is_empty() {
+            let (interval, max) = (self.config.retry_interval, self.config.retry_max_attempts);
+            self.retry_join = Some(RetryJoin::new(interval, max, self.running.clock.now()));
+        }
         if !self.leavers.is_empty() {
             self.begin_leave();
         }
         loop {
-            let deadline = self.leave.as_ref().map_or(Moment::NEVER, Leave::deadline);
-            for wake in self.wait(deadline) {
+            self.retry_join();
+            let leave = self.leave.as_ref().map_or(Moment::NEVER, Leave::deadline);
+            let join = self.retry_join.as_ref().map_or(Moment::NEVER, RetryJoin::next_deadline);
+            for wake in self.wait(leave.min(join)) {
                 match wake {
                     Wake::Signal(signal) => {
                         if let Some(code) = self.signal(signal) {
@@ -198,6 +210,11 @@ impl Agent<'_> {
                             leave.said(ticket, &self.running.clock);
                         }
                     }
+                    Wake::Message(MainMessage::RetryJoined(result)) => {
+                        if let Some(code) = self.retry_joined(result) {
+                            return code;
+                        }
+                    }
                     Wake::Message(MainMessage::StartJoined(_)) | Wake::Deadline => {}
                 }
             }
@@ -211,6 +228,53 @@ impl Agent<'_> {
         }
     }
 
+    /// Begins an attempt to join in the background, if it is time.
+    fn retry_join(&mut self) {
+        let now = self.running.clock.now();
+        if !self.retry_join.as_mut().is_some_and(|join| join.tick(now)) {
+            return;
+        }
+        let replay = self.config.replay_on_join;
+        log::info!(target: "agent", "Joining cluster...(replay: {replay})");
+        let main = self.running.corridors.main.clone();
+        let reply = Box::new(move |result| {
+            // There is one attempt at a time, and the main thread is never far behind.
+            let _ = main.send(MainMessage::RetryJoined(result));
+        });
+        let request = JoinRequest::new(self.config.retry_join.clone(), replay, reply);
+        if let Err(SyncMessage::Join(request)) = self.running.corridors.sync.send(SyncMessage::Join(request))
+        {
+            request.answer(Err("too many joins at once".to_string()));
+        }
+    }
+
+    /// Goes on after an attempt to join in the background; returns the exit code if it was the
+    /// last and in vain.
+    fn retry_joined(&mut self, result: JoinResult) -> Option<ExitCode> {
+        // Whoever leaves is not called back by a join that fails, nor ended by it.
+        let join = self.retry_join.as_mut()?;
+        let why = match result {
+            Ok(n) => {
+                log::info!(target: "agent", "Join completed. Synced with {n} initial agents");
+                self.retry_join = None;
+                return None;
+            }
+            Err(why) => why,
+        };
+        match join.failed(self.running.clock.now()) {
+            AfterFailure::Retry(after) => {
+                let after = format_duration(after);
+                log::warn!(target: "agent", "Join failed: {why}, retrying in {after}");
+                None
+            }
+            AfterFailure::GiveUp => {
+                log::warn!(target: "agent", "Join failed: {why}");
+                log::error!(target: "agent", "maximum retry join attempts made, exiting");
+                Some(ExitCode::FAILURE)
+            }
+        }
+    }
+
     fn say(&self, line: &str) {
         say(&self.logger, line);
     }
@@ -220,6 +284,7 @@ impl Agent<'_> {
     }
 
     fn begin_leave(&mut self) {
+        self.retry_join = None;
         let Running { table, corridors, clock, .. } = &self.running;
         let timeout = self.config.broadcast_timeout;
         self.leave.get_or_insert_with(|| Leave::begin(timeout, table, corridors, clock));

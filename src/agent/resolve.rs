@@ -1,10 +1,11 @@
-//! Looking up the addresses of a join. The system's resolver blocks, so it gets a thread of its
+//! Looking up the addresses of a join, or of a seed. The system's resolver blocks, so it gets a thread of its
 //! own for as long as it takes.
 
 use super::channels::{JoinRequest, Mailbox, SyncMessage};
 use crate::model::{HostPort, canonical_ip};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
+use std::time::Duration;
 
 /// The addresses, if all of them are literal and need no lookup.
 pub fn literals(addrs: &[String], default_port: u16) -> Option<Vec<SocketAddr>> {
@@ -29,6 +30,23 @@ pub fn look_up(request: JoinRequest, default_port: u16, sync: Mailbox<SyncMessag
         {
             request.answer(Err("too many joins at once".to_string()));
         }
+    });
+    if let Err(e) = spawned {
+        log::error!(target: "agent", "cannot start a thread to look up addresses: {e}");
+    }
+}
+
+/// Looks one seed up and sends where it leads to `serf-sync`; nowhere if that cannot be found out.
+pub fn look_up_seed(seed: String, default_port: u16, sync: Mailbox<SyncMessage>) {
+    /// That thread empties its corridor all the time; longer than this, and it has stopped.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let thread = thread::Builder::new().name("serf-resolve".to_string());
+    let spawned = thread.spawn(move || {
+        let addrs = resolve(&seed, default_port).unwrap_or_else(|why| {
+            log::debug!(target: "serf", "cannot look up {seed}: {why}");
+            Vec::new()
+        });
+        sync.insist(SyncMessage::SeedFound(seed, addrs), PATIENCE);
     });
     if let Err(e) = spawned {
         log::error!(target: "agent", "cannot start a thread to look up addresses: {e}");

@@ -18,10 +18,10 @@ use super::sync::{self, SyncActor, SyncParts};
 use super::table::SharedTable;
 use super::{say, say_indented};
 use crate::config::{AgentConfig, EventScript};
-use crate::membership::{Config, Effects, Members, Prober, SelfDescription};
+use crate::membership::{Config, Effects, Members, Origin, Prober, SelfDescription};
 use crate::messaging::Gossip;
 use crate::messaging::queries::QueryLimits;
-use crate::model::TagsError;
+use crate::model::{NameError, TagsError};
 use crate::telemetry::LoggerHandle;
 use crate::telemetry::counters;
 use crossbeam_channel::Receiver;
@@ -58,6 +58,8 @@ pub enum StartError {
     Rpc(RpcError),
     /// The tags do not fit.
     Tags(TagsError),
+    /// The configuration asks for plain names, and this agent's is none.
+    Name(NameError),
     /// The system refuses something every process needs.
     System(&'static str, io::Error),
 }
@@ -71,6 +73,7 @@ impl fmt::Display for StartError {
             }
             StartError::Rpc(e) => write!(f, "Error starting RPC listener: {e}"),
             StartError::Tags(e) => write!(f, "{e}"),
+            StartError::Name(e) => write!(f, "Failed to start the agent: {e}"),
             StartError::System(what, why) => write!(f, "Failed to {what}: {why}"),
         }
     }
@@ -112,6 +115,9 @@ pub struct Running {
 /// Starts everything. On an error nothing keeps running.
 pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, StartError> {
     let system = |what| move |why| StartError::System(what, why);
+    if config.validate_node_names {
+        config.node_name.check_plain().map_err(StartError::Name)?;
+    }
     let clock = Clock::start();
     let host = bind::Host::look().map_err(StartError::Bind)?;
     let mut endpoints = bind::decide(&host, config.bind, config.interface.as_deref(), config.advertise)
@@ -153,8 +159,10 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
         tags: config.tags.clone(),
     };
     let rules = Config {
+        reconnect_interval: config.reconnect_interval,
         reconnect_timeout: config.reconnect_timeout,
         tombstone_timeout: config.tombstone_timeout,
+        validate_names: config.validate_node_names,
         ..Config::for_profile(config.profile)
     };
     let now = clock.now();
@@ -243,6 +251,8 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
     ];
     let threads = threads.into_iter().collect::<io::Result<_>>().map_err(system("start a thread"))?;
     corridors.ring(true, true);
+    let seeds = config.start_join.iter().chain(&config.retry_join).cloned().collect();
+    corridors.keep_seeds(seeds, Origin::Configured);
     // Last, so that whoever reaches the control port finds a running agent.
     let rpc = server.spawn(Box::new(control), clock).map_err(StartError::Rpc)?;
 

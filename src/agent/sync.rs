@@ -8,7 +8,7 @@ use super::clock::Clock;
 use super::resolve;
 use super::stream::{Stream, StreamError};
 use super::table::SharedTable;
-use crate::membership::{Effects, ExchangeSchedule, StreamRequest};
+use crate::membership::{Effects, ExchangeSchedule, ReconnectSchedule, Seeds, StreamRequest};
 use crate::model::{Moment, NodeName};
 use crate::telemetry::{RateLimit, counters};
 use crate::wire::message::{Ack, Ping, PushPull, Talk};
@@ -50,6 +50,8 @@ enum Purpose {
     Join(u64),
     /// The periodic exchange, or one that rules asked for.
     Exchange(NodeName),
+    /// An exchange with someone who may well not answer.
+    Reach(String),
     /// A TCP ping for the prober.
     Ping(u32),
 }
@@ -68,6 +70,8 @@ pub struct SyncActor {
     listener: TcpListener,
     table: SharedTable,
     schedule: ExchangeSchedule,
+    reconnect: ReconnectSchedule,
+    seeds: Seeds,
     messages: Receiver<SyncMessage>,
     corridors: Corridors,
     clock: Clock,
@@ -101,12 +105,19 @@ impl SyncActor {
     /// Puts the parts together.
     pub fn new(mut parts: SyncParts) -> Self {
         let now = parts.clock.now();
-        let schedule = ExchangeSchedule::new(&parts.table.read().members, now, &mut parts.rng);
+        let (schedule, reconnect, seeds) = {
+            let (table, rng) = (parts.table.read(), &mut parts.rng);
+            let members = &table.members;
+            let schedule = ExchangeSchedule::new(members, now, rng);
+            (schedule, ReconnectSchedule::new(members, now, rng), Seeds::new(members, now, rng))
+        };
         SyncActor {
             poll: parts.poll,
             listener: parts.listener,
             table: parts.table,
             schedule,
+            reconnect,
+            seeds,
             messages: parts.messages,
             corridors: parts.corridors,
             clock: parts.clock,
@@ -124,7 +135,8 @@ impl SyncActor {
         let mut events = Events::with_capacity(128);
         loop {
             let streams = self.streams.values().map(|(s, _)| s.deadline).min();
-            let deadline = self.schedule.next_deadline().min(streams.unwrap_or(Moment::NEVER));
+            let recovery = self.reconnect.next_deadline().min(self.seeds.next_deadline());
+            let deadline = self.schedule.next_deadline().min(recovery).min(streams.unwrap_or(Moment::NEVER));
             let timeout = deadline.until(self.clock.now());
             match self.poll.poll(&mut events, Some(timeout)) {
                 Ok(()) => {}
@@ -135,6 +147,8 @@ impl SyncActor {
                 match message {
                     SyncMessage::Join(request) => self.join(request),
                     SyncMessage::Resolved(request, addrs, errors) => self.contact(request, addrs, errors),
+                    SyncMessage::KeepSeeds(seeds, origin) => self.seeds.keep(seeds, origin),
+                    SyncMessage::SeedFound(seed, addrs) => self.seed_found(&seed, addrs),
                     SyncMessage::Stream(request) => self.open(request),
                     SyncMessage::Talk(plan, talk) => self.proceed(plan, talk),
                     SyncMessage::Stop => return,
@@ -148,11 +162,24 @@ impl SyncActor {
                 }
             }
             self.expire();
-            let now = self.clock.now();
-            let exchange = self.schedule.tick(&self.table.read().members, now, &mut self.rng);
-            if let Some(request) = exchange {
-                self.open(request);
-            }
+            self.tick();
+        }
+    }
+
+    /// Does what the rules want done by now.
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        let (exchange, failed, seed) = {
+            let (table, rng) = (self.table.read(), &mut self.rng);
+            let members = &table.members;
+            let exchange = self.schedule.tick(members, now, rng);
+            (exchange, self.reconnect.tick(members, now, rng), self.seeds.tick(members, now, rng))
+        };
+        for request in [exchange, failed].into_iter().flatten() {
+            self.open(request);
+        }
+        if let Some(seed) = seed {
+            self.look_up_seed(seed);
         }
     }
 
@@ -254,6 +281,10 @@ impl SyncActor {
                 let message = state(false);
                 self.connect(addr, message, Purpose::Exchange(node));
             }
+            TalkPlan::Reach { whom, addr } => {
+                let message = state(false);
+                self.connect(addr, message, Purpose::Reach(whom));
+            }
             TalkPlan::Join { id, addr } => {
                 let message = state(true);
                 self.connect(addr, message, Purpose::Join(id));
@@ -295,6 +326,10 @@ impl SyncActor {
             StreamRequest::PushPull { node, to } => {
                 return self.want_talk(TalkPlan::Exchange { node, addr: to.addr });
             }
+            StreamRequest::Reach { whom, to } => {
+                log::info!(target: "serf", "attempting reconnect to {whom} {}", to.addr);
+                return self.want_talk(TalkPlan::Reach { whom, addr: to.addr });
+            }
         };
         self.connect(to.addr, message, purpose);
     }
@@ -323,6 +358,12 @@ impl SyncActor {
                 self.joined(id, Ok(()));
             }
             (Purpose::Exchange(_), StreamMessage::PushPull(theirs)) => self.merge(theirs, false),
+            (Purpose::Reach(whom), StreamMessage::PushPull(theirs)) => {
+                log::info!(target: "serf", "{whom} ({peer}) answers");
+                self.merge(theirs, false);
+                let now = self.clock.now();
+                self.schedule.joined(now, &mut self.rng);
+            }
             (Purpose::Ping(seq_no), StreamMessage::Ack(ack)) if ack.seq_no == seq_no => {
                 self.ping_done(seq_no, true);
             }
@@ -344,6 +385,8 @@ impl SyncActor {
             Purpose::Exchange(node) => {
                 log::error!(target: "memberlist", "Push/Pull with {node} ({peer}) failed: {why}");
             }
+            // That is how it goes with those who have failed.
+            Purpose::Reach(whom) => log::debug!(target: "serf", "{whom} ({peer}) is out of reach: {why}"),
             Purpose::Ping(seq_no) => {
                 log::debug!(target: "memberlist", "Failed fallback TCP ping of {peer}: {why}");
                 self.ping_done(seq_no, false);
@@ -363,6 +406,21 @@ impl SyncActor {
         match resolve::literals(&request.addrs, port) {
             Some(addrs) => self.contact(request, addrs, Vec::new()),
             None => resolve::look_up(request, port, self.corridors.sync.clone()),
+        }
+    }
+
+    fn look_up_seed(&mut self, seed: String) {
+        let port = self.table.read().members.my_row().addr.port();
+        match resolve::literals(std::slice::from_ref(&seed), port) {
+            Some(addrs) => self.seed_found(&seed, addrs),
+            None => resolve::look_up_seed(seed, port, self.corridors.sync.clone()),
+        }
+    }
+
+    fn seed_found(&mut self, seed: &str, addrs: Vec<SocketAddr>) {
+        let request = self.seeds.found(seed, addrs, &self.table.read().members, &mut self.rng);
+        if let Some(request) = request {
+            self.open(request);
         }
     }
 

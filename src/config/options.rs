@@ -260,16 +260,13 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
     .later(),
     OptionSpec::text("--retry-join", "addr[:port]", "Like -join, but keeps trying instead of giving up.")
         .repeatable()
-        .key("retry_join")
-        .later(),
+        .key("retry_join"),
     OptionSpec::duration("--retry-interval", "Time between attempts of -retry-join.")
         .default("30s")
-        .key("retry_interval")
-        .later(),
+        .key("retry_interval"),
     OptionSpec::number("--retry-max", "Attempts of -retry-join before the agent gives up; 0 means never.")
         .default("0")
-        .key("retry_max_attempts")
-        .later(),
+        .key("retry_max_attempts"),
     OptionSpec::switch(
         "--disable-compression",
         "Send nothing compressed. Accepted for compatibility: this agent never compresses what it sends, \

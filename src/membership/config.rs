@@ -70,6 +70,8 @@ pub struct Config {
     pub push_pull_interval: Duration,
     /// Deadline of a TCP exchange.
     pub tcp_timeout: Duration,
+    /// Time between attempts to reach one of the failed members, or a seed that is missing.
+    pub reconnect_interval: Duration,
     /// How long a failed member is kept before it is forgotten.
     pub reconnect_timeout: Duration,
     /// How long a member that left is remembered.
@@ -79,6 +81,9 @@ pub struct Config {
     /// How long a failed member's name stays tied to its address. A member that left frees its
     /// name at once. (memberlist's `DeadNodeReclaimTime`, which Serf leaves at "never".)
     pub dead_reclaim: Duration,
+    /// Whether names of others may only have letters, digits, dashes and dots, at most 128 bytes
+    /// of them (`validate_node_names`).
+    pub validate_names: bool,
     /// Largest datagram, everything included.
     pub datagram_budget: usize,
 }
@@ -100,10 +105,12 @@ impl Config {
             retransmit_min_scale: 3,
             push_pull_interval: Duration::from_secs(30),
             tcp_timeout: Duration::from_secs(10),
+            reconnect_interval: Duration::from_secs(30),
             reconnect_timeout: Duration::from_secs(24 * 3600),
             tombstone_timeout: Duration::from_secs(24 * 3600),
             recent_intent_timeout: Duration::from_secs(300),
             dead_reclaim: Duration::from_secs(30),
+            validate_names: false,
             datagram_budget: 1400,
         };
         match profile {
@@ -148,6 +155,15 @@ impl Config {
         (min, min * self.suspicion_max_timeout_mult)
     }
 
+    /// How long after a member is gone someone may still take it for alive, in a cluster of
+    /// `members`: gossip may have passed that one by, then a push/pull may fail, then the next
+    /// one makes the member a suspect there. A process that was stopped may take longer to find
+    /// out, so it is at least `recent_intent_timeout`. Until then a reaped member is remembered.
+    pub fn ghost_memory(&self, members: usize) -> Duration {
+        let levelled = self.push_pull_period(members) * 2 + self.suspicion_timeouts(members).1;
+        levelled.max(self.recent_intent_timeout)
+    }
+
     /// Time between push/pulls in a cluster of `members`: one more interval with every
     /// doubling beyond 32 (memberlist's `pushPullScale`).
     pub fn push_pull_period(&self, members: usize) -> Duration {
@@ -173,6 +189,8 @@ mod tests {
         assert_eq!(lan.suspicion_timeouts(100).0, Duration::from_secs(8));
         let periods = [1, 32, 33, 64, 65, 128].map(|n| lan.push_pull_period(n).as_secs());
         assert_eq!(periods, [30, 30, 60, 60, 90, 90]);
+        let memories = [5, 32, 1000].map(|n| lan.ghost_memory(n).as_secs());
+        assert_eq!(memories, [300, 300, 432]);
     }
 
     #[test]

@@ -59,6 +59,13 @@ pub enum StreamRequest {
         /// To whom.
         to: Target,
     },
+    /// Exchange everything with someone who may well not answer: a failed member, or a seed.
+    Reach {
+        /// The member's name, or the seed as it is written. For the log.
+        whom: String,
+        /// To whom.
+        to: Target,
+    },
 }
 
 /// Everything that a rule wants done, in order within each kind.

@@ -21,7 +21,7 @@ const AFTER_JOIN: (Duration, Duration) = (Duration::from_millis(1000), Duration:
 impl Members {
     /// Everything this process knows; `talk` is what it remembers of events and queries.
     pub fn push_pull(&self, join: bool, talk: Talk) -> PushPull {
-        let rows = self.rows.values().map(Row::peer_row).collect();
+        let rows = self.rows.values().chain(self.forgotten.rows()).map(Row::peer_row).collect();
         PushPull { join, ltime: self.clock.time(), rows, talk }
     }
 

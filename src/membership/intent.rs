@@ -38,6 +38,9 @@ impl Members {
                 // Said after the prune: it comes back, perhaps in its first incarnation again.
                 self.pruned.remove(&msg.node);
             }
+            if self.forgotten.get(&msg.node).is_some_and(|gone| msg.ltime <= gone.status_ltime) {
+                return false;
+            }
             return self.keep_early(&msg.node, false, msg.ltime, now);
         };
         // While this process leaves, an old join intent of its own must not call it back.
@@ -79,6 +82,9 @@ impl Members {
                 let news = msg.ltime > pruned.ltime;
                 pruned.ltime = pruned.ltime.max(msg.ltime);
                 return news;
+            }
+            if self.forgotten.get(&msg.node).is_some_and(|gone| msg.ltime <= gone.status_ltime) {
+                return false;
             }
             return self.keep_early(&msg.node, true, msg.ltime, now);
         };
@@ -129,7 +135,8 @@ impl Members {
                     oldest.and_then(|oldest| self.pruned.remove(&oldest));
                 }
                 self.pruned.insert(name.clone(), Pruned { incarnation, ltime, at: now });
-                self.erase(name, now, fx);
+                // Every trace of it: not even remembered as a tombstone that is told to others.
+                drop(self.erase(name, now, fx));
             }
             None => {}
         }

@@ -9,6 +9,8 @@
 //! | `suspicion`, `awareness` | Lifeguard |
 //! | `intent` | join and leave intents, leaving, force-leave, prune |
 //! | `exchange` | push/pull |
+//! | `reconnect`, `seeds`, `retry_join` | reaching for those who are missing |
+//! | `forgotten` | what is remembered of the reaped, so that they do not haunt |
 //! | `probe` | the probe state machine |
 //! | `effects` | what rules ask to be done |
 //!
@@ -20,11 +22,15 @@ mod awareness;
 mod config;
 mod effects;
 mod exchange;
+mod forgotten;
 mod intent;
 mod probe;
+mod reconnect;
 #[cfg(test)]
 mod regressions;
+mod retry_join;
 mod row;
+mod seeds;
 mod suspicion;
 mod swim;
 mod table;
@@ -36,7 +42,10 @@ pub use config::{Config, Profile};
 pub use effects::{Effects, StreamRequest, Target, Transmit};
 pub use exchange::ExchangeSchedule;
 pub use probe::{MAX_RELAYS, ProbeOutcome, Prober};
+pub use reconnect::ReconnectSchedule;
+pub use retry_join::{AfterFailure, RetryJoin};
 pub use row::{ProbeRecord, Row, State};
+pub use seeds::{MAX_SEEDS, Origin, RAREST, Seeds};
 pub use table::{MAX_INTENTS, MAX_PRESENT, MAX_TOMBSTONES, Members, Presence, SelfDescription};
 
 use crate::model::Moment;

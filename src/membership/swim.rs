@@ -59,6 +59,16 @@ impl Members {
         if msg.node == self.me {
             return self.hear_of_myself(msg, addr, now, fx);
         }
+        if self.config.validate_names
+            && let Err(why) = msg.node.check_plain()
+        {
+            counters::REFUSED_NAME.inc();
+            // About this process's own table, so that a thousand names make one line.
+            let me = self.me.clone();
+            return self.complain(&me, "names", now, |_| {
+                format!("Ignoring an alive message for '{}' ({addr}): {why}", msg.node)
+            });
+        }
         match self.rows.get(&msg.node) {
             None => self.admit_stranger(msg, addr, spread, now, rng, fx),
             Some(row) => {
@@ -103,6 +113,11 @@ impl Members {
         {
             return;
         }
+        if self.forgotten.get(&msg.node).is_some_and(|gone| msg.incarnation <= gone.incarnation) {
+            // A ghost: someone has not heard yet that it is gone. If it is not, it learns from
+            // push/pull what is believed of it, and says so in a later incarnation.
+            return;
+        }
         if self.present() >= MAX_PRESENT {
             counters::REFUSED_FULL.inc();
             // About this process's own table, so that a thousand names make one line.
@@ -112,7 +127,8 @@ impl Members {
             });
             return;
         }
-        let intent = self.intents.remove(&msg.node);
+        let before = self.forgotten.remove(&msg.node).map_or(LamportTime::ZERO, |gone| gone.status_ltime);
+        let intent = self.intents.remove(&msg.node).filter(|intent| intent.ltime > before);
         let row = Row {
             name: msg.node.clone(),
             addr,
@@ -123,7 +139,7 @@ impl Members {
             state: State::Alive,
             since: now,
             leaving: intent.is_some_and(|i| i.leave),
-            status_ltime: intent.map_or(LamportTime::ZERO, |i| i.ltime),
+            status_ltime: intent.map_or(before, |i| i.ltime),
             probes: Default::default(),
             in_order: false,
         };

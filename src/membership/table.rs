@@ -5,6 +5,7 @@
 use super::awareness::Awareness;
 use super::config::Config;
 use super::effects::Effects;
+use super::forgotten::Forgotten;
 use super::row::{Row, State};
 use crate::model::{
     Incarnation, LamportClock, LamportTime, Member, MemberEvent, MemberEventKind, Moment, NodeName, Status,
@@ -76,6 +77,7 @@ pub struct Members {
     pub(super) clock: LamportClock,
     pub(super) intents: BTreeMap<NodeName, EarlyIntent>,
     pub(super) pruned: BTreeMap<NodeName, Pruned>,
+    pub(super) forgotten: Forgotten,
     pub(super) presence: Presence,
     pub(super) awareness: Awareness,
     complaints: RateLimit<NodeName>,
@@ -119,6 +121,7 @@ impl Members {
             clock,
             intents: BTreeMap::new(),
             pruned: BTreeMap::new(),
+            forgotten: Forgotten::default(),
             presence: Presence::Here,
             complaints: RateLimit::new(1, COMPLAINT_INTERVAL),
             digest: 0,
@@ -226,6 +229,21 @@ impl Members {
         self.intents.len()
     }
 
+    /// How many entries all containers of the table hold together, to see whether something grows
+    /// for ever.
+    pub fn entries(&self) -> usize {
+        let rows =
+            self.rows.len() + self.order.len() + self.suspects.len() + self.dead.len() + self.left.len();
+        let memories = self.forgotten.len() + self.pruned.len() + self.prunes.len() + self.intents.len();
+        rows + memories + self.complaints.len()
+    }
+
+    /// How many reaped or pruned members are remembered, so that stale news does not bring them
+    /// back.
+    pub fn remembered(&self) -> usize {
+        self.forgotten.len() + self.pruned.len()
+    }
+
     /// A fingerprint of who is present. Two members with equal digests agree.
     pub fn digest(&self) -> u64 {
         self.digest
@@ -300,11 +318,11 @@ impl Members {
     }
 
     /// Forgets a member altogether. This process's own row stays.
-    pub(super) fn erase(&mut self, name: &NodeName, now: Moment, fx: &mut Effects) {
+    pub(super) fn erase(&mut self, name: &NodeName, now: Moment, fx: &mut Effects) -> Option<Row> {
         if *name == self.me {
-            return;
+            return None;
         }
-        let Some(row) = self.rows.remove(name) else { return };
+        let row = self.rows.remove(name)?;
         let key = (row.since, name.clone());
         self.dead.remove(&key);
         self.left.remove(&key);
@@ -321,6 +339,7 @@ impl Members {
             }
         }
         self.tell(MemberEvent { kind: MemberEventKind::Reap, member: row.member() }, fx);
+        Some(row)
     }
 
     /// Logs an event as Serf does and asks for it to be delivered.
@@ -508,16 +527,24 @@ impl Members {
             let dead = due(&self.dead, self.config.reconnect_timeout);
             let due = dead.or_else(|| due(&self.left, self.config.tombstone_timeout));
             let Some((_, name)) = due.cloned() else { break };
-            self.erase(&name, now, fx);
+            if let Some(row) = self.erase(&name, now, fx) {
+                self.forgotten.insert(row);
+            }
         }
+        self.forgotten.expire(self.config.ghost_memory(self.present()), now);
+        self.bound_tombstones(now, fx);
         let keep = self.config.recent_intent_timeout;
         self.intents.retain(|_, intent| now.since(intent.at) <= keep);
         self.pruned.retain(|_, pruned| now.since(pruned.at) <= keep);
     }
 
-    /// Forgets the oldest tombstones beyond [`MAX_TOMBSTONES`].
+    /// Forgets the oldest tombstones beyond [`MAX_TOMBSTONES`], those that have been reaped first.
     pub(super) fn bound_tombstones(&mut self, now: Moment, fx: &mut Effects) {
-        while self.dead.len() + self.left.len() > MAX_TOMBSTONES {
+        while self.dead.len() + self.left.len() + self.forgotten.len() > MAX_TOMBSTONES {
+            if self.forgotten.len() > 0 {
+                self.forgotten.drop_oldest();
+                continue;
+            }
             let oldest = [self.oldest(&self.dead), self.oldest(&self.left)].into_iter().flatten().min();
             let Some((_, name)) = oldest.cloned() else { return };
             self.erase(&name, now, fx);
@@ -551,7 +578,11 @@ impl Members {
         }
         assert_eq!((dead, left, suspects), (self.dead.len(), self.left.len(), self.suspects.len()));
         assert_eq!(digest, self.digest, "digest does not match the rows");
-        assert!(dead + left <= MAX_TOMBSTONES, "too many tombstones");
+        assert!(dead + left + self.forgotten.len() <= MAX_TOMBSTONES, "too many tombstones");
+        self.forgotten.check_invariants();
+        for row in self.forgotten.rows() {
+            assert!(!self.rows.contains_key(&row.name), "{} is known and forgotten", row.name);
+        }
         assert!(self.intents.len() <= MAX_INTENTS, "too many early intents");
         assert!(self.pruned.len() <= MAX_INTENTS, "too many pruned names");
         assert!(!self.pruned.contains_key(&self.me), "this process cannot be pruned");

@@ -22,7 +22,14 @@ pub enum NameError {
     Empty,
     /// The name has this many bytes, more than [`MAX_NAME_LEN`].
     TooLong(usize),
+    /// The name has other characters than `validate_node_names` lets pass.
+    NotPlain(String),
+    /// The name has this many bytes, more than `validate_node_names` lets pass.
+    TooLongForPlain(usize),
 }
+
+/// The longest name that `validate_node_names` lets pass, in bytes (Serf's `MaxNodeNameLength`).
+pub const MAX_PLAIN_NAME_LEN: usize = 128;
 
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,6 +37,13 @@ impl fmt::Display for NameError {
             NameError::Empty => write!(f, "node name is empty"),
             NameError::TooLong(n) => {
                 write!(f, "node name is {n} bytes long; at most {MAX_NAME_LEN} are allowed")
+            }
+            NameError::NotPlain(name) => write!(
+                f,
+                "node name contains invalid characters: '{name}'; only letters, digits, dashes and dots are allowed"
+            ),
+            NameError::TooLongForPlain(n) => {
+                write!(f, "node name is {n} bytes long; at most {MAX_PLAIN_NAME_LEN} are allowed")
             }
         }
     }
@@ -45,6 +59,18 @@ impl NodeName {
             0 => Err(NameError::Empty),
             n if n > MAX_NAME_LEN => Err(NameError::TooLong(n)),
             _ => Ok(NodeName(Arc::from(name))),
+        }
+    }
+
+    /// Whether the name is one that `validate_node_names` lets pass: ASCII letters, digits, dashes
+    /// and dots, at most [`MAX_PLAIN_NAME_LEN`] of them.
+    pub fn check_plain(&self) -> Result<(), NameError> {
+        if !self.0.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.') {
+            return Err(NameError::NotPlain(self.0.to_string()));
+        }
+        match self.0.len() {
+            n if n > MAX_PLAIN_NAME_LEN => Err(NameError::TooLongForPlain(n)),
+            _ => Ok(()),
         }
     }
 
@@ -103,5 +129,18 @@ mod tests {
         assert_eq!(NodeName::new(""), Err(NameError::Empty));
         assert_eq!(NodeName::new("x".repeat(256)), Err(NameError::TooLong(256)));
         assert_eq!(NodeName::new("x".repeat(255)).unwrap().as_str().len(), 255);
+    }
+
+    #[test]
+    fn plain_names() {
+        let check = |name: &str| NodeName::new(name).unwrap().check_plain();
+        let longest = "x".repeat(MAX_PLAIN_NAME_LEN);
+        for name in ["a", "web-1.example.org", "0", longest.as_str()] {
+            assert_eq!(check(name), Ok(()), "{name}");
+        }
+        for name in ["a b", "web_1", "a/b", "café", "a\n", "a:1"] {
+            assert_eq!(check(name), Err(NameError::NotPlain(name.to_string())), "{name}");
+        }
+        assert_eq!(check(&"x".repeat(129)), Err(NameError::TooLongForPlain(129)));
     }
 }

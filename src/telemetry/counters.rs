@@ -72,6 +72,7 @@ counters! {
     REFUSED_MALFORMED = "refused_malformed", "Packets refused because they could not be decoded.";
     REFUSED_CHECKSUM = "refused_checksum", "Packets refused because their checksum was wrong.";
     REFUSED_OVERSIZE = "refused_oversize", "Packets refused because they or a part of them were too large.";
+    REFUSED_NAME = "refused_name", "Members refused because of characters in their names or their length.";
     REFUSED_FULL = "refused_full", "Members refused because the table was full.";
     REFUSED_UNKNOWN_SENDER = "refused_unknown_sender", "Requests refused because they came from or named a stranger.";
     REFUSED_ABSURD = "refused_absurd", "Messages refused because a time, incarnation or coordinate was out of range.";
@@ -80,6 +81,7 @@ counters! {
     STREAMS_OPENED = "streams_opened", "Gossip streams opened to others.";
     STREAMS_SKIPPED = "streams_skipped", "Exchanges left out because the TCP thread did not keep up.";
     DATAGRAMS_TOO_LARGE = "datagrams_too_large", "Messages that fit no datagram and were not sent.";
+    SEEDS_DROPPED = "seeds_dropped", "Seeds not kept because there were too many.";
     STREAMS_FAILED = "streams_failed", "Gossip streams that ended with an error, in either direction.";
     BROADCASTS_QUEUED = "broadcasts_queued", "Broadcasts put into the queue.";
     BROADCASTS_SUPERSEDED = "broadcasts_superseded", "Queued broadcasts replaced by newer news.";

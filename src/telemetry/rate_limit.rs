@@ -60,6 +60,16 @@ impl<P: Hash + Eq> RateLimit<P> {
         RateLimit { limit: limit.max(1), interval, windows: HashMap::new(), others, sweep_at: Moment::ZERO }
     }
 
+    /// How many pairs of peer and kind are told apart at the moment; at most [`MAX_KEYS`].
+    pub fn len(&self) -> usize {
+        self.windows.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.windows.is_empty()
+    }
+
     /// Whether a message of `kind` about `peer` may be logged at `now`.
     ///
     /// ```

@@ -73,6 +73,86 @@ fn a_hundred_thousand_names_leave_a_bounded_trace() {
     assert!(events > 2 * NAMES as usize);
 }
 
+/// With timeouts that come to pass, what is kept of a hundred thousand names does not grow with
+/// their number, and nothing is left when the last has been forgotten.
+#[test]
+fn memory_and_push_pull_stay_flat_when_tombstones_expire() {
+    let timeout = Duration::from_secs(100);
+    let config = Config { reconnect_timeout: timeout, tombstone_timeout: timeout * 2, ..lan() };
+    let (mut rng, mut now) = (Rng::with_seed(2), Moment::ZERO + Duration::from_secs(1));
+    let mut members = member(config.clone(), now);
+    let bytes = |members: &Members| {
+        let state = StreamMessage::PushPull(members.push_pull(false, Default::default()));
+        stream::encode(Dialect::Native, &state).len()
+    };
+    let (entries, size) = (members.entries(), bytes(&members));
+    let meta = Tags::from_pairs(["role=batch", "zone=a"]).and_then(|t| t.encode()).expect("small tags");
+    let name = |i: u32| NodeName::new(format!("batch-{i:06}")).expect("a short name");
+    let (mut figures, mut fx) = (Vec::new(), Effects::default());
+    for i in 0..NAMES {
+        now += Duration::from_millis(100);
+        fx = Effects::default();
+        let [a, b, c] = [(i >> 16) as u8, (i >> 8) as u8, i as u8];
+        let addr = std::net::SocketAddr::from(([10, a, b, c], 7946));
+        let (incarnation, versions) = (Incarnation(1), Versions::OURS);
+        let ltime = LamportTime(u64::from(2 * i + 10));
+        // Intents of some overtake their members, and some are told of who never appears.
+        members.join_intent(&JoinIntent { ltime, node: name(i) }, now, &mut fx);
+        let alive = Alive { incarnation, node: name(i), addr, meta: meta.clone(), versions };
+        members.alive(&alive, now, &mut rng, &mut fx);
+        if i % 10 == 0 {
+            members.join_intent(&JoinIntent { ltime, node: name(NAMES + i) }, now, &mut fx);
+        }
+        if let Some(gone) = i.checked_sub(20) {
+            let leaves = gone % 2 == 0;
+            if leaves {
+                let prune = gone % 20 == 0;
+                let intent = LeaveIntent { ltime: ltime.next(), node: name(gone), prune };
+                members.leave_intent(&intent, now, &mut fx);
+            }
+            let from = name(if leaves { gone } else { i });
+            members.dead(&Dead { incarnation, node: name(gone), from }, now, &mut fx);
+            // A straggler still believes in someone who has been reaped.
+            // (Operators who prune want no trace of it, and that has its price.)
+            if let Some(ghost) = gone.checked_sub(1500).filter(|ghost| ghost % 20 != 0) {
+                let addr = members.my_row().addr;
+                let alive = Alive { incarnation, node: name(ghost), addr, meta: meta.clone(), versions };
+                let present = members.present();
+                members.alive(&alive, now, &mut rng, &mut fx);
+                assert_eq!(members.present(), present, "{ghost} haunts");
+            }
+        }
+        if i % 10 == 0 {
+            members.next_to_probe(now, &mut rng);
+        }
+        members.tick(now, &mut fx);
+        if i % 10_000 == 9_999 {
+            members.check_invariants();
+            figures.push((members.entries(), bytes(&members)));
+        }
+    }
+    println!("{NAMES} names, forgotten after {timeout:?}: (entries, push/pull bytes) {figures:?}");
+    let (least, most) = (figures.iter().min().expect("figures"), figures.iter().max().expect("figures"));
+    assert!(most.0 < least.0 + least.0 / 10, "entries grow: {figures:?}");
+    let (least, most) = (figures.iter().map(|f| f.1).min(), figures.iter().map(|f| f.1).max());
+    assert!(most < least.map(|least| least + least / 10), "push/pull grows: {figures:?}");
+
+    // The last ones go, then nothing is left of them all.
+    for gone in NAMES - 20..NAMES {
+        let (incarnation, node) = (Incarnation(1), name(gone));
+        members.dead(&Dead { incarnation, from: node.clone(), node }, now, &mut fx);
+    }
+    now += timeout * 2;
+    members.tick(now, &mut fx);
+    assert_eq!(members.len(), 1);
+    now += config.ghost_memory(1).max(config.recent_intent_timeout) + Duration::from_secs(1);
+    members.tick(now, &mut fx);
+    members.next_to_probe(now, &mut rng);
+    assert_eq!(members.entries(), entries);
+    // The Lamport time takes a few bytes more than in the beginning.
+    assert!((size..size + 8).contains(&bytes(&members)));
+}
+
 /// Intents about names that never appear are kept, but not without bound.
 #[test]
 fn intents_about_nobody_are_bounded() {

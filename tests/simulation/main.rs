@@ -17,6 +17,7 @@
 //! | `directed` | the test bench of the directed simulations |
 //! | `failing` | pauses, kills, loss, half-connected members |
 //! | `joining`, `churn`, `parting` | joining at once, 100,000 names, partitions |
+//! | `recovery` | partitions that outlast every memory, seeds, ghosts |
 //! | `talking` | events and queries, directed |
 //! | `laws` | proof that each law can be broken |
 //! | `tally` | what has happened, so that no run is vacuous |
@@ -37,6 +38,7 @@ mod node;
 mod observer;
 mod parting;
 mod process;
+mod recovery;
 mod storm;
 mod streams;
 mod talk;

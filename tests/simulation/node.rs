@@ -4,8 +4,8 @@
 use crate::talk::{Said, Talker, Told};
 use fastrand::Rng;
 use serf::membership::{
-    Config, Effects, ExchangeSchedule, Members, Presence, Prober, SelfDescription, StreamRequest, Transmit,
-    receive,
+    Config, Effects, ExchangeSchedule, Members, Presence, Prober, ReconnectSchedule, Seeds, SelfDescription,
+    StreamRequest, Transmit, receive,
 };
 use serf::messaging::{Gossip, QueryParams};
 use serf::model::{MemberEvent, MemberEventKind, Moment, NodeName, QueryKey, Tags};
@@ -76,6 +76,13 @@ pub struct Node {
     /// What is said besides.
     pub talker: Talker,
     exchange: ExchangeSchedule,
+    reconnect: ReconnectSchedule,
+    /// Addresses that it never forgets, as text.
+    pub seeds: Seeds,
+    /// How often it has looked a seed up.
+    pub seeds_asked: u32,
+    /// For reaching those who are missing.
+    recovery_rng: Rng,
     rng: Rng,
     /// Whether it is on its way out.
     pub leave: Leave,
@@ -92,8 +99,23 @@ impl Node {
         let exchange = ExchangeSchedule::new(&members, now, &mut rng);
         let gossip = Gossip::default();
         let talker = Talker::new(rng.clone().fork());
-        let (leave, queued) = (Leave::Stays, 0);
-        let mut node = Node { members, prober, gossip, talker, exchange, rng, leave, queued };
+        let mut recovery_rng = rng.clone();
+        let reconnect = ReconnectSchedule::new(&members, now, &mut recovery_rng);
+        let seeds = Seeds::new(&members, now, &mut recovery_rng);
+        let mut node = Node {
+            members,
+            prober,
+            gossip,
+            talker,
+            exchange,
+            reconnect,
+            seeds,
+            seeds_asked: 0,
+            recovery_rng,
+            rng,
+            leave: Leave::Stays,
+            queued: 0,
+        };
         node.carry_out(fx, now, out);
         node
     }
@@ -105,7 +127,8 @@ impl Node {
             Leave::Stays | Leave::Done => Moment::NEVER,
         };
         let rules = self.prober.plan(&self.members, now).min(self.talker.deadline());
-        rules.min(self.gossip.next_deadline()).min(self.exchange.next_deadline()).min(leave)
+        let recovery = self.reconnect.next_deadline().min(self.seeds.next_deadline());
+        rules.min(self.gossip.next_deadline()).min(self.exchange.next_deadline()).min(recovery).min(leave)
     }
 
     /// Does what has come due.
@@ -118,6 +141,13 @@ impl Node {
         }
         if now >= self.exchange.next_deadline() {
             out.streams.extend(self.exchange.tick(&self.members, now, &mut self.rng));
+        }
+        out.streams.extend(self.reconnect.tick(&self.members, now, &mut self.recovery_rng));
+        if let Some(seed) = self.seeds.tick(&self.members, now, &mut self.recovery_rng) {
+            // Nobody has to be asked where an address is.
+            self.seeds_asked += 1;
+            let addrs = seed.parse().into_iter().collect();
+            out.streams.extend(self.seeds.found(&seed, addrs, &self.members, &mut self.recovery_rng));
         }
         self.talk(now, out, |talker, members, said| talker.tick(members, now, said));
         self.continue_leaving(now, out);

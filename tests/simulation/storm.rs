@@ -60,13 +60,13 @@ impl Storm {
             length = config.probe_interval * 15;
         }
         if kind == Kind::Wild && size <= 30 && rng.u32(0..8) == 0 {
-            // So that reaping is part of the chaos. Who is gone must be remembered for longer than
-            // the news of it needs to reach all; otherwise those who forgot early learn of it anew
-            // from those who have not heard, and the ghost never ends.
-            let least = settling_bound(&config, size * 2);
-            config.reconnect_timeout = least.mul_f64(1.0 + rng.f64());
-            config.tombstone_timeout = least.mul_f64(1.0 + rng.f64());
-            length = least * 2;
+            // So that reaping is part of the chaos, in half of them long before the news of who is
+            // gone has reached all.
+            let most = settling_bound(&config, size * 2) * 2;
+            let mut timeout = || most.mul_f64(if rng.bool() { rng.f64() } else { 0.02 * rng.f64() });
+            config.reconnect_timeout = timeout();
+            config.tombstone_timeout = timeout();
+            length = most;
         }
         let chatter = Rng::with_seed(seed ^ 0x7a1c_7a1c);
         Storm { kind, size, length, config, rng, chatter, names: Vec::new(), versions: 0 }
@@ -258,7 +258,8 @@ impl Storm {
 }
 
 /// Joins members that cannot find each other by themselves, because nobody on one side believes
-/// anyone on the other to be there. (Reconnecting to failed members is not part of the rules.)
+/// anyone on the other to be there. (They reach for failed members themselves, but at a pace that
+/// would make each storm last for minutes.)
 pub fn bridge(world: &mut World) {
     let live = world.pick(|p: &Process| p.stays() && p.joined);
     let Some((&anchor, others)) = live.split_first() else { return };

@@ -51,6 +51,10 @@ impl World {
     pub(crate) fn request(&mut self, pid: Pid, request: StreamRequest) {
         match request {
             StreamRequest::PushPull { to, .. } => self.exchange(pid, to.addr, Purpose::Exchange),
+            StreamRequest::Reach { to, .. } => {
+                self.tally.count("reached for the missing");
+                self.exchange(pid, to.addr, Purpose::Exchange);
+            }
             StreamRequest::Ping { to, ping } => {
                 let purpose = Purpose::Ping(ping.seq_no);
                 self.open(pid, to.addr, purpose, &StreamMessage::Ping(ping));
@@ -205,7 +209,9 @@ impl World {
 
 /// To whom a request goes.
 pub fn request_target(request: &StreamRequest) -> SocketAddr {
-    let (StreamRequest::Ping { to, .. } | StreamRequest::PushPull { to, .. }) = request;
+    let (StreamRequest::Ping { to, .. }
+    | StreamRequest::PushPull { to, .. }
+    | StreamRequest::Reach { to, .. }) = request;
     to.addr
 }
 

@@ -10,6 +10,7 @@ mod intents;
 mod limits;
 mod probing;
 mod properties;
+mod recovery;
 mod swim;
 
 use super::*;
@@ -304,6 +305,7 @@ impl Bench {
         let line = |s: StreamRequest| match s {
             StreamRequest::Ping { ping, .. } => format!("ping {}", ping.node),
             StreamRequest::PushPull { node, .. } => format!("exchange with {node}"),
+            StreamRequest::Reach { whom, .. } => format!("reach {whom}"),
         };
         self.fx.streams.drain(..).map(line).collect()
     }
