@@ -1,6 +1,6 @@
 //! One agent: a real process with a real log, asked through its control address.
 
-use super::program::{Answer, command, run, serf, serf_ctl, wait_or_kill};
+use super::program::{Answer, COMMAND_DEADLINE, command, run_command, serf, serf_ctl, wait_or_kill};
 use super::wait::{forget_log, last_logs, remember_log};
 use super::{Scratch, Within, soon, wait_until};
 use serde_json::Value;
@@ -14,6 +14,8 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct AgentSpec {
     program: PathBuf,
+    /// Put before every command line: `ip netns exec …`.
+    inside: Vec<String>,
     name: String,
     gossip: SocketAddr,
     rpc: SocketAddr,
@@ -22,12 +24,25 @@ pub struct AgentSpec {
 
 impl AgentSpec {
     pub fn new(name: &str, gossip: SocketAddr, rpc: SocketAddr) -> AgentSpec {
-        AgentSpec { program: serf(), name: name.to_string(), gossip, rpc, flags: Vec::new() }
+        AgentSpec {
+            program: serf(),
+            inside: Vec::new(),
+            name: name.to_string(),
+            gossip,
+            rpc,
+            flags: Vec::new(),
+        }
     }
 
     /// Another program with the same command line.
     pub fn program(mut self, program: &Path) -> AgentSpec {
         self.program = program.to_path_buf();
+        self
+    }
+
+    /// Runs the agent, and the commands that ask it, through another command.
+    pub fn inside(mut self, command: Vec<String>) -> AgentSpec {
+        self.inside = command;
         self
     }
 
@@ -45,7 +60,7 @@ impl AgentSpec {
     }
 
     fn command(&self) -> Command {
-        let mut command = command(&self.program);
+        let mut command = self.wrapped(&self.program);
         command
             .arg("agent")
             .arg(format!("-node={}", self.name))
@@ -55,9 +70,17 @@ impl AgentSpec {
         command
     }
 
+    /// A program where the agent is.
+    fn wrapped(&self, program: &Path) -> Command {
+        let Some((outer, rest)) = self.inside.split_first() else { return command(program) };
+        let mut command = command(Path::new(outer));
+        command.args(rest).arg(program);
+        command
+    }
+
     /// For an agent that is expected not to start: runs it to its end.
     pub fn run(&self) -> Answer {
-        super::program::run_command(self.command(), Duration::from_secs(30))
+        run_command(self.command(), Duration::from_secs(30))
     }
 
     /// Starts the process and returns at once.
@@ -152,12 +175,18 @@ impl Agent {
     #[track_caller]
     pub fn wait_ready(&mut self) {
         let what = format!("{} answers at its control address {}", self.name(), self.rpc());
-        let rpc = self.rpc();
+        let (rpc, reachable) = (self.rpc(), self.spec.inside.is_empty());
+        let mut ask = self.spec.wrapped(&serf_ctl());
+        ask.arg("info").arg(format!("-rpc-addr={rpc}")).stdout(Stdio::null()).stderr(Stdio::null());
         let (child, log) = (&mut self.child, &self.log);
         wait_until(soon(), &what, || {
             if let Some(status) = child.try_wait().expect("a child can be waited for") {
                 let log = fs::read_to_string(log).unwrap_or_default();
                 panic!("the agent ended with {status} instead:\n{log}");
+            }
+            if !reachable {
+                let answered = ask.status().expect("the commands can be run").success();
+                return if answered { Ok(()) } else { Err("it does not answer".to_string()) };
             }
             match TcpStream::connect_timeout(&rpc, Duration::from_secs(1)) {
                 Ok(_) => Ok(()),
@@ -214,7 +243,9 @@ impl Agent {
         // Go's flags end at the first argument that is none, so the address comes before the rest.
         let mut all = vec![name.as_ref().to_string(), format!("-rpc-addr={}", self.rpc())];
         all.extend(rest.iter().map(|arg| arg.as_ref().to_string()));
-        run(program, &all)
+        let mut command = self.spec.wrapped(program);
+        command.args(&all);
+        run_command(command, COMMAND_DEADLINE)
     }
 
     /// The members this agent lists, in its order.

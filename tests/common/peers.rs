@@ -25,7 +25,8 @@ pub fn python_with_clients() -> Option<PathBuf> {
         .or_else(|| missing("SERF_TEST_VENV names no Python environment (with serfclient and serfio)"))
 }
 
-fn missing(what: &str) -> Option<PathBuf> {
+/// Skips the test that needs this, or fails it where everything is required.
+pub(super) fn missing<T>(what: &str) -> Option<T> {
     let required = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
     assert!(!required("SERF_REQUIRE_PEERS", "1") && !required("CI", "true"), "required, but {what}");
     let test = std::thread::current().name().unwrap_or("a test").to_string();

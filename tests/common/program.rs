@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// A command that takes longer than this hangs.
-const COMMAND_DEADLINE: Duration = Duration::from_secs(30);
+pub const COMMAND_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The daemon: `SERF_TEST_BIN_DIR/serf`, or else the one that was built with the tests.
 ///
