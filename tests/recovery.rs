@@ -160,3 +160,25 @@ fn a_failed_member_is_reached_for() {
     hosts.unite();
     wait_until(within(60), "the two agree again", || all_list(&[&n1, &n2], &both));
 }
+
+/// Names that scripts would choke on are refused when that is asked for: one's own at the start,
+/// those of others whenever they come.
+#[test]
+fn with_validation_only_plain_names_take_part() {
+    let net = Network::claim();
+    let scratch = Scratch::new("names");
+    let config = scratch.file("agent.json", r#"{ "validate_node_names": true }"#);
+    let strict = |name: &str, host| net.agent(name, host).flag(format!("-config-file={config}"));
+    let said = strict("web_1", 1).run().refused();
+    assert!(said.contains("invalid characters") && said.contains("web_1"), "{said}");
+
+    let n1 = strict("n1", 1).start();
+    let _odd = net.agent("web_1", 2).join(net.gossip(1)).start();
+    let n3 = net.agent("n3", 3).join(net.gossip(1)).start();
+    let all = ["n1", "n3"].map(|name| (name, "alive"));
+    wait_until(soon(), "the strict one knows the plain ones", || all_list(&[&n1], &all));
+    wait_until(soon(), "it says whom it refuses", || logged(&n1, "Ignoring an alive message for 'web_1'"));
+    assert_ne!(n1.info("counters", "refused_name").unwrap(), "0");
+    assert_eq!(all_list(&[&n1], &all), Ok(()));
+    assert_eq!(all_see(&[&n3], &all), Ok(()));
+}

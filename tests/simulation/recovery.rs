@@ -86,6 +86,23 @@ fn a_partition_longer_than_the_reconnect_timeout_heals_through_a_seed() {
     println!("partition of 3 h, forgotten after 60 s, one seed: agreement after (ms) {}", spread(took));
 }
 
+/// A partition after which the other half has been reaped, but is still remembered: each first
+/// learns that it is believed dead, and says that it is not.
+#[test]
+fn a_partition_within_the_memory_of_the_reaped_heals_as_well() {
+    let mut took = Vec::new();
+    for seed in 0..10 {
+        let config = forgetful(S(5));
+        let mut world = seeded(N, seed, config.clone());
+        halve(&mut world, N, S(120));
+        assert_eq!(known(&world), [N / 2; N], "seed {seed}");
+        assert!(world.node(0).members.remembered() > 0, "seed {seed}");
+        let bound = config.reconnect_interval * 10 + settling_bound(&config, N);
+        took.push(world.settle_within(bound).as_millis());
+    }
+    println!("partition of 120 s, forgotten after 5 s, one seed: agreement after (ms) {}", spread(took));
+}
+
 /// The same without seeds stays split: it is the seeds that heal.
 #[test]
 fn without_seeds_such_a_partition_stays() {
