@@ -21,7 +21,7 @@ use crate::config::{AgentConfig, EventScript};
 use crate::membership::{Config, Effects, Members, Origin, Prober, SelfDescription};
 use crate::messaging::Gossip;
 use crate::messaging::queries::QueryLimits;
-use crate::model::{NameError, TagsError};
+use crate::model::TagsError;
 use crate::telemetry::LoggerHandle;
 use crate::telemetry::counters;
 use crossbeam_channel::Receiver;
@@ -58,8 +58,6 @@ pub enum StartError {
     Rpc(RpcError),
     /// The tags do not fit.
     Tags(TagsError),
-    /// The configuration asks for plain names, and this agent's is none.
-    Name(NameError),
     /// The system refuses something every process needs.
     System(&'static str, io::Error),
 }
@@ -73,7 +71,6 @@ impl fmt::Display for StartError {
             }
             StartError::Rpc(e) => write!(f, "Error starting RPC listener: {e}"),
             StartError::Tags(e) => write!(f, "{e}"),
-            StartError::Name(e) => write!(f, "Failed to start the agent: {e}"),
             StartError::System(what, why) => write!(f, "Failed to {what}: {why}"),
         }
     }
@@ -115,9 +112,6 @@ pub struct Running {
 /// Starts everything. On an error nothing keeps running.
 pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, StartError> {
     let system = |what| move |why| StartError::System(what, why);
-    if config.validate_node_names {
-        config.node_name.check_plain().map_err(StartError::Name)?;
-    }
     let clock = Clock::start();
     let host = bind::Host::look().map_err(StartError::Bind)?;
     let mut endpoints = bind::decide(&host, config.bind, config.interface.as_deref(), config.advertise)

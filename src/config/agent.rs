@@ -22,7 +22,7 @@ pub const DEFAULT_RPC_PORT: u16 = 7373;
 /// Permissions of the control socket: its owner alone.
 pub const DEFAULT_RPC_SOCKET_MODE: u32 = 0o600;
 /// With `validate_node_names`, the longest name in characters (Serf's `MaxNodeNameLength`).
-pub const MAX_VALIDATED_NAME_LEN: usize = 128;
+pub const MAX_VALIDATED_NAME_LEN: usize = crate::model::MAX_PLAIN_NAME_LEN;
 
 /// Everything an agent needs to know to start. Checked, and never changed afterwards.
 #[derive(Clone, Debug, PartialEq)]
