@@ -8,8 +8,8 @@ use serde_json::Value;
 use std::process::{Command, Stdio};
 
 /// The commands that the first release has at the least.
-const COMMANDS: [&str; 9] =
-    ["event", "force-leave", "info", "join", "leave", "members", "monitor", "query", "reachability"];
+const COMMANDS: [&str; 10] =
+    ["event", "force-leave", "info", "join", "leave", "members", "monitor", "query", "reachability", "tags"];
 
 #[test]
 fn every_command_explains_itself() {

@@ -145,6 +145,12 @@ impl Control for AgentControl {
         }
     }
 
+    fn tags(&mut self, set: BTreeMap<String, String>, delete: Vec<String>, token: Token) {
+        if self.corridors.main.send(MainMessage::Tags { set, delete, token }).is_err() {
+            self.rpc.send(RpcMessage::TagsChanged { token, result: Err(BUSY.to_string()) });
+        }
+    }
+
     fn force_leave(&mut self, node: String, prune: bool, token: Token) {
         log::info!(target: "agent", "Force leaving node: {node}");
         let result = NodeName::new(&node).map_err(|e| e.to_string()).map(|node| {
@@ -185,6 +191,10 @@ impl Control for AgentControl {
         if self.tell_events(EventMessage::Streams(filters)).is_err() {
             log::debug!(target: "agent", "serf-events did not hear of changed streams");
         }
+    }
+
+    fn handlers_changed(&mut self, handlers: BTreeMap<String, String>) {
+        self.handlers = handlers;
     }
 
     fn want_log(&mut self, up_to: LevelFilter) {

@@ -288,8 +288,7 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
         "path",
         "File that keeps tags that were changed while running. Excludes -tag.",
     )
-    .key("tags_file")
-    .later(),
+    .key("tags_file"),
     OptionSpec::switch("--syslog", "Log to syslog as well.").key("enable_syslog").later(),
     OptionSpec::duration(
         "--broadcast-timeout",
@@ -407,6 +406,21 @@ pub const MONITOR: CommandSpec = CommandSpec {
     ],
 };
 
+/// `serf tags`.
+pub const TAGS: CommandSpec = CommandSpec {
+    name: "tags",
+    arguments: "[options]",
+    synopsis: "Modify tags of a running Serf agent",
+    about: "Changes the tags of a running agent and tells the cluster. What is set here outlives a reload of the \
+            configuration, and with a tags file a restart.",
+    options: &[
+        OptionSpec::text("--set", "key=value", "Creates or changes a tag.").repeatable(),
+        OptionSpec::text("--delete", "key", "Removes a tag, if there is one. Done before -set.").repeatable(),
+        RPC_ADDR,
+        RPC_AUTH,
+    ],
+};
+
 /// `serf version`.
 pub const VERSION: CommandSpec = CommandSpec {
     name: "version",
@@ -429,6 +443,7 @@ pub const COMMANDS: &[&CommandSpec] = &[
     &MONITOR,
     &QUERY,
     &REACHABILITY,
+    &TAGS,
     &VERSION,
 ];
 

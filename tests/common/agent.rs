@@ -93,6 +93,8 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM: stop.
     Terminate,
+    /// SIGHUP: reload the configuration.
+    Hangup,
     /// SIGSTOP: be paused.
     Stop,
     /// SIGCONT: go on.
@@ -176,6 +178,7 @@ impl Agent {
         let name = match signal {
             Signal::Interrupt => "INT",
             Signal::Terminate => "TERM",
+            Signal::Hangup => "HUP",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
         };

@@ -69,6 +69,11 @@ impl Answers {
         }
     }
 
+    /// Passes on which event handlers there are.
+    pub(super) fn handlers_changed(&mut self, handlers: BTreeMap<String, String>) {
+        self.control.handlers_changed(handlers);
+    }
+
     /// Asks for log lines up to the most talkative monitor and no more.
     pub(super) fn narrow_log(&mut self, most: Option<Level>) {
         let wanted = most.map_or(LevelFilter::Off, |level| level.to_level_filter());
@@ -105,8 +110,8 @@ impl Answers {
             }
             Request::Query(params) => self.control.query(params, token),
             Request::Respond { query, payload } => self.control.respond(query, payload, token),
-            Request::Tags(_)
-            | Request::InstallKey(_)
+            Request::Tags(request) => self.control.tags(request.tags, request.delete_tags, token),
+            Request::InstallKey(_)
             | Request::UseKey(_)
             | Request::RemoveKey(_)
             | Request::ListKeys

@@ -8,6 +8,7 @@ use crate::rpc::Token;
 use crate::rpc::record::Stats;
 use crate::telemetry::LogLine;
 use log::LevelFilter;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a control connection may ask of the agent. Every call returns at once; what takes time is
@@ -24,6 +25,9 @@ pub trait Control: Send {
 
     /// Leaves the cluster; answered by [`RpcMessage::Left`]. The agent shuts down afterwards.
     fn leave(&mut self, token: Token);
+
+    /// Deletes and then sets tags of this member; answered by [`RpcMessage::TagsChanged`].
+    fn tags(&mut self, set: BTreeMap<String, String>, delete: Vec<String>, token: Token);
 
     /// Makes a failed member left, or forgets it; answered by [`RpcMessage::ForceLeft`].
     fn force_leave(&mut self, node: String, prune: bool, token: Token);
@@ -45,6 +49,9 @@ pub trait Control: Send {
     /// From now on lines up to this level are wanted as [`RpcMessage::Log`]; `Off` when no monitor
     /// is left. Called before [`Control::recent_log`].
     fn want_log(&mut self, up_to: LevelFilter);
+
+    /// From now on these are the handlers that [`Control::stats`] shows, script by filter.
+    fn handlers_changed(&mut self, handlers: BTreeMap<String, String>);
 
     /// The lines that were logged last, for a new monitor.
     fn recent_log(&self) -> RecentLog;
@@ -88,6 +95,13 @@ pub enum RpcMessage {
         /// Text for the client if it failed.
         result: Result<(), String>,
     },
+    /// Answers `tags`.
+    TagsChanged {
+        /// Of the request.
+        token: Token,
+        /// Text for the client if it failed.
+        result: Result<(), String>,
+    },
     /// For event streams.
     Event(Arc<Event>),
     /// Answers `event`.
@@ -123,6 +137,8 @@ pub enum RpcMessage {
     Log(Arc<LogLine>),
     /// `rpc_auth` changed (empty for none); concerns connections from now on.
     AuthKey(String),
+    /// The event handlers changed: script by filter.
+    Handlers(BTreeMap<String, String>),
     /// Deliver what is queued, close everything and end the thread.
     Stop,
 }

@@ -53,6 +53,13 @@ fn member(name: &str, status: Status) -> Member {
 }
 
 impl Control for Fake {
+    fn tags(&mut self, set: BTreeMap<String, String>, delete: Vec<String>, token: Token) {
+        let result = if set.is_empty() { Err(format!("cannot delete {delete:?}")) } else { Ok(()) };
+        self.sender.send(RpcMessage::TagsChanged { token, result });
+    }
+
+    fn handlers_changed(&mut self, _: BTreeMap<String, String>) {}
+
     fn user_event(&mut self, name: String, payload: Vec<u8>, coalesce: bool, token: Token) {
         let result = if payload.len() > 512 { Err("too large".to_string()) } else { Ok(()) };
         let fired = result.is_ok();
@@ -217,11 +224,10 @@ fn a_client_is_served() {
     assert_eq!(server_error(client.join(&["bad".into()], false)), "1 error occurred");
     client.force_leave("b", true).unwrap();
     assert_eq!(server_error(client.force_leave("b", false)), "no b");
-    for error in [
-        server_error(client.coordinate("a")),
-        server_error(client.list_keys()),
-        server_error(client.tags(BTreeMap::new(), vec![])),
-    ] {
+    client.tags(BTreeMap::from([("a".into(), "b".into())]), vec![]).unwrap();
+    let error = server_error(client.tags(BTreeMap::new(), vec!["a".into()]));
+    assert_eq!(error, "cannot delete [\"a\"]");
+    for error in [server_error(client.coordinate("a")), server_error(client.list_keys())] {
         assert!(error.contains("does not support"), "{error}");
     }
     assert_eq!(client.members().unwrap().len(), 2);
