@@ -152,6 +152,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     let rules = Config {
         reconnect_timeout: config.reconnect_timeout,
         tombstone_timeout: config.tombstone_timeout,
+        coordinates: !config.disable_coordinates,
         ..Config::for_profile(config.profile)
     };
     let now = clock.now();

@@ -406,6 +406,17 @@ pub const MONITOR: CommandSpec = CommandSpec {
     ],
 };
 
+/// `serf rtt`.
+pub const RTT: CommandSpec = CommandSpec {
+    name: "rtt",
+    arguments: "[options] node1 [node2]",
+    synopsis: "Estimates network round trip time between nodes",
+    about: "Estimates the round trip time between two members from their network coordinates, without sending \
+            anything between them. The second member is the agent itself unless given. Members go by the names \
+            that 'serf members' shows.",
+    options: &[RPC_ADDR, RPC_AUTH],
+};
+
 /// `serf tags`.
 pub const TAGS: CommandSpec = CommandSpec {
     name: "tags",
@@ -443,6 +454,7 @@ pub const COMMANDS: &[&CommandSpec] = &[
     &MONITOR,
     &QUERY,
     &REACHABILITY,
+    &RTT,
     &TAGS,
     &VERSION,
 ];

@@ -81,6 +81,8 @@ pub struct Config {
     pub dead_reclaim: Duration,
     /// Largest datagram, everything included.
     pub datagram_budget: usize,
+    /// Whether this process takes part in network coordinates.
+    pub coordinates: bool,
 }
 
 impl Config {
@@ -105,6 +107,7 @@ impl Config {
             recent_intent_timeout: Duration::from_secs(300),
             dead_reclaim: Duration::from_secs(30),
             datagram_budget: 1400,
+            coordinates: true,
         };
         match profile {
             Profile::Lan => lan,

@@ -17,6 +17,7 @@
 //! | `directed` | the test bench of the directed simulations |
 //! | `failing` | pauses, kills, loss, half-connected members |
 //! | `joining`, `churn`, `parting` | joining at once, 100,000 names, partitions |
+//! | `locating` | network coordinates |
 //! | `talking` | events and queries, directed |
 //! | `laws` | proof that each law can be broken |
 //! | `tally` | what has happened, so that no run is vacuous |
@@ -32,6 +33,7 @@ mod hostile;
 mod joining;
 mod laws;
 mod listener;
+mod locating;
 mod network;
 mod node;
 mod observer;

@@ -3,7 +3,7 @@
 
 use crate::messaging::filter::EventFilter;
 use crate::messaging::{QueryParams, QueryProgress};
-use crate::model::{Event, Member, QueryKey};
+use crate::model::{Coordinate, Event, Member, QueryKey};
 use crate::rpc::Token;
 use crate::rpc::record::Stats;
 use crate::telemetry::LogLine;
@@ -19,6 +19,9 @@ pub trait Control: Send {
 
     /// Facts and counters, in groups.
     fn stats(&self) -> Stats;
+
+    /// Where a member is on the network, if that is known.
+    fn coordinate(&self, node: &str) -> Option<Coordinate>;
 
     /// Joins by any of `addrs`; answered by [`RpcMessage::Joined`].
     fn join(&mut self, addrs: Vec<String>, replay: bool, token: Token);
