@@ -24,6 +24,11 @@ const ADJUSTMENT_WINDOW: usize = 20;
 const LATENCY_WINDOW: usize = 3;
 /// How weak gravity is, in seconds (Serf's `GravityRho`).
 const GRAVITY_RHO: f64 = 150.0;
+/// A member is not believed to be more than this many times as far away as its answer took: one
+/// that lies, or is lost itself, moves others no further than that. Not in Serf, where one liar
+/// among twenty throws everyone's estimates off by seconds. Honest members rarely differ by so
+/// much, and come together all the same.
+const MAX_DISCREPANCY: f64 = 10.0;
 /// Below this, in seconds, two points lie on each other and a round trip takes no time.
 const ZERO: f64 = 1.0e-6;
 
@@ -106,7 +111,7 @@ impl<const D: usize> Vivaldi<D> {
         point.yield_to_spring(other, seconds, rng);
 
         // Earlier adjustments are left out, or they would adjust themselves.
-        let difference = seconds - point.unadjusted_seconds_to(other);
+        let difference = seconds - believed(point.unadjusted_seconds_to(other), seconds);
         self.differences[self.observed % ADJUSTMENT_WINDOW] = difference;
         self.observed = (self.observed + 1) % ADJUSTMENT_WINDOW;
         // Half of it: the other member adjusts for the same difference.
@@ -164,8 +169,8 @@ impl<const D: usize> Point<D> {
     /// Moves as the spring to another member pulls or pushes, the more the surer that member is of
     /// itself compared to this one.
     fn yield_to_spring(&mut self, other: &Coordinate<D>, round_trip: f64, rng: &mut Rng) {
-        let estimate = self.seconds_to(other);
         let round_trip = round_trip.max(ZERO);
+        let estimate = believed(self.seconds_to(other), round_trip);
         let wrongness = (estimate - round_trip).abs() / round_trip;
         let weight = self.error / (self.error + other.error()).max(ZERO);
         let share = ERROR_GAIN * weight;
@@ -199,6 +204,11 @@ impl<const D: usize> Point<D> {
             }
         }
     }
+}
+
+/// As much of a distance as can be believed after this round trip; see [`MAX_DISCREPANCY`].
+fn believed(distance: f64, round_trip: f64) -> f64 {
+    distance.min(MAX_DISCREPANCY * round_trip.max(ZERO))
 }
 
 fn random_direction<const D: usize>(rng: &mut Rng) -> [f64; D] {

@@ -135,22 +135,22 @@ fn far_away(bytes: Vec<u8>, rng: &mut Rng) -> Vec<u8> {
     rewritten(bytes, || coordinate::encode(&place))
 }
 
-/// A lie that could be true is believed, as in Serf, and spoils estimates while it is told. It
-/// throws nobody out of range for good, and is forgotten once it ends.
+/// A lie that could be true is not found out. While it is told it spoils estimates, by a part of
+/// what they are and not by the seconds that the lie speaks of; afterwards it is got over.
 #[test]
-fn a_lie_that_could_be_true_is_got_over() {
+fn a_lie_that_could_be_true_does_little() {
     for seed in 0..3 {
         let mut world = three_sites(seed);
         world.liar = Some((addr(&world, 7), far_away));
         world.run_for(TIME);
         let lied = errors(&world, Some(7));
+        println!("a lie, seed {seed}: mean error {:.3}, worst {:.3} while it is told", lied.0, lied.1);
+        assert!(lied.0 > 0.05, "seed {seed}: the lie was not even heard");
+        assert!(lied.0 < 1.0 && lied.1 < 4.0, "seed {seed}: {lied:.3?}");
         assert_eq!(world.node(0).members.present(), N, "membership is another matter");
         world.liar = None;
-        world.run_for(TIME * 3);
+        world.run_for(TIME);
         let (mean, worst) = errors(&world, None);
-        println!(
-            "a lie, seed {seed}: mean error {lied:.3?} while it was told, then {mean:.3}, worst {worst:.3}"
-        );
         assert!(mean < 0.05 && worst < 0.25, "seed {seed}: mean {mean:.3}, worst {worst:.3}");
     }
 }

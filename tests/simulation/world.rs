@@ -22,6 +22,9 @@ const INSPECT_EACH_STEP: usize = 10;
 /// Inspections until the table's indexes are recomputed, too; what is wrong there stays wrong.
 const RECOMPUTE_EACH: usize = 4;
 
+/// Makes another datagram of one that a liar sends.
+pub type Lie = fn(Vec<u8>, &mut Rng) -> Vec<u8>;
+
 /// What can happen.
 #[derive(Debug)]
 pub enum Event {
@@ -61,7 +64,7 @@ pub struct World {
     /// that its answer is its refutation.
     pub merges_first: bool,
     /// Rewrites what a member sends, if someone is to lie.
-    pub liar: Option<(SocketAddr, fn(Vec<u8>, &mut Rng) -> Vec<u8>)>,
+    pub liar: Option<(SocketAddr, Lie)>,
     pub(crate) calendar: Calendar<Event>,
     pub(crate) streams: BTreeMap<u64, Stream>,
     pub(crate) config: Config,
