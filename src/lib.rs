@@ -15,9 +15,9 @@
 //! rpc/          the control protocol: records, a connection as a state machine, a client
 //! config/       one table of options, flags, the validated configuration
 //! messaging/    what is said: gossip, user events, queries, coalescing    (rules, no I/O)
-//! membership/   who is here: table, probes, suspicion, intents, push/pull (rules, no I/O)
+//! membership/   who is here, and where: table, probes, push/pull, coordinates (rules, no I/O)
 //! wire/         messages and their bytes: dialects and framing            (no sockets)
-//! model/        the nouns: Member, Tags, LamportTime, Incarnation, Moment
+//! model/        the nouns: Member, Tags, LamportTime, Incarnation, Moment, Coordinate
 //! telemetry/    counters and the logger; any floor may count and log
 //! ```
 //!
@@ -31,7 +31,7 @@
 //!
 //! | thread | owns | waits on | does |
 //! | --- | --- | --- | --- |
-//! | `serf-probe` | the UDP socket's receiving end, the [`membership::Prober`] | mio, until the next deadline | answers pings; applies alive, suspect, dead; probes |
+//! | `serf-probe` | the UDP socket's receiving end, the [`membership::Prober`] | mio, until the next deadline | answers pings; applies alive, suspect, dead; probes; learns coordinates |
 //! | `serf-gossip` | the [`messaging::Gossip`] queue | its channel, until the next tick | spreads what is queued |
 //! | `serf-sync` | the TCP listener and its streams | mio | push/pull, joins, TCP pings |
 //! | `serf-events` | what was heard of user events and queries, open queries, the coalescers | its channel, until the next deadline | answers, collects, tells everyone in order |

@@ -8,8 +8,19 @@ use serde_json::Value;
 use std::process::{Command, Stdio};
 
 /// The commands that the first release has at the least.
-const COMMANDS: [&str; 9] =
-    ["event", "force-leave", "info", "join", "leave", "members", "monitor", "query", "reachability"];
+const COMMANDS: [&str; 11] = [
+    "event",
+    "force-leave",
+    "info",
+    "join",
+    "leave",
+    "members",
+    "monitor",
+    "query",
+    "reachability",
+    "rtt",
+    "tags",
+];
 
 #[test]
 fn every_command_explains_itself() {
@@ -236,6 +247,7 @@ fn commands_without_an_agent_say_so() {
         vec!["event", &flag, "x"],
         vec!["query", &flag, "x"],
         vec!["reachability", &flag],
+        vec!["rtt", &flag, "x"],
     ] {
         let answer = run(&serf_ctl(), &args);
         let said = answer.refused();

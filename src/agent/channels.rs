@@ -16,6 +16,7 @@
 //! Nobody ever waits to send, the main thread aside when it stops the others.
 
 use super::handlers;
+use crate::config::EventScript;
 use crate::membership::{Origin, StreamRequest};
 use crate::messaging::filter::EventFilter;
 use crate::messaging::{QueryParams, Ticket};
@@ -26,6 +27,7 @@ use crate::wire::Shared;
 use crate::wire::message::{Message, Talk};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +98,8 @@ pub enum EventMessage {
         /// What they had to say.
         answer: handlers::Answer,
     },
+    /// The configured event handlers changed.
+    Scripts(Vec<EventScript>),
     /// The filters of all streams of control connections together.
     Streams(Vec<EventFilter>),
     /// `serf-sync` needs what is remembered of events and queries, for this.
@@ -211,6 +215,15 @@ pub enum MainMessage {
     RetryJoined(JoinResult),
     /// A control connection asks to leave.
     Leave(Token),
+    /// A control connection changes this member's tags.
+    Tags {
+        /// Tags to set.
+        set: BTreeMap<String, String>,
+        /// Tags to delete before that.
+        delete: Vec<String>,
+        /// Whom to tell how it went.
+        token: Token,
+    },
 }
 
 /// The sending end of a corridor to a thread that waits in a mio poll: sends, then wakes.

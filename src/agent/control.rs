@@ -8,7 +8,7 @@ use super::table::SharedTable;
 use crate::membership::{Effects, Row};
 use crate::messaging::QueryParams;
 use crate::messaging::filter::EventFilter;
-use crate::model::{Member, NodeName, QueryKey};
+use crate::model::{Coordinate, Member, NodeName, QueryKey};
 use crate::rpc::Token;
 use crate::rpc::record::Stats;
 use crate::telemetry::{LoggerHandle, SubscriberId, counters};
@@ -51,7 +51,7 @@ impl AgentControl {
         let table = self.table.read();
         let members = &table.members;
         let depth = |n: &std::sync::atomic::AtomicUsize| n.load(Ordering::Relaxed).to_string();
-        strings([
+        let mut stats = strings([
             ("members", members.len().to_string()),
             ("failed", members.failed().to_string()),
             ("left", members.left().to_string()),
@@ -65,7 +65,11 @@ impl AgentControl {
             ("query_queue", depth(&self.depths.queries)),
             ("encrypted", "false".to_string()),
             ("incarnation", members.my_row().incarnation.to_string()),
-        ])
+        ]);
+        if let Some(resets) = members.coordinate_resets() {
+            stats.insert("coordinate_resets".to_string(), resets.to_string());
+        }
+        stats
     }
 
     fn tell_events(&self, message: EventMessage) -> Result<(), ()> {
@@ -122,6 +126,10 @@ impl Control for AgentControl {
         groups.into_iter().map(|(name, group)| (name.to_string(), group)).collect()
     }
 
+    fn coordinate(&self, node: &str) -> Option<Coordinate> {
+        self.table.read().members.coordinate(node).copied()
+    }
+
     fn join(&mut self, addrs: Vec<String>, replay: bool, token: Token) {
         log::info!(target: "agent", "joining: {addrs:?}");
         let rpc = self.rpc.clone();
@@ -142,6 +150,12 @@ impl Control for AgentControl {
         if self.corridors.main.send(MainMessage::Leave(token)).is_err() {
             let result = Err("the agent is too busy to leave; try again".to_string());
             self.rpc.send(RpcMessage::Left { token, result });
+        }
+    }
+
+    fn tags(&mut self, set: BTreeMap<String, String>, delete: Vec<String>, token: Token) {
+        if self.corridors.main.send(MainMessage::Tags { set, delete, token }).is_err() {
+            self.rpc.send(RpcMessage::TagsChanged { token, result: Err(BUSY.to_string()) });
         }
     }
 
@@ -185,6 +199,10 @@ impl Control for AgentControl {
         if self.tell_events(EventMessage::Streams(filters)).is_err() {
             log::debug!(target: "agent", "serf-events did not hear of changed streams");
         }
+    }
+
+    fn handlers_changed(&mut self, handlers: BTreeMap<String, String>) {
+        self.handlers = handlers;
     }
 
     fn want_log(&mut self, up_to: LevelFilter) {

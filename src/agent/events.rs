@@ -163,6 +163,7 @@ impl EventActor {
                 self.parts.rpc.send(RpcMessage::Responded { token, result });
             }
             EventMessage::Handled { query, answer } => self.handled(query, answer),
+            EventMessage::Scripts(scripts) => self.parts.scripts = scripts,
             EventMessage::Streams(filters) => self.streams = filters,
             EventMessage::WantTalk(plan) => {
                 let talk = self.talk();

@@ -8,7 +8,7 @@
 //! | `serf-events` | `events` | clocks, windows and open queries; the order in which events are told |
 //! | `serf-handlers` | `handlers` | running scripts |
 //! | `serf-rpc` | `rpc` | control connections |
-//! | main | here, `leave`, `signals` | start and stop, signals, leaving |
+//! | main | here, `leave`, `reload`, `signals`, `tags` | start and stop, signals, leaving, this member's tags |
 //!
 //! They share the membership table (`table`) and send each other messages (`channels`).
 #![allow(clippy::disallowed_methods, reason = "this is the floor that does the I/O")]
@@ -22,12 +22,14 @@ mod events;
 mod gossip;
 mod leave;
 mod probe;
+mod reload;
 mod resolve;
 mod signals;
 mod start;
 mod stream;
 mod sync;
 mod table;
+mod tags;
 
 pub mod bind;
 pub mod handlers;
@@ -36,7 +38,7 @@ pub mod rpc;
 pub use start::StartError;
 pub use sync::{MAX_BUFFERED, MAX_INBOUND, MAX_OUTBOUND};
 
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, Flags};
 use crate::membership::{AfterFailure, RetryJoin};
 use crate::model::{Moment, format_duration};
 use crate::rpc::Token;
@@ -46,12 +48,15 @@ use leave::Leave;
 use rpc::RpcMessage;
 use signals::Signal;
 use start::Running;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
+use tags::OwnTags;
 
-/// Runs an agent until it is told to stop. Returns 0 after a graceful leave, 1 otherwise.
-pub fn run(config: &AgentConfig) -> ExitCode {
+/// Runs an agent until it is told to stop. Returns 0 after a graceful leave, 1 otherwise. The
+/// configuration is read again from what `flags` name when a SIGHUP asks for that.
+pub fn run(config: AgentConfig, flags: Flags) -> ExitCode {
     abort_on_panic();
     let options = LogOptions {
         level: config.log_level,
@@ -67,28 +72,36 @@ pub fn run(config: &AgentConfig) -> ExitCode {
         }
     };
     say(&logger, "Starting Serf agent...");
-    let code = match start::start(config, &logger) {
-        Ok(running) => {
-            let mut agent = Agent {
-                config,
-                logger: logger.clone(),
-                running,
-                leave: None,
-                retry_join: None,
-                leavers: Vec::new(),
-                interrupted: false,
-            };
+    let code = match start_agent(config, flags, &logger) {
+        Ok(mut agent) => {
             let code = agent.join_at_start().map_or_else(|code| code, |()| agent.serve());
             agent.running.stop();
             code
         }
         Err(why) => {
-            complain(&why.to_string());
+            complain(&why);
             ExitCode::FAILURE
         }
     };
     logger.stop(LOG_PATIENCE);
     code
+}
+
+fn start_agent(config: AgentConfig, flags: Flags, logger: &LoggerHandle) -> Result<Agent, String> {
+    let tags = OwnTags::restore(config.tags.clone(), config.tags_file.clone()).map_err(|e| e.to_string())?;
+    let running = start::start(&config, tags.effective(), logger).map_err(|e| e.to_string())?;
+    Ok(Agent {
+        config,
+        flags,
+        tags,
+        logger: logger.clone(),
+        running,
+        leave: None,
+        retry_join: None,
+        leavers: Vec::new(),
+        interrupted: false,
+        reload_asked: false,
+    })
 }
 
 /// How long the end of the process waits for a terminal that does not take the last lines.
@@ -119,8 +132,12 @@ pub(crate) fn say_indented(logger: &LoggerHandle, line: &str) {
 }
 
 /// The main thread's state.
-struct Agent<'a> {
-    config: &'a AgentConfig,
+struct Agent {
+    /// The settings in force.
+    config: AgentConfig,
+    /// Those of the command line, which name the files that the others come from.
+    flags: Flags,
+    tags: OwnTags,
     logger: LoggerHandle,
     running: Running,
     leave: Option<Leave>,
@@ -130,6 +147,8 @@ struct Agent<'a> {
     leavers: Vec<Token>,
     /// Whether a signal has asked to leave already; a second one forces the exit.
     interrupted: bool,
+    /// Whether a reload was asked for while the agent was still starting.
+    reload_asked: bool,
 }
 
 /// What woke the main thread.
@@ -139,7 +158,7 @@ enum Wake {
     Deadline,
 }
 
-impl Agent<'_> {
+impl Agent {
     /// Joins the members given on the command line. Fails if none of them answers.
     fn join_at_start(&mut self) -> Result<(), ExitCode> {
         if self.config.start_join.is_empty() {
@@ -169,9 +188,11 @@ impl Agent<'_> {
                     }
                     Wake::Signal(Signal::Interrupt | Signal::Terminate) => return Err(ExitCode::FAILURE),
                     Wake::Message(MainMessage::Leave(token)) => self.leavers.push(token),
-                    Wake::Signal(Signal::Hangup)
-                    | Wake::Message(MainMessage::Said(_) | MainMessage::RetryJoined(_))
-                    | Wake::Deadline => {}
+                    Wake::Message(MainMessage::Tags { set, delete, token }) => {
+                        self.change_tags(set, delete, token);
+                    }
+                    Wake::Signal(Signal::Hangup) => self.reload_asked = true,
+                    Wake::Message(MainMessage::Said(_) | MainMessage::RetryJoined(_)) | Wake::Deadline => {}
                 }
             }
         }
@@ -188,6 +209,9 @@ impl Agent<'_> {
         }
         if !self.leavers.is_empty() {
             self.begin_leave();
+        }
+        if self.reload_asked {
+            self.reload();
         }
         loop {
             self.retry_join();
@@ -209,6 +233,9 @@ impl Agent<'_> {
                         if let Some(leave) = &mut self.leave {
                             leave.said(ticket, &self.running.clock);
                         }
+                    }
+                    Wake::Message(MainMessage::Tags { set, delete, token }) => {
+                        self.change_tags(set, delete, token);
                     }
                     Wake::Message(MainMessage::RetryJoined(result)) => {
                         if let Some(code) = self.retry_joined(result) {
@@ -295,8 +322,7 @@ impl Agent<'_> {
         self.say(&format!("Caught signal: {}", signal.as_str()));
         let graceful = match signal {
             Signal::Hangup => {
-                self.say("Reloading configuration...");
-                log::info!(target: "agent", "Nothing to reload: this agent was started without configuration files");
+                self.reload();
                 return None;
             }
             Signal::Interrupt => !self.config.skip_leave_on_interrupt,
@@ -309,6 +335,18 @@ impl Agent<'_> {
         self.say("Gracefully shutting down agent...");
         self.begin_leave();
         None
+    }
+
+    /// Changes tags for a control connection.
+    fn change_tags(&mut self, set: BTreeMap<String, String>, delete: Vec<String>, token: Token) {
+        let result = match self.tags.change(set, delete) {
+            Ok(tags) => self.running.set_tags(tags).map_err(|e| e.to_string()),
+            Err(why) => Err(why.to_string()),
+        };
+        if let Err(why) = &result {
+            log::error!(target: "agent", "{why}");
+        }
+        self.running.rpc.sender().send(RpcMessage::TagsChanged { token, result });
     }
 
     /// Waits for something to happen, until `deadline`.

@@ -21,7 +21,7 @@ use crate::config::{AgentConfig, EventScript};
 use crate::membership::{Config, Effects, Members, Origin, Prober, SelfDescription};
 use crate::messaging::Gossip;
 use crate::messaging::queries::QueryLimits;
-use crate::model::TagsError;
+use crate::model::{Tags, TagsError};
 use crate::telemetry::LoggerHandle;
 use crate::telemetry::counters;
 use crossbeam_channel::Receiver;
@@ -106,11 +106,12 @@ pub struct Running {
     /// What its poll brings.
     pub poll_events: Events,
     threads: Vec<JoinHandle<()>>,
-    handlers: HandlersHandle,
+    /// The event handlers.
+    pub handlers: HandlersHandle,
 }
 
-/// Starts everything. On an error nothing keeps running.
-pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, StartError> {
+/// Starts everything, as a member with these tags. On an error nothing keeps running.
+pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<Running, StartError> {
     let system = |what| move |why| StartError::System(what, why);
     let clock = Clock::start();
     let host = bind::Host::look().map_err(StartError::Bind)?;
@@ -147,16 +148,13 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
         log::warn!(target: "agent", "{warning}");
     }
     let mut fx = Effects::default();
-    let me = SelfDescription {
-        name: config.node_name.clone(),
-        addr: endpoints.advertise,
-        tags: config.tags.clone(),
-    };
+    let me = SelfDescription { name: config.node_name.clone(), addr: endpoints.advertise, tags };
     let rules = Config {
         reconnect_interval: config.reconnect_interval,
         reconnect_timeout: config.reconnect_timeout,
         tombstone_timeout: config.tombstone_timeout,
         validate_names: config.validate_node_names,
+        coordinates: !config.disable_coordinates,
         ..Config::for_profile(config.profile)
     };
     let now = clock.now();
@@ -267,7 +265,7 @@ pub fn start(config: &AgentConfig, logger: &LoggerHandle) -> Result<Running, Sta
 }
 
 /// The configured handlers as `info` shows them.
-fn handlers_shown(config: &AgentConfig) -> BTreeMap<String, String> {
+pub(super) fn handlers_shown(config: &AgentConfig) -> BTreeMap<String, String> {
     let keys = |h: &EventScript| h.filter_keys().map(|key| (key, h.script.clone())).collect::<Vec<_>>();
     config.event_handlers.iter().flat_map(keys).collect()
 }
@@ -340,6 +338,18 @@ fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle
 }
 
 impl Running {
+    /// Changes this member's tags and tells the cluster.
+    pub fn set_tags(&self, tags: Tags) -> Result<(), TagsError> {
+        let mut fx = Effects::default();
+        let out = {
+            let mut table = self.table.write();
+            table.members.set_tags(tags, self.clock.now(), &mut fx)?;
+            table.post(fx, None)
+        };
+        self.corridors.ring(out.gossip, out.events);
+        Ok(())
+    }
+
     /// Ends the threads, the nosiest first: control connections get what is due to them, then
     /// gossip ends, then events are told to the last, then scripts are ended.
     pub fn stop(self) {

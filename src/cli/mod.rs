@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `agent` | flags and files to a running agent |
-//! | `event`, `force_leave`, `info`, `join`, `keygen`, `leave`, `members`, `monitor`, `query`, `reachability`, `version` | the command of that name |
+//! | `event`, `force_leave`, `info`, `join`, `keygen`, `leave`, `members`, `monitor`, `query`, `reachability`, `rtt`, `tags`, `version` | the command of that name |
 //! | `connection` | how a control command finds its agent |
 //! | `payload` | what events and queries carry |
 //! | `interrupt` | what SIGINT does to a command that waits |
@@ -34,6 +34,8 @@ mod monitor;
 mod payload;
 mod query;
 mod reachability;
+mod rtt;
+mod tags;
 mod version;
 
 use crate::config::options::{self, CommandSpec};
@@ -89,6 +91,8 @@ const CONTROL: &[Command] = &[
     Command { spec: &options::MONITOR, action: Action::Control(monitor::run) },
     Command { spec: &options::QUERY, action: Action::Control(query::run) },
     Command { spec: &options::REACHABILITY, action: Action::Control(reachability::run) },
+    Command { spec: &options::RTT, action: Action::Control(rtt::run) },
+    Command { spec: &options::TAGS, action: Action::Control(tags::run) },
     Command { spec: &options::VERSION, action: Action::Control(version::run) },
 ];
 

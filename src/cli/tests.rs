@@ -168,6 +168,7 @@ fn an_agent_that_does_not_answer_is_an_error() {
         &["event", NOBODY, "x"],
         &["query", NOBODY, "x"],
         &["reachability", NOBODY],
+        &["rtt", NOBODY, "n"],
     ] {
         let failed = serf(arguments);
         assert_eq!((failed.code, failed.out), (ExitCode::FAILURE, String::new()), "{arguments:?}");

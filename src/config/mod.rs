@@ -16,6 +16,7 @@ mod nearest;
 pub mod options;
 pub mod raw;
 pub mod reference;
+pub mod reload;
 pub mod usage;
 mod validate;
 

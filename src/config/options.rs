@@ -285,8 +285,7 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
         "path",
         "File that keeps tags that were changed while running. Excludes -tag.",
     )
-    .key("tags_file")
-    .later(),
+    .key("tags_file"),
     OptionSpec::switch("--syslog", "Log to syslog as well.").key("enable_syslog").later(),
     OptionSpec::duration(
         "--broadcast-timeout",
@@ -404,6 +403,32 @@ pub const MONITOR: CommandSpec = CommandSpec {
     ],
 };
 
+/// `serf rtt`.
+pub const RTT: CommandSpec = CommandSpec {
+    name: "rtt",
+    arguments: "[options] node1 [node2]",
+    synopsis: "Estimates network round trip time between nodes",
+    about: "Estimates the round trip time between two members from their network coordinates, without sending \
+            anything between them. The second member is the agent itself unless given. Members go by the names \
+            that 'serf members' shows.",
+    options: &[RPC_ADDR, RPC_AUTH],
+};
+
+/// `serf tags`.
+pub const TAGS: CommandSpec = CommandSpec {
+    name: "tags",
+    arguments: "[options]",
+    synopsis: "Modify tags of a running Serf agent",
+    about: "Changes the tags of a running agent and tells the cluster. What is set here outlives a reload of the \
+            configuration, and with a tags file a restart.",
+    options: &[
+        OptionSpec::text("--set", "key=value", "Creates or changes a tag.").repeatable(),
+        OptionSpec::text("--delete", "key", "Removes a tag, if there is one. Done before -set.").repeatable(),
+        RPC_ADDR,
+        RPC_AUTH,
+    ],
+};
+
 /// `serf version`.
 pub const VERSION: CommandSpec = CommandSpec {
     name: "version",
@@ -426,6 +451,8 @@ pub const COMMANDS: &[&CommandSpec] = &[
     &MONITOR,
     &QUERY,
     &REACHABILITY,
+    &RTT,
+    &TAGS,
     &VERSION,
 ];
 

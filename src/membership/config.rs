@@ -86,6 +86,8 @@ pub struct Config {
     pub validate_names: bool,
     /// Largest datagram, everything included.
     pub datagram_budget: usize,
+    /// Whether this process takes part in network coordinates.
+    pub coordinates: bool,
 }
 
 impl Config {
@@ -112,6 +114,7 @@ impl Config {
             dead_reclaim: Duration::from_secs(30),
             validate_names: false,
             datagram_budget: 1400,
+            coordinates: true,
         };
         match profile {
             Profile::Lan => lan,

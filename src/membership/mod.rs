@@ -12,6 +12,7 @@
 //! | `reconnect`, `seeds`, `retry_join` | reaching for those who are missing |
 //! | `forgotten` | what is remembered of the reaped, so that they do not haunt |
 //! | `probe` | the probe state machine |
+//! | `coordinates`, `vivaldi` | where members are on the network |
 //! | `effects` | what rules ask to be done |
 //!
 //! Every rule takes a message, `now` and a random source, changes the table, and answers with
@@ -20,6 +21,7 @@
 
 mod awareness;
 mod config;
+mod coordinates;
 mod effects;
 mod exchange;
 mod forgotten;
@@ -36,6 +38,7 @@ mod swim;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod vivaldi;
 
 pub use awareness::Awareness;
 pub use config::{Config, Profile};
@@ -44,9 +47,10 @@ pub use exchange::ExchangeSchedule;
 pub use probe::{MAX_RELAYS, ProbeOutcome, Prober};
 pub use reconnect::ReconnectSchedule;
 pub use retry_join::{AfterFailure, RetryJoin};
-pub use row::{ProbeRecord, Row, State};
+pub use row::{Located, ProbeRecord, Row, State};
 pub use seeds::{MAX_SEEDS, Origin, RAREST, Seeds};
 pub use table::{MAX_INTENTS, MAX_PRESENT, MAX_TOMBSTONES, Members, Presence, SelfDescription};
+pub use vivaldi::{MAX_ROUND_TRIP, Vivaldi};
 
 use crate::model::Moment;
 use crate::wire::message::Message;
@@ -56,7 +60,7 @@ use std::net::SocketAddr;
 /// What a batch of messages holds that the membership rules do not deal with.
 #[derive(Debug, Default, PartialEq)]
 pub struct Received {
-    /// How probes went.
+    /// How probes went that were answered directly.
     pub outcomes: Vec<ProbeOutcome>,
     /// User events, queries and answers, in the order in which they came.
     pub talk: Vec<Message>,
@@ -86,7 +90,12 @@ pub fn receive(
         match message {
             Message::Ping(m) => prober.ping(&m, from, members, fx),
             Message::IndirectPing(m) => prober.indirect_ping(&m, members, now, fx),
-            Message::Ack(m) => received.outcomes.extend(prober.ack(m, members, now, fx)),
+            Message::Ack(m) => {
+                if let Some(outcome) = prober.ack(m, members, now, fx) {
+                    members.locate(&outcome, rng);
+                    received.outcomes.push(outcome);
+                }
+            }
             Message::Nack(m) => prober.nack(&m),
             Message::Alive(m) => members.alive(&m, now, rng, fx),
             Message::Suspect(m) => members.suspect(&m, now, fx),

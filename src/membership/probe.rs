@@ -276,13 +276,13 @@ impl Prober {
             counters::REFUSED_UNKNOWN_SENDER.inc();
             return;
         }
-        let ack =
-            Message::Ack(Ack { seq_no: msg.seq_no, digest: Some(members.digest()), payload: Vec::new() });
+        let ack = |payload| Message::Ack(Ack { seq_no: msg.seq_no, digest: Some(members.digest()), payload });
         // The answer goes to the address in the message only if a member has it; otherwise back
-        // to where the ping came from.
+        // to where the ping came from, and without a coordinate: it would be thrice as long as
+        // the ping, which may be forged.
         match members.row(msg.source.node.as_str()) {
-            Some(row) if row.addr == msg.source.addr => fx.send(row.target(), ack),
-            _ => fx.send_to_stranger(from, ack),
+            Some(row) if row.addr == msg.source.addr => fx.send(row.target(), ack(members.ack_payload())),
+            _ => fx.send_to_stranger(from, ack(Vec::new())),
         }
     }
 
@@ -336,8 +336,9 @@ impl Prober {
         if let Some(digest) = msg.digest {
             self.compare(digest, &round.node, members, now, fx);
         }
-        // An answer through others says nothing about the way to the member.
-        (!round.asked).then(|| ProbeOutcome {
+        // An answer through others says nothing about the way to the member, nor does one that is
+        // read late.
+        (!round.asked && now < round.ask_others_at).then(|| ProbeOutcome {
             node: round.node,
             round_trip: now.since(round.sent),
             payload: msg.payload,

@@ -2,7 +2,8 @@
 
 use super::effects::Target;
 use super::suspicion::Suspicion;
-use crate::model::{Incarnation, LamportTime, Member, Moment, NodeName, Status, Tags, Versions};
+use super::vivaldi::RoundTrips;
+use crate::model::{Coordinate, Incarnation, LamportTime, Member, Moment, NodeName, Status, Tags, Versions};
 use crate::wire::message::{Alive, PeerRow, PeerState};
 use std::net::SocketAddr;
 
@@ -45,6 +46,8 @@ pub struct Row {
     pub status_ltime: LamportTime,
     /// How probes of it went.
     pub probes: ProbeRecord,
+    /// Where it is on the network, since it first told so in an ack.
+    pub located: Option<Box<Located>>,
     /// Whether it is in the probe order.
     pub(super) in_order: bool,
 }
@@ -61,6 +64,15 @@ pub struct ProbeRecord {
     pub tcp_ok: u32,
     /// Not answered over TCP either.
     pub tcp_failed: u32,
+}
+
+/// Where a member is on the network, as it said itself, and how far that was.
+#[derive(Clone, Copy, Debug)]
+pub struct Located {
+    /// What it said last.
+    pub coordinate: Coordinate,
+    /// The last round trips to it.
+    pub(super) round_trips: RoundTrips,
 }
 
 impl Row {

@@ -141,6 +141,7 @@ impl Members {
             leaving: intent.is_some_and(|i| i.leave),
             status_ltime: intent.map_or(before, |i| i.ltime),
             probes: Default::default(),
+            located: None,
             in_order: false,
         };
         let event = MemberEvent { kind: MemberEventKind::Join, member: row.member() };

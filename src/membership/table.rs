@@ -7,6 +7,7 @@ use super::config::Config;
 use super::effects::Effects;
 use super::forgotten::Forgotten;
 use super::row::{Row, State};
+use super::vivaldi::Vivaldi;
 use crate::model::{
     Incarnation, LamportClock, LamportTime, Member, MemberEvent, MemberEventKind, Moment, NodeName, Status,
     Tags, TagsError, Versions, canonical_ip,
@@ -80,6 +81,8 @@ pub struct Members {
     pub(super) forgotten: Forgotten,
     pub(super) presence: Presence,
     pub(super) awareness: Awareness,
+    /// Where this process is on the network, if it takes part in that.
+    pub(super) vivaldi: Option<Box<Vivaldi>>,
     complaints: RateLimit<NodeName>,
     digest: u64,
     digest_since: Moment,
@@ -109,6 +112,7 @@ impl Members {
         let meta = me.tags.encode()?;
         let mut members = Members {
             awareness: Awareness::new(config.awareness_max),
+            vivaldi: config.coordinates.then(Box::default),
             config,
             me: me.name.clone(),
             rows: BTreeMap::new(),
@@ -139,6 +143,7 @@ impl Members {
             leaving: false,
             status_ltime: LamportTime::ZERO,
             probes: Default::default(),
+            located: None,
             in_order: false,
         };
         let event = MemberEvent { kind: MemberEventKind::Join, member: row.member() };

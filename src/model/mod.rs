@@ -4,6 +4,7 @@
 //! sockets, clocks or threads.
 
 mod address;
+mod coordinate;
 mod duration;
 mod event;
 mod incarnation;
@@ -14,6 +15,7 @@ mod name;
 mod tags;
 
 pub use address::{AddressError, HostPort, canonical_ip};
+pub use coordinate::{Coordinate, CoordinateError, DIMENSIONS, MAX_ERROR, MAX_EXTENT, MIN_HEIGHT};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use event::{Event, MemberEvent, MemberEventKind, MemberEvents, QueryEvent, QueryKey, UserEvent};
 pub use incarnation::{Incarnation, MAX_INCARNATION_JUMP};

@@ -7,7 +7,9 @@
 //! by `frame.rs` before anything here sees it.
 
 use crate::messaging::QueryProgress;
-use crate::model::{Member, MemberEventKind, QueryEvent, UserEvent, canonical_ip};
+use crate::model::{
+    Coordinate, CoordinateError, Member, MemberEventKind, QueryEvent, UserEvent, canonical_ip,
+};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -532,6 +534,26 @@ impl From<&Member> for MemberRecord {
             status: member.status.to_string(),
             tags: member.tags.0.clone(),
         }
+    }
+}
+
+impl From<Option<&Coordinate>> for CoordinateResponse {
+    fn from(known: Option<&Coordinate>) -> CoordinateResponse {
+        let coord = known.map(|c| CoordinateRecord {
+            adjustment: c.adjustment(),
+            error: c.error(),
+            height: c.height(),
+            vec: c.position().to_vec(),
+        });
+        CoordinateResponse { ok: coord.is_some(), coord: coord.unwrap_or_default() }
+    }
+}
+
+impl TryFrom<CoordinateRecord> for Coordinate {
+    type Error = CoordinateError;
+
+    fn try_from(record: CoordinateRecord) -> Result<Coordinate, CoordinateError> {
+        Coordinate::from_parts(&record.vec, record.error, record.adjustment, record.height)
     }
 }
 

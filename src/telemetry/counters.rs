@@ -75,7 +75,8 @@ counters! {
     REFUSED_NAME = "refused_name", "Members refused because of characters in their names or their length.";
     REFUSED_FULL = "refused_full", "Members refused because the table was full.";
     REFUSED_UNKNOWN_SENDER = "refused_unknown_sender", "Requests refused because they came from or named a stranger.";
-    REFUSED_ABSURD = "refused_absurd", "Messages refused because a time, incarnation or coordinate was out of range.";
+    REFUSED_ABSURD = "refused_absurd", "Messages refused because a time or incarnation was out of range.";
+    REFUSED_COORDINATE = "refused_coordinate", "Network coordinates refused because they were malformed or out of range.";
     STREAMS_ACCEPTED = "streams_accepted", "Gossip streams accepted.";
     STREAMS_REFUSED = "streams_refused", "Gossip streams refused because too many were open.";
     STREAMS_OPENED = "streams_opened", "Gossip streams opened to others.";

@@ -7,10 +7,12 @@
 //!   chosen for one receiver, never globally.
 //! * [`datagram`]: several messages in one UDP datagram, with a checksum and a size budget.
 //! * [`stream`]: messages over TCP.
+//! * [`coordinate`]: what acks carry besides.
 //!
 //! Every byte that comes in is hostile until decoded: lengths are bounded before anything is
 //! allocated, nesting is refused, nothing is indexed unchecked, nothing panics.
 
+pub mod coordinate;
 pub mod datagram;
 pub mod message;
 mod native;

@@ -116,6 +116,8 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM: stop.
     Terminate,
+    /// SIGHUP: reload the configuration.
+    Hangup,
     /// SIGSTOP: be paused.
     Stop,
     /// SIGCONT: go on.
@@ -205,6 +207,7 @@ impl Agent {
         let name = match signal {
             Signal::Interrupt => "INT",
             Signal::Terminate => "TERM",
+            Signal::Hangup => "HUP",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
         };

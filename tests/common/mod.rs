@@ -21,7 +21,7 @@ mod wait;
 
 pub use agent::{Agent, AgentSpec, Member, Signal, all_list, all_see};
 pub use network::{Network, free_ipv6_addresses};
-pub use program::{Answer, Output, run, serf, serf_ctl};
+pub use program::{Answer, Output, run, run_with_env, serf, serf_ctl};
 pub use relay::Relay;
 pub use scratch::Scratch;
 pub use wait::{Within, promised, settle, soon, stays, wait_until, within};

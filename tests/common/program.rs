@@ -95,6 +95,17 @@ pub fn run<S: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = S>) -
     run_command(command, COMMAND_DEADLINE)
 }
 
+/// Like [`run`], with these variables in the environment.
+pub fn run_with_env<S: AsRef<OsStr>>(
+    program: &Path,
+    args: impl IntoIterator<Item = S>,
+    variables: &[(&str, &str)],
+) -> Answer {
+    let mut command = command(program);
+    command.args(args).envs(variables.iter().copied());
+    run_command(command, COMMAND_DEADLINE)
+}
+
 /// Runs a prepared command to its end, or kills it after `deadline`.
 pub fn run_command(mut command: Command, deadline: Duration) -> Answer {
     let description = format!("{command:?}");

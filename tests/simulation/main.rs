@@ -18,6 +18,7 @@
 //! | `failing` | pauses, kills, loss, half-connected members |
 //! | `joining`, `churn`, `parting` | joining at once, 100,000 names, partitions |
 //! | `recovery` | partitions that outlast every memory, seeds, ghosts |
+//! | `locating` | network coordinates |
 //! | `talking` | events and queries, directed |
 //! | `laws` | proof that each law can be broken |
 //! | `tally` | what has happened, so that no run is vacuous |
@@ -33,6 +34,7 @@ mod hostile;
 mod joining;
 mod laws;
 mod listener;
+mod locating;
 mod network;
 mod node;
 mod observer;

@@ -20,20 +20,29 @@ pub trait Network {
     fn carry(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>, rng: &mut Rng) -> Vec<Copy>;
 }
 
-/// Delivers everything, quickly and undamaged.
-#[derive(Debug)]
-pub struct Lan;
+/// Delivers everything, quickly and undamaged; between places as fast as the distance allows.
+#[derive(Debug, Default)]
+pub struct Lan {
+    /// How far from the first place an address is, as time under way. The others are there.
+    pub places: BTreeMap<SocketAddr, Duration>,
+}
 
 impl Lan {
     /// Time under way in one direction.
     pub fn latency(rng: &mut Rng) -> Duration {
         Duration::from_micros(rng.u64(100..1500))
     }
+
+    /// Time under way between places.
+    pub fn distance(&self, a: SocketAddr, b: SocketAddr) -> Duration {
+        let place = |addr| self.places.get(addr).copied().unwrap_or_default();
+        place(&a).abs_diff(place(&b))
+    }
 }
 
 impl Network for Lan {
-    fn carry(&mut self, _: SocketAddr, _: SocketAddr, bytes: Vec<u8>, rng: &mut Rng) -> Vec<Copy> {
-        vec![Copy { after: Lan::latency(rng), bytes }]
+    fn carry(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>, rng: &mut Rng) -> Vec<Copy> {
+        vec![Copy { after: Lan::latency(rng) + self.distance(from, to), bytes }]
     }
 }
 
@@ -81,7 +90,8 @@ pub struct Damage {
 /// A network with faults. Without any it is the one it decorates.
 #[derive(Debug)]
 pub struct Faulty<N> {
-    inner: N,
+    /// The network without faults.
+    pub inner: N,
     /// Faults everywhere.
     pub weather: Weather,
     /// Faults between some.

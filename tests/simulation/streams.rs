@@ -113,7 +113,8 @@ impl World {
     pub(crate) fn stream(&mut self, event: StreamEvent) {
         match event {
             StreamEvent::Request { id, at, from, bytes } => match self.at(at) {
-                None => self.fail(id),
+                // Whoever opened it may be paused, and hears of it later.
+                None => self.stream(StreamEvent::Fails { id }),
                 Some(pid) if self.processes[pid].paused => {
                     self.processes[pid].stalled.push(StreamEvent::Request { id, at, from, bytes });
                 }

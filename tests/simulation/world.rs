@@ -22,6 +22,9 @@ const INSPECT_EACH_STEP: usize = 10;
 /// Inspections until the table's indexes are recomputed, too; what is wrong there stays wrong.
 const RECOMPUTE_EACH: usize = 4;
 
+/// Makes another datagram of one that a liar sends.
+pub type Lie = fn(Vec<u8>, &mut Rng) -> Vec<u8>;
+
 /// What can happen.
 #[derive(Debug)]
 pub enum Event {
@@ -60,6 +63,8 @@ pub struct World {
     /// Whether whoever is asked for an exchange takes in the other's state before it answers, so
     /// that its answer is its refutation.
     pub merges_first: bool,
+    /// Rewrites what a member sends, if someone is to lie.
+    pub liar: Option<(SocketAddr, Lie)>,
     pub(crate) calendar: Calendar<Event>,
     pub(crate) streams: BTreeMap<u64, Stream>,
     pub(crate) config: Config,
@@ -76,12 +81,13 @@ impl World {
         World {
             now: Moment::ZERO + Duration::from_secs(1),
             processes: Vec::new(),
-            network: Faulty::new(Lan),
+            network: Faulty::new(Lan::default()),
             tally: Tally::default(),
             rng: Rng::with_seed(seed),
             log: None,
             record: None,
             merges_first: false,
+            liar: None,
             calendar: Calendar::new(),
             streams: BTreeMap::new(),
             config,
@@ -288,6 +294,10 @@ impl World {
                 }
                 continue;
             }
+            let bytes = match self.liar {
+                Some((liar, lie)) if liar == addr => lie(bytes, &mut self.rng),
+                _ => bytes,
+            };
             self.send(addr, to, bytes);
         }
         for request in out.streams {

@@ -168,6 +168,7 @@ impl RpcActor {
             }
             RpcMessage::Left { token, result }
             | RpcMessage::ForceLeft { token, result }
+            | RpcMessage::TagsChanged { token, result }
             | RpcMessage::Fired { token, result }
             | RpcMessage::QueryStarted { token, result }
             | RpcMessage::Responded { token, result } => self.reply(token, result.err(), None),
@@ -196,6 +197,7 @@ impl RpcActor {
                 }
             }
             RpcMessage::AuthKey(key) => self.auth_key = key.into(),
+            RpcMessage::Handlers(handlers) => self.answers.handlers_changed(handlers),
             // The caller's business.
             RpcMessage::Stop => {}
         }

@@ -4,7 +4,7 @@ use super::socket::Socket;
 use super::{Control, RpcSender};
 use crate::messaging::filter::EventFilter;
 use crate::model::Moment;
-use crate::rpc::record::{JoinRequest, MemberRecord, MembersResponse};
+use crate::rpc::record::{CoordinateRequest, CoordinateResponse, JoinRequest, MemberRecord, MembersResponse};
 use crate::rpc::{Connection, Phase, Request, Token};
 use log::{Level, LevelFilter};
 use mio::event::Event;
@@ -69,6 +69,11 @@ impl Answers {
         }
     }
 
+    /// Passes on which event handlers there are.
+    pub(super) fn handlers_changed(&mut self, handlers: BTreeMap<String, String>) {
+        self.control.handlers_changed(handlers);
+    }
+
     /// Asks for log lines up to the most talkative monitor and no more.
     pub(super) fn narrow_log(&mut self, most: Option<Level>) {
         let wanted = most.map_or(LevelFilter::Off, |level| level.to_level_filter());
@@ -88,6 +93,10 @@ impl Answers {
             Request::Stats => {
                 connection.reply(token, "", Some(&self.control.stats()));
             }
+            Request::GetCoordinate(CoordinateRequest { node }) => {
+                let coordinate = self.control.coordinate(&node);
+                connection.reply(token, "", Some(&CoordinateResponse::from(coordinate.as_ref())));
+            }
             Request::Join(JoinRequest { existing, replay }) => self.control.join(existing, replay, token),
             Request::Leave => {
                 log::info!(target: "agent.ipc", "Graceful leave triggered");
@@ -105,12 +114,8 @@ impl Answers {
             }
             Request::Query(params) => self.control.query(params, token),
             Request::Respond { query, payload } => self.control.respond(query, payload, token),
-            Request::Tags(_)
-            | Request::InstallKey(_)
-            | Request::UseKey(_)
-            | Request::RemoveKey(_)
-            | Request::ListKeys
-            | Request::GetCoordinate(_) => {
+            Request::Tags(request) => self.control.tags(request.tags, request.delete_tags, token),
+            Request::InstallKey(_) | Request::UseKey(_) | Request::RemoveKey(_) | Request::ListKeys => {
                 connection.reply_error(token, NOT_YET);
             }
         }

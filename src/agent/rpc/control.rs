@@ -3,11 +3,12 @@
 
 use crate::messaging::filter::EventFilter;
 use crate::messaging::{QueryParams, QueryProgress};
-use crate::model::{Event, Member, QueryKey};
+use crate::model::{Coordinate, Event, Member, QueryKey};
 use crate::rpc::Token;
 use crate::rpc::record::Stats;
 use crate::telemetry::LogLine;
 use log::LevelFilter;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a control connection may ask of the agent. Every call returns at once; what takes time is
@@ -19,11 +20,17 @@ pub trait Control: Send {
     /// Facts and counters, in groups.
     fn stats(&self) -> Stats;
 
+    /// Where a member is on the network, if that is known.
+    fn coordinate(&self, node: &str) -> Option<Coordinate>;
+
     /// Joins by any of `addrs`; answered by [`RpcMessage::Joined`].
     fn join(&mut self, addrs: Vec<String>, replay: bool, token: Token);
 
     /// Leaves the cluster; answered by [`RpcMessage::Left`]. The agent shuts down afterwards.
     fn leave(&mut self, token: Token);
+
+    /// Deletes and then sets tags of this member; answered by [`RpcMessage::TagsChanged`].
+    fn tags(&mut self, set: BTreeMap<String, String>, delete: Vec<String>, token: Token);
 
     /// Makes a failed member left, or forgets it; answered by [`RpcMessage::ForceLeft`].
     fn force_leave(&mut self, node: String, prune: bool, token: Token);
@@ -45,6 +52,9 @@ pub trait Control: Send {
     /// From now on lines up to this level are wanted as [`RpcMessage::Log`]; `Off` when no monitor
     /// is left. Called before [`Control::recent_log`].
     fn want_log(&mut self, up_to: LevelFilter);
+
+    /// From now on these are the handlers that [`Control::stats`] shows, script by filter.
+    fn handlers_changed(&mut self, handlers: BTreeMap<String, String>);
 
     /// The lines that were logged last, for a new monitor.
     fn recent_log(&self) -> RecentLog;
@@ -88,6 +98,13 @@ pub enum RpcMessage {
         /// Text for the client if it failed.
         result: Result<(), String>,
     },
+    /// Answers `tags`.
+    TagsChanged {
+        /// Of the request.
+        token: Token,
+        /// Text for the client if it failed.
+        result: Result<(), String>,
+    },
     /// For event streams.
     Event(Arc<Event>),
     /// Answers `event`.
@@ -123,6 +140,8 @@ pub enum RpcMessage {
     Log(Arc<LogLine>),
     /// `rpc_auth` changed (empty for none); concerns connections from now on.
     AuthKey(String),
+    /// The event handlers changed: script by filter.
+    Handlers(BTreeMap<String, String>),
     /// Deliver what is queued, close everything and end the thread.
     Stop,
 }

@@ -7,8 +7,8 @@ use super::*;
 use crate::messaging::QueryParams;
 use crate::messaging::filter::EventFilter;
 use crate::model::{
-    Event, Incarnation, LamportTime, Member, MemberEventKind, MemberEvents, NodeName, QueryKey, Status, Tags,
-    UserEvent, Versions,
+    Coordinate, Event, Incarnation, LamportTime, Member, MemberEventKind, MemberEvents, NodeName, QueryKey,
+    Status, Tags, UserEvent, Versions,
 };
 use crate::rpc::Token;
 use crate::rpc::record::{
@@ -53,6 +53,13 @@ fn member(name: &str, status: Status) -> Member {
 }
 
 impl Control for Fake {
+    fn tags(&mut self, set: BTreeMap<String, String>, delete: Vec<String>, token: Token) {
+        let result = if set.is_empty() { Err(format!("cannot delete {delete:?}")) } else { Ok(()) };
+        self.sender.send(RpcMessage::TagsChanged { token, result });
+    }
+
+    fn handlers_changed(&mut self, _: BTreeMap<String, String>) {}
+
     fn user_event(&mut self, name: String, payload: Vec<u8>, coalesce: bool, token: Token) {
         let result = if payload.len() > 512 { Err("too large".to_string()) } else { Ok(()) };
         let fired = result.is_ok();
@@ -88,6 +95,10 @@ impl Control for Fake {
 
     fn stats(&self) -> Stats {
         Stats::from([("agent".into(), [("name".into(), "a".into())].into())])
+    }
+
+    fn coordinate(&self, node: &str) -> Option<Coordinate> {
+        (node == "a").then(Coordinate::origin)
     }
 
     fn join(&mut self, addrs: Vec<String>, _: bool, token: Token) {
@@ -213,17 +224,18 @@ fn a_client_is_served() {
     let bad = MembersFilteredRequest { name: "(".into(), ..Default::default() };
     assert!(server_error(client.members_filtered(&bad)).starts_with("Failed to compile regex: '('"));
     assert_eq!(client.stats().unwrap()["agent"]["name"], "a");
+    let told = client.coordinate("a").unwrap().map(Coordinate::try_from);
+    assert_eq!(told, Some(Ok(Coordinate::origin())));
+    assert_eq!(client.coordinate("b").unwrap(), None);
     assert_eq!(client.join(&["x".into(), "y".into()], false).unwrap(), 2);
     assert_eq!(server_error(client.join(&["bad".into()], false)), "1 error occurred");
     client.force_leave("b", true).unwrap();
     assert_eq!(server_error(client.force_leave("b", false)), "no b");
-    for error in [
-        server_error(client.coordinate("a")),
-        server_error(client.list_keys()),
-        server_error(client.tags(BTreeMap::new(), vec![])),
-    ] {
-        assert!(error.contains("does not support"), "{error}");
-    }
+    client.tags(BTreeMap::from([("a".into(), "b".into())]), vec![]).unwrap();
+    let error = server_error(client.tags(BTreeMap::new(), vec!["a".into()]));
+    assert_eq!(error, "cannot delete [\"a\"]");
+    let error = server_error(client.list_keys());
+    assert!(error.contains("does not support"), "{error}");
     assert_eq!(client.members().unwrap().len(), 2);
 }
 

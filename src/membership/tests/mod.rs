@@ -8,6 +8,7 @@ mod answering;
 mod exchange;
 mod intents;
 mod limits;
+mod locating;
 mod probing;
 mod properties;
 mod recovery;

@@ -1,0 +1,83 @@
+//! SIGHUP: reads the configuration again and applies what does not need a restart, all of it or
+//! nothing.
+
+use super::Agent;
+use super::channels::EventMessage;
+use super::rpc::RpcMessage;
+use super::start::handlers_shown;
+use crate::config::AgentConfig;
+use crate::config::reload::{Effect, differences};
+use crate::membership::Origin;
+use std::time::Duration;
+
+/// How long the main thread waits for room in another thread's corridor.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Agent {
+    /// Reloads. A configuration with any error leaves everything as it is.
+    pub(super) fn reload(&mut self) {
+        self.reload_asked = false;
+        self.say("Reloading configuration...");
+        let refuse = |why: String| {
+            log::error!(target: "agent", "Failed to reload configuration, nothing has changed: {why}");
+        };
+        let (new, warnings) = match AgentConfig::load(&self.flags) {
+            Ok(loaded) => loaded,
+            Err(why) => return refuse(why.to_string()),
+        };
+        let tags = match self.tags.reconfigured(new.tags.clone()) {
+            Ok(tags) => tags,
+            Err(why) => return refuse(why.to_string()),
+        };
+        for warning in warnings {
+            log::warn!(target: "agent", "{warning}");
+        }
+        let changes = differences(&self.config, &new);
+        if tags.effective() != self.tags.effective()
+            && let Err(why) = self.running.set_tags(tags.effective())
+        {
+            return refuse(why.to_string());
+        }
+        self.tags = tags;
+        let (now, later): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(|(_, effect)| *effect == Effect::Now);
+        let changed = |key| now.iter().any(|(k, _)| *k == key);
+        let (handlers_changed, seeds_changed) = (changed("event_handlers"), changed("retry_join"));
+        let (level_changed, key_changed) = (changed("log_level"), changed("rpc_auth"));
+        self.config.take_live(new);
+        if level_changed {
+            self.logger.set_level(self.config.log_level);
+        }
+        if key_changed {
+            let key = self.config.rpc_auth.clone().unwrap_or_default();
+            self.running.rpc.sender().send(RpcMessage::AuthKey(key));
+        }
+        if handlers_changed {
+            self.change_handlers();
+        }
+        // An attempt that is under way ends as it began; the next one is for these.
+        if seeds_changed {
+            self.running.corridors.keep_seeds(self.config.retry_join.clone(), Origin::Configured);
+        }
+        log::info!(target: "agent", "Reloaded configuration; changed: {}", list(&now));
+        if !later.is_empty() {
+            log::warn!(target: "agent", "These settings changed and take effect after a restart: {}", list(&later));
+        }
+    }
+
+    fn change_handlers(&mut self) {
+        let scripts = self.config.event_handlers.clone();
+        self.running.rpc.sender().send(RpcMessage::Handlers(handlers_shown(&self.config)));
+        self.running.handlers.set_scripts(scripts.clone());
+        if self.running.corridors.events.send_timeout(EventMessage::Scripts(scripts), PATIENCE).is_err() {
+            // It only decides whether an answer to a query is announced; the handlers themselves
+            // are in place.
+            log::warn!(target: "agent", "serf-events did not hear of the changed event handlers");
+        }
+    }
+}
+
+fn list(changes: &[(&str, Effect)]) -> String {
+    let keys: Vec<&str> = changes.iter().map(|(key, _)| *key).collect();
+    if keys.is_empty() { "nothing".to_string() } else { keys.join(", ") }
+}

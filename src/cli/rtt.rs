@@ -1,0 +1,38 @@
+//! `serf rtt`: how long a round trip between two members takes, as their coordinates tell.
+
+use super::connection::connect;
+use super::console::{Console, Failure};
+use crate::config::Flags;
+use crate::model::Coordinate;
+use crate::rpc::Client;
+
+/// Runs the command.
+pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+    let (first, second) = match flags.rest.as_slice() {
+        [first] => (first, None),
+        [first, second] => (first, Some(second.clone())),
+        _ => return Err(Failure::Misuse("One or two node names must be specified".into())),
+    };
+    let mut client = connect(flags)?;
+    let second = match second {
+        Some(second) => second,
+        None => own_name(&mut client)?,
+    };
+    let distance = coordinate(&mut client, first)?.distance_to(&coordinate(&mut client, &second)?);
+    let ms = distance.as_secs_f64() * 1000.0;
+    console.line(format!("Estimated {first} <-> {second} rtt: {ms:.3} ms"))
+}
+
+/// The name of the agent that is asked.
+fn own_name(client: &mut Client) -> Result<String, Failure> {
+    let stats = client.stats().map_err(|e| Failure::message("Error querying agent", e))?;
+    let name = stats.get("agent").and_then(|agent| agent.get("name"));
+    name.cloned().ok_or_else(|| Failure::message("Error querying agent", "it does not tell its name"))
+}
+
+fn coordinate(client: &mut Client, node: &str) -> Result<Coordinate, Failure> {
+    let told = client.coordinate(node).map_err(|e| Failure::message("Error getting coordinates", e))?;
+    let told =
+        told.ok_or_else(|| Failure::Message(format!("Could not find a coordinate for node {node:?}")))?;
+    told.try_into().map_err(|e| Failure::message(&format!("The coordinate of node {node:?} is useless"), e))
+}
