@@ -37,6 +37,7 @@
 //! | `serf-events` | what was heard of user events and queries, open queries, the coalescers | its channel, until the next deadline | answers, collects, tells everyone in order |
 //! | `serf-handlers` | running scripts | mio: their pipes, SIGCHLD, its channel | runs event handlers, each in a lane of its own |
 //! | `serf-rpc` | control connections | mio | serves clients |
+//! | `serf-snapshot` | the snapshot file | its channel | disk, and nothing but disk |
 //! | `serf-log` | standard output, the recent lines | its channel | writes the log |
 //! | main | signals, the leave, start and stop | mio | waits |
 //!

@@ -7,6 +7,7 @@
 //! | `serf-sync` | [`SyncMessage`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
 //! | `serf-events` | [`EventMessage`] | 1024; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
 //! | `serf-handlers` | `HandlerSender` | see `agent/handlers.rs` |
+//! | `serf-snapshot` | [`SnapshotMessage`] | 1024; clocks supersede each other, members are looked up in the table later; counted |
 //! | main | [`MainMessage`] | 256; requests are refused with an error |
 //! | `serf-rpc` | `RpcMessage` | see `agent/rpc/control.rs` |
 //!
@@ -16,6 +17,7 @@
 //! Nobody ever waits to send, the main thread aside when it stops the others.
 
 use super::handlers;
+use super::snapshot::format::Line;
 use crate::config::EventScript;
 use crate::membership::{Origin, StreamRequest};
 use crate::messaging::filter::EventFilter;
@@ -204,6 +206,15 @@ pub enum SyncMessage {
     Stop,
 }
 
+/// What may wake `serf-snapshot` besides a deadline.
+#[derive(Debug)]
+pub enum SnapshotMessage {
+    /// Something to keep.
+    News(Line),
+    /// The agent stops, after writing what is there.
+    Stop,
+}
+
 /// What may wake the main thread besides a signal.
 #[derive(Debug)]
 pub enum MainMessage {
@@ -213,6 +224,8 @@ pub enum MainMessage {
     StartJoined(JoinResult),
     /// An attempt of the join in the background is over.
     RetryJoined(JoinResult),
+    /// An attempt to join a member of the snapshot is over.
+    Rejoined(JoinResult),
     /// A control connection asks to leave.
     Leave(Token),
     /// A control connection changes this member's tags.

@@ -12,6 +12,11 @@ const MODE: u32 = 0o600;
 /// Replaces the file at `path`: whoever reads it, even after a power failure, finds all of the old
 /// content or all of the new one. On an error the old file is still there.
 pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    renew(path, content).map(drop)
+}
+
+/// Replaces the file at `path` as [`replace`] does, and gives back the new one for appending.
+pub(super) fn renew(path: &Path, content: &[u8]) -> io::Result<File> {
     let temporary = beside(path, ".new");
     // What a crash left behind may have other permissions.
     match fs::remove_file(&temporary) {
@@ -20,9 +25,10 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     }
     let written = create(&temporary).and_then(|mut file| {
         file.write_all(content)?;
-        file.sync_all()
+        file.sync_all()?;
+        Ok(file)
     });
-    let moved = written.and_then(|()| move_into_place(&temporary, path));
+    let moved = written.and_then(|file| move_into_place(&temporary, path).map(|()| file));
     if moved.is_err() {
         let _ = fs::remove_file(&temporary);
     }

@@ -11,6 +11,8 @@ use super::datagrams::DatagramSender;
 use super::gossip::Depths;
 use super::handlers::{self, HandlerSender};
 use super::rpc::{RpcMessage, RpcSender};
+use super::snapshot::SnapshotSender;
+use super::snapshot::known::Clocks;
 use super::table::SharedTable;
 use crate::config::EventScript;
 use crate::membership::Effects;
@@ -52,6 +54,10 @@ pub struct EventParts {
     pub query_limits: QueryLimits,
     /// To control connections.
     pub rpc: RpcSender,
+    /// To the snapshot, if one is kept.
+    pub snapshot: Option<SnapshotSender>,
+    /// How far the clocks were in an earlier life.
+    pub resumed: Clocks,
     /// Lamport times, told to whoever asks for statistics.
     pub depths: Arc<Depths>,
     /// Time.
@@ -76,11 +82,15 @@ pub struct EventActor {
 impl EventActor {
     /// Puts the parts together.
     pub fn new(parts: EventParts) -> Self {
+        let mut events = UserEvents::new(parts.user_event_size_limit);
+        events.resume(parts.resumed.event);
+        let mut queries = Queries::new(parts.query_limits);
+        queries.resume(parts.resumed.query);
         EventActor {
             members: MemberCoalescer::default(),
             users: UserCoalescer::default(),
-            events: UserEvents::new(parts.user_event_size_limit),
-            queries: Queries::new(parts.query_limits),
+            events,
+            queries,
             parts,
             askers: BTreeMap::new(),
             streams: Vec::new(),
@@ -188,6 +198,9 @@ impl EventActor {
             if matches!(event.kind, MemberEventKind::Failed | MemberEventKind::Leave | MemberEventKind::Reap)
             {
                 self.gone(&event.member.name);
+            }
+            if let Some(snapshot) = &self.parts.snapshot {
+                snapshot.member(&event);
             }
             for told in self.members.offer(event, now) {
                 self.deliver(Event::Members(told));
@@ -298,6 +311,9 @@ impl EventActor {
             self.broadcast(Message::Query(query));
         }
         let Some(event) = heard.event else { return };
+        if let Some(snapshot) = &self.parts.snapshot {
+            snapshot.query(key.ltime);
+        }
         if event.name.starts_with(INTERNAL_PREFIX) {
             // `_serf_ping` is answered by its ack; of others this agent knows nothing.
             if event.name != "_serf_ping" {
@@ -387,6 +403,10 @@ impl EventActor {
         match &event {
             Event::Query(_) => counters::QUERIES_TOLD.inc(),
             _ => counters::EVENTS_TOLD.inc(),
+        }
+        // Before anyone is told: after a crash it must not be told again.
+        if let (Event::User(event), Some(snapshot)) = (&event, &self.parts.snapshot) {
+            snapshot.event(event.ltime);
         }
         let event = Arc::new(event);
         // What finds no room is counted by each.

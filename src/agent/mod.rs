@@ -8,7 +8,8 @@
 //! | `serf-events` | `events` | clocks, windows and open queries; the order in which events are told |
 //! | `serf-handlers` | `handlers` | running scripts |
 //! | `serf-rpc` | `rpc` | control connections |
-//! | main | here, `leave`, `reload`, `signals`, `tags` | start and stop, signals, leaving, this member's tags |
+//! | `serf-snapshot` | `snapshot` | the snapshot file |
+//! | main | here, `leave`, `rejoin`, `reload`, `signals`, `tags` | start and stop, signals, leaving, this member's tags |
 //!
 //! They share the membership table (`table`) and send each other messages (`channels`).
 #![allow(clippy::disallowed_methods, reason = "this is the floor that does the I/O")]
@@ -22,6 +23,7 @@ mod events;
 mod gossip;
 mod leave;
 mod probe;
+mod rejoin;
 mod reload;
 mod resolve;
 mod signals;
@@ -34,6 +36,7 @@ mod tags;
 pub mod bind;
 pub mod handlers;
 pub mod rpc;
+pub mod snapshot;
 
 pub use start::StartError;
 pub use sync::{MAX_BUFFERED, MAX_INBOUND, MAX_OUTBOUND};
@@ -45,6 +48,7 @@ use crate::rpc::Token;
 use crate::telemetry::{LogOptions, Logger, LoggerHandle};
 use channels::{JoinRequest, JoinResult, MainMessage, SyncMessage};
 use leave::Leave;
+use rejoin::Rejoin;
 use rpc::RpcMessage;
 use signals::Signal;
 use start::Running;
@@ -188,6 +192,7 @@ impl Agent {
                     }
                     Wake::Signal(Signal::Interrupt | Signal::Terminate) => return Err(ExitCode::FAILURE),
                     Wake::Message(MainMessage::Leave(token)) => self.leavers.push(token),
+                    Wake::Message(MainMessage::Rejoined(result)) => self.rejoined(result),
                     Wake::Message(MainMessage::Tags { set, delete, token }) => {
                         self.change_tags(set, delete, token);
                     }
@@ -242,6 +247,7 @@ impl Agent {
                             return code;
                         }
                     }
+                    Wake::Message(MainMessage::Rejoined(result)) => self.rejoined(result),
                     Wake::Message(MainMessage::StartJoined(_)) | Wake::Deadline => {}
                 }
             }
@@ -311,10 +317,22 @@ impl Agent {
     }
 
     fn begin_leave(&mut self) {
+        if self.leave.is_some() {
+            return;
+        }
+        // Whoever leaves does not come back by himself.
         self.retry_join = None;
-        let Running { table, corridors, clock, .. } = &self.running;
-        let timeout = self.config.broadcast_timeout;
-        self.leave.get_or_insert_with(|| Leave::begin(timeout, table, corridors, clock));
+        self.running.rejoin = None;
+        let Running { table, corridors, clock, snapshot, .. } = &self.running;
+        self.leave = Some(Leave::begin(self.config.broadcast_timeout, table, corridors, clock));
+        if let Some(snapshot) = snapshot {
+            snapshot.sender().leave();
+        }
+    }
+
+    fn rejoined(&mut self, result: JoinResult) {
+        let rejoin = self.running.rejoin.take();
+        self.running.rejoin = rejoin.and_then(|rejoin: Rejoin| rejoin.heard(result, &self.running.corridors));
     }
 
     /// Acts on a signal; returns the exit code if the agent is to stop at once.

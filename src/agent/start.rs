@@ -12,8 +12,10 @@ use super::events::{EventActor, EventParts};
 use super::gossip::{Depths, GossipActor};
 use super::handlers::{self, HandlerSettings, HandlersHandle};
 use super::probe::{self, ProbeActor};
+use super::rejoin::Rejoin;
 use super::rpc::{RpcError, RpcHandle, RpcServer, RpcSettings};
 use super::signals::Signals;
+use super::snapshot::{Snapshot, SnapshotError, SnapshotHandle};
 use super::sync::{self, SyncActor, SyncParts};
 use super::table::SharedTable;
 use super::{say, say_indented};
@@ -54,6 +56,8 @@ pub enum StartError {
         /// What the kernel says.
         why: io::Error,
     },
+    /// The snapshot cannot be used.
+    Snapshot(SnapshotError),
     /// The RPC listener cannot be started.
     Rpc(RpcError),
     /// The tags do not fit.
@@ -69,6 +73,7 @@ impl fmt::Display for StartError {
             StartError::Socket { what, addr, why } => {
                 write!(f, "Failed to start {what} listener on {addr}: {}", plain(why))
             }
+            StartError::Snapshot(e) => write!(f, "{e}"),
             StartError::Rpc(e) => write!(f, "Error starting RPC listener: {e}"),
             StartError::Tags(e) => write!(f, "{e}"),
             StartError::System(what, why) => write!(f, "Failed to {what}: {why}"),
@@ -105,6 +110,10 @@ pub struct Running {
     pub poll: Poll,
     /// What its poll brings.
     pub poll_events: Events,
+    /// The attempt to rejoin members of the snapshot, while it lasts.
+    pub rejoin: Option<Rejoin>,
+    /// To `serf-snapshot`, if a snapshot is kept.
+    pub snapshot: Option<SnapshotHandle>,
     threads: Vec<JoinHandle<()>>,
     /// The event handlers.
     pub handlers: HandlersHandle,
@@ -147,6 +156,11 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     if let Some(warning) = &endpoints.warning {
         log::warn!(target: "agent", "{warning}");
     }
+    let snapshot =
+        config.snapshot_path.as_deref().map(|path| Snapshot::open(path, config.rejoin_after_leave));
+    let snapshot = snapshot.transpose().map_err(StartError::Snapshot)?;
+    let resumed = snapshot.as_ref().map(Snapshot::clocks).unwrap_or_default();
+    let previous = snapshot.as_ref().map(Snapshot::previous).unwrap_or_default();
     let mut fx = Effects::default();
     let me = SelfDescription { name: config.node_name.clone(), addr: endpoints.advertise, tags };
     let rules = Config {
@@ -158,7 +172,8 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         ..Config::for_profile(config.profile)
     };
     let now = clock.now();
-    let members = Members::new(rules, me, now, &mut fx).map_err(StartError::Tags)?;
+    let mut members = Members::new(rules, me, now, &mut fx).map_err(StartError::Tags)?;
+    members.resume(resumed.member);
     let prober = Prober::new(&members, now, &mut rng);
     let budget = members.config().datagram_budget;
     let table = SharedTable::new(members);
@@ -216,6 +231,8 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         clock,
         rng: rng.fork(),
     });
+    let snapshot = snapshot.map(|snapshot| snapshot.spawn(table.clone(), clock));
+    let snapshot = snapshot.transpose().map_err(system("start the snapshot's thread"))?;
     let handlers =
         start_handlers(config, &table, &corridors, clock).map_err(system("start the event handlers"))?;
     let events = EventActor::new(EventParts {
@@ -231,6 +248,8 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
             response: config.query_response_size_limit,
         },
         rpc: to_rpc,
+        snapshot: snapshot.as_ref().map(SnapshotHandle::sender),
+        resumed,
         depths: events_depths,
         clock,
         rng: rng.fork(),
@@ -248,6 +267,9 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     // Last, so that whoever reaches the control port finds a running agent.
     let rpc = server.spawn(Box::new(control), clock).map_err(StartError::Rpc)?;
 
+    let me = table.read().members.my_row().target();
+    let rejoin = Rejoin::begin(previous, (&config.node_name, me.addr), &corridors, &mut rng);
+
     say(logger, "Serf agent running!");
     banner(config, &endpoints, logger);
     Ok(Running {
@@ -259,6 +281,8 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         messages: ends.main,
         poll,
         poll_events: Events::with_capacity(8),
+        rejoin,
+        snapshot,
         threads,
         handlers,
     })
@@ -298,7 +322,7 @@ fn banner(config: &AgentConfig, endpoints: &Endpoints, logger: &LoggerHandle) {
     }
     line(&format!("                   RPC addr: '{}'", config.rpc_addr));
     line("                  Encrypted: false");
-    line("                   Snapshot: false");
+    line(&format!("                   Snapshot: {}", config.snapshot_path.is_some()));
     line(&format!("                    Profile: {}", config.profile.as_str()));
     line("Message Compression Enabled: false");
 }
@@ -364,7 +388,11 @@ impl Running {
             // A panic has aborted the process before it gets here.
             let _ = thread.join();
         }
-        // Nothing is told any more; scripts that run are ended.
+        // Everything has been told; what is worth keeping is kept.
+        if let Some(snapshot) = self.snapshot {
+            snapshot.stop();
+        }
+        // Scripts that run are ended.
         self.handlers.stop();
         self.rpc.stop();
         log::info!(target: "agent", "shutdown complete");

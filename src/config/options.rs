@@ -256,8 +256,7 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
         "--rejoin",
         "Rejoin the members in the snapshot even after having left. Needs -snapshot.",
     )
-    .key("rejoin_after_leave")
-    .later(),
+    .key("rejoin_after_leave"),
     OptionSpec::text("--retry-join", "addr[:port]", "Like -join, but keeps trying instead of giving up.")
         .repeatable()
         .key("retry_join"),
@@ -277,8 +276,7 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
         .default("127.0.0.1:7373")
         .key("rpc_addr"),
     OptionSpec::text("--snapshot", "path", "File that keeps known members and event times across restarts.")
-        .key("snapshot_path")
-        .later(),
+        .key("snapshot_path"),
     OptionSpec::pair("--tag", "Tag to describe this member with. All of them take at most 512 bytes, encoded.").key("tags"),
     OptionSpec::text(
         "--tags-file",

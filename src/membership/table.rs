@@ -152,6 +152,12 @@ impl Members {
         Ok(members)
     }
 
+    /// Goes on after an earlier life that had seen the Lamport time `last`, so that this one's
+    /// intents are newer. A time too far away to be believed is ignored.
+    pub fn resume(&mut self, last: LamportTime) {
+        let _ = self.clock.witness(last);
+    }
+
     // ---- views -------------------------------------------------------------------------
 
     /// This process's name.

@@ -152,6 +152,13 @@ impl Queries {
         let _ = self.clock.witness(theirs.previous());
     }
 
+    /// Goes on after an earlier life in which queries up to `last` were told: none of them is news.
+    pub fn resume(&mut self, last: LamportTime) {
+        if last > LamportTime::ZERO && self.clock.witness(last) {
+            self.floor = self.floor.max(last.next());
+        }
+    }
+
     // ---- asking ------------------------------------------------------------------------
 
     /// Makes a query of this process, to be heard here and to be told to everyone.

@@ -117,6 +117,13 @@ impl UserEvents {
         }
     }
 
+    /// Goes on after an earlier life in which events up to `last` were told: none of them is news.
+    pub fn resume(&mut self, last: LamportTime) {
+        if last > LamportTime::ZERO && self.clock.witness(last) {
+            self.floor = self.floor.max(last.next());
+        }
+    }
+
     /// Everything that is remembered, by Lamport time.
     pub fn recent(&self) -> impl Iterator<Item = &UserEvent> {
         self.heard.values().flat_map(|(_, events)| events)
@@ -228,6 +235,20 @@ mod tests {
         e.ignore_before(LamportTime(10));
         assert!(!e.hear(&event(9, "old", ""), NOW));
         assert!(e.hear(&event(10, "new", ""), NOW));
+    }
+
+    #[test]
+    fn what_was_told_before_a_crash_is_not_told_again() {
+        let mut e = UserEvents::new(512);
+        e.resume(LamportTime(10));
+        assert_eq!(e.time(), LamportTime(11));
+        assert!(!e.hear(&event(9, "old", ""), NOW) && !e.hear(&event(10, "old", ""), NOW));
+        assert!(e.hear(&event(11, "new", ""), NOW));
+        let mut fresh = UserEvents::new(512);
+        fresh.resume(LamportTime(u64::MAX));
+        fresh.resume(LamportTime::ZERO);
+        assert_eq!(fresh.time(), LamportTime(1));
+        assert!(fresh.hear(&event(0, "new", ""), NOW), "nothing was told before");
     }
 
     proptest! {

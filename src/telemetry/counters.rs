@@ -99,6 +99,10 @@ counters! {
     RPC_REFUSED = "rpc_refused", "Control connections refused because too many were open.";
     RPC_UNAUTHENTICATED = "rpc_unauthenticated", "Control requests refused for want of the right key.";
     RPC_RECORDS_DROPPED = "rpc_records_dropped", "Records dropped because a control client did not read.";
+    SNAPSHOT_COMPACTIONS = "snapshot_compactions", "Times the snapshot was replaced by a whole one.";
+    SNAPSHOT_LINES_SKIPPED = "snapshot_lines_skipped", "Torn or unknown lines of the snapshot that were skipped.";
+    SNAPSHOT_NEWS_SUPERSEDED = "snapshot_news_superseded", "Changes that the snapshot got later and together, because the disk did not keep up.";
+    SNAPSHOT_WRITES_FAILED = "snapshot_writes_failed", "Failed attempts to write the snapshot.";
     PROBES_SENT = "probes_sent", "Probe rounds started.";
     PROBES_FAILED = "probes_failed", "Probe rounds that ended without an ack.";
     PROBES_DISCARDED = "probes_discarded", "Probe rounds discarded because this process woke late.";

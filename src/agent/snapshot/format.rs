@@ -1,0 +1,338 @@
+//! The lines of a snapshot file, as Serf writes and reads them; from bytes to lines and back.
+//!
+//! ```text
+//! alive: web 1 10.0.0.7:7946      the name goes up to the last space
+//! not-alive: web 1
+//! clock: 12                       Lamport time of members
+//! event-clock: 40                 … of the last user event that was told
+//! query-clock: 7                  … of the last query
+//! leave                           everything before is past
+//! coordinate: {…}                 from old versions, means nothing any more
+//! # a comment
+//! ```
+//!
+//! Every byte is hostile: what is no such line is skipped and counted, whatever its length, and
+//! so is a last line without its end, which a crash has torn. What the lines mean is in `known`.
+
+use super::known::{ClockKind, Known};
+use crate::model::{LamportTime, MAX_LAMPORT_JUMP, NodeName, canonical_ip};
+use std::fmt;
+use std::net::SocketAddr;
+
+/// The longest line that is read, in bytes. Ours stay below 340.
+pub const MAX_LINE: usize = 1024;
+
+/// One thing that a snapshot says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A member is there, at this address.
+    Alive(NodeName, SocketAddr),
+    /// A member is gone.
+    NotAlive(NodeName),
+    /// A clock has come this far.
+    Clock(ClockKind, LamportTime),
+    /// This process left the cluster.
+    Leave,
+}
+
+impl Line {
+    /// Reads one line, without its end. `Ok(None)` is a line that means nothing on purpose.
+    pub fn parse(line: &[u8]) -> Result<Option<Line>, Foreign> {
+        let line = std::str::from_utf8(line).map_err(|_| Foreign)?;
+        if line.starts_with('#') || line.starts_with("coordinate: ") {
+            return Ok(None);
+        }
+        if line == "leave" {
+            return Ok(Some(Line::Leave));
+        }
+        let (what, value) = line.split_once(": ").ok_or(Foreign)?;
+        let parsed = match what {
+            "alive" => {
+                let (name, addr) = value.rsplit_once(' ').ok_or(Foreign)?;
+                Line::Alive(member_name(name)?, address(addr)?)
+            }
+            "not-alive" => Line::NotAlive(member_name(value)?),
+            _ => {
+                let kind = ClockKind::ALL.into_iter().find(|kind| kind.key() == what).ok_or(Foreign)?;
+                Line::Clock(kind, time(value)?)
+            }
+        };
+        Ok(Some(parsed))
+    }
+
+    /// Whether the format can express it: names that would break a line cannot be written.
+    pub fn is_writable(&self) -> bool {
+        match self {
+            Line::Alive(name, _) | Line::NotAlive(name) => !breaks_lines(name.as_str()),
+            Line::Clock(..) | Line::Leave => true,
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    /// The line without its end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Line::Alive(name, addr) => write!(f, "alive: {name} {addr}"),
+            Line::NotAlive(name) => write!(f, "not-alive: {name}"),
+            Line::Clock(kind, time) => write!(f, "{}: {time}", kind.key()),
+            Line::Leave => f.write_str("leave"),
+        }
+    }
+}
+
+/// This is no line of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Foreign;
+
+/// A member may be called anything, a line feed and a forged line behind it included.
+fn breaks_lines(name: &str) -> bool {
+    name.contains(['\n', '\0'])
+}
+
+fn member_name(text: &str) -> Result<NodeName, Foreign> {
+    if breaks_lines(text) {
+        return Err(Foreign);
+    }
+    NodeName::new(text).map_err(|_| Foreign)
+}
+
+fn address(text: &str) -> Result<SocketAddr, Foreign> {
+    let addr: SocketAddr = text.parse().map_err(|_| Foreign)?;
+    let reachable = addr.port() != 0 && !addr.ip().is_unspecified();
+    if reachable { Ok(SocketAddr::new(canonical_ip(addr.ip()), addr.port())) } else { Err(Foreign) }
+}
+
+/// Digits only, and no time that a clock would refuse.
+fn time(text: &str) -> Result<LamportTime, Foreign> {
+    if !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Foreign);
+    }
+    let time = text.parse().map_err(|_| Foreign)?;
+    if time <= MAX_LAMPORT_JUMP { Ok(LamportTime(time)) } else { Err(Foreign) }
+}
+
+/// Reads a file piece by piece, however it is cut.
+#[derive(Debug)]
+pub struct Reading {
+    known: Known,
+    /// The line so far; at most [`MAX_LINE`] bytes.
+    line: Vec<u8>,
+    /// The line is longer than that.
+    oversized: bool,
+    read: u64,
+    /// Length of the whole lines.
+    whole: u64,
+    skipped: usize,
+}
+
+/// What a file says.
+#[derive(Debug)]
+pub struct Recalled {
+    /// What is known from it.
+    pub known: Known,
+    /// How many lines were skipped, a torn last one included.
+    pub skipped: usize,
+    /// Bytes up to the end of the last whole line. What lies beyond is torn: if something were
+    /// appended to it, half a number would be taken for a whole one.
+    pub length: u64,
+}
+
+impl Reading {
+    /// Nothing read yet. With `rejoin`, a leave is ignored.
+    pub fn new(rejoin: bool) -> Reading {
+        let (line, oversized) = (Vec::new(), false);
+        Reading { known: Known::new(rejoin), line, oversized, read: 0, whole: 0, skipped: 0 }
+    }
+
+    /// Goes on with the next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|b| *b == b'\n') {
+            self.read += piece.len() as u64;
+            let (text, ends) = match piece {
+                [text @ .., b'\n'] => (text, true),
+                text => (text, false),
+            };
+            self.oversized |= self.line.len() + text.len() > MAX_LINE;
+            if !self.oversized {
+                self.line.extend_from_slice(text);
+            }
+            if ends {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        let taken = match Line::parse(&self.line) {
+            _ if self.oversized => false,
+            Ok(Some(line)) => self.known.recall(line),
+            Ok(None) => true,
+            Err(Foreign) => false,
+        };
+        if !taken {
+            self.skipped += 1;
+        }
+        self.line.clear();
+        self.oversized = false;
+        self.whole = self.read;
+    }
+
+    /// That was all.
+    pub fn finish(self) -> Recalled {
+        let torn = usize::from(self.whole < self.read);
+        Recalled { known: self.known, skipped: self.skipped + torn, length: self.whole }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(bytes: &[u8], rejoin: bool) -> Recalled {
+        let mut reading = Reading::new(rejoin);
+        reading.push(bytes);
+        reading.finish()
+    }
+
+    fn alive(recalled: &Recalled) -> Vec<String> {
+        recalled.known.alive().map(|(name, addr)| format!("{name} {addr}")).collect()
+    }
+
+    fn clocks(recalled: &Recalled) -> [u64; 3] {
+        let clocks = recalled.known.clocks();
+        [clocks.member.0, clocks.event.0, clocks.query.0]
+    }
+
+    #[test]
+    fn a_file_of_serf_is_understood() {
+        let file =
+            b"# a comment\nalive: a 10.0.0.1:7946\nalive: b c  10.0.0.2:7946\nalive: v6 [fd00::1]:7946\n\
+            alive: m [::ffff:10.0.0.9]:1\nclock: 5\ncoordinate: {}\nevent-clock: 100\nquery-clock: 7\n\
+            not-alive: a\nclock: 6\nevent-clock: 99\n";
+        let recalled = read(file, false);
+        assert_eq!(alive(&recalled), ["b c  10.0.0.2:7946", "m 10.0.0.9:1", "v6 [fd00::1]:7946"]);
+        // The last line of a kind counts, as in Serf.
+        assert_eq!(clocks(&recalled), [6, 99, 7]);
+        assert_eq!((recalled.skipped, recalled.length), (0, file.len() as u64));
+    }
+
+    #[test]
+    fn a_leave_makes_everything_past_unless_we_rejoin() {
+        let file = b"alive: a 10.0.0.1:7946\nclock: 5\nevent-clock: 9\nleave\nclock: 7\n";
+        let left = read(file, false);
+        assert_eq!((alive(&left), clocks(&left)), (vec![], [7, 0, 0]));
+        let rejoins = read(file, true);
+        assert_eq!((alive(&rejoins), clocks(&rejoins)), (vec!["a 10.0.0.1:7946".to_string()], [7, 9, 0]));
+    }
+
+    #[test]
+    fn what_is_no_line_is_skipped_and_counted() {
+        let long = format!("alive: {} 10.0.0.1:1", "x".repeat(MAX_LINE));
+        let lines = [
+            "",
+            "leave ",
+            "Leave",
+            "alive:",
+            "alive: a",
+            "alive:  10.0.0.1:1",
+            "alive: a 10.0.0.1",
+            "alive: a 10.0.0.1:0",
+            "alive: a 0.0.0.0:7946",
+            "alive: a host:7946",
+            "alive: a :7946",
+            "alive: a\0b 10.0.0.1:1",
+            "not-alive: ",
+            "clock: ",
+            "clock: +5",
+            "clock: -5",
+            "clock:  5",
+            "clock: 5 ",
+            "clock: 5\r",
+            "clock: 18446744073709551615",
+            "event-clock: 99999999999999999999",
+            "event-clock: 12event-clock: 13",
+            "\0\0\0\0clock: 5",
+            &long,
+        ];
+        for line in lines {
+            let recalled = read(format!("{line}\nclock: 3\n").as_bytes(), false);
+            assert_eq!((recalled.skipped, clocks(&recalled)[0]), (1, 3), "{line}");
+            assert_eq!((alive(&recalled).len(), clocks(&recalled)[1]), (0, 0), "{line}");
+        }
+        assert_eq!(read(b"alive: \xff\xfe 10.0.0.1:1\n", false).skipped, 1);
+    }
+
+    #[test]
+    fn a_torn_last_line_is_not_believed() {
+        let recalled = read(b"event-clock: 12\nevent-clock: 13", false);
+        assert_eq!((clocks(&recalled)[1], recalled.skipped, recalled.length), (12, 1, 16));
+    }
+
+    #[test]
+    fn a_name_cannot_forge_a_line() {
+        let addr = "10.0.0.1:1".parse().unwrap();
+        for name in ["x\nleave\n", "a\0b"] {
+            let name = NodeName::new(name).unwrap();
+            assert!(!Line::Alive(name.clone(), addr).is_writable() && !Line::NotAlive(name).is_writable());
+        }
+    }
+
+    fn any_line() -> impl Strategy<Value = Line> {
+        let name = proptest::collection::vec(
+            any::<char>().prop_filter("breaks lines", |c| *c != '\n' && *c != '\0'),
+            1..40,
+        )
+        .prop_map(|chars| NodeName::new(chars.into_iter().collect::<String>()).unwrap());
+        let addr = (any::<std::net::IpAddr>(), 1u16..)
+            .prop_filter("reachable", |(ip, _)| !ip.is_unspecified() && !canonical_ip(*ip).is_unspecified())
+            .prop_map(|(ip, port)| SocketAddr::new(canonical_ip(ip), port));
+        let kind = prop_oneof![Just(ClockKind::Member), Just(ClockKind::Event), Just(ClockKind::Query)];
+        prop_oneof![
+            (name.clone(), addr).prop_map(|(name, addr)| Line::Alive(name, addr)),
+            name.prop_map(Line::NotAlive),
+            (kind, 0..=MAX_LAMPORT_JUMP).prop_map(|(kind, time)| Line::Clock(kind, LamportTime(time))),
+            Just(Line::Leave),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(line in any_line()) {
+            prop_assert!(line.is_writable());
+            let text = line.to_string();
+            prop_assert!(text.len() <= MAX_LINE && !text.contains('\n'));
+            prop_assert_eq!(Line::parse(text.as_bytes()), Ok(Some(line)));
+        }
+
+        #[test]
+        fn any_bytes_are_read_however_they_are_cut(
+            bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'\n'), Just(b' ')], 0..4000),
+            piece in 1usize..2000,
+        ) {
+            let whole = read(&bytes, false);
+            let mut reading = Reading::new(false);
+            bytes.chunks(piece).for_each(|piece| reading.push(piece));
+            let pieces = reading.finish();
+            prop_assert_eq!(pieces.known, whole.known);
+            prop_assert_eq!((pieces.skipped, pieces.length), (whole.skipped, whole.length));
+            prop_assert!(whole.length <= bytes.len() as u64);
+        }
+
+        #[test]
+        fn lines_cut_anywhere_are_read_up_to_there(
+            lines in proptest::collection::vec(any_line(), 0..20),
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let cut = cut.index(text.len() + 1);
+            let recalled = read(&text.as_bytes()[..cut], false);
+            let whole = text.as_bytes()[..cut].iter().filter(|b| **b == b'\n').count();
+            let mut known = Known::new(false);
+            lines.into_iter().take(whole).for_each(|line| { known.recall(line); });
+            prop_assert_eq!(recalled.known, known);
+            prop_assert!(recalled.skipped <= 1);
+        }
+    }
+}
