@@ -13,7 +13,7 @@
 //! cli/          one file per command; talks to a human
 //! agent/        the threads: sockets, clocks, processes. One file per thread
 //! rpc/          the control protocol: records, a connection as a state machine, a client
-//! config/       one table of options, flags, the validated configuration
+//! config/       one table of options, flags, files, the validated configuration
 //! messaging/    what is said: gossip, user events, queries, coalescing    (rules, no I/O)
 //! membership/   who is here, and where: table, probes, push/pull, coordinates (rules, no I/O)
 //! wire/         messages and their bytes: dialects and framing            (no sockets)

@@ -182,7 +182,9 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigError::File(error) => error.fmt(f),
+            // Whatever the value is, an error is one line.
             ConfigError::Setting { source: Source::File(place), problem } => {
+                let problem = problem.to_string().replace(char::is_control, " ");
                 write!(f, "Error in {place}: {problem}")
             }
             // Flags are few and stand in front of whoever reads this; the text names the setting.

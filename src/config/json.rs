@@ -24,7 +24,7 @@ const SHOWN: usize = 40;
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Adds the settings of one file. Answers with a key whose value is a secret, if there is one.
-pub(super) fn read(
+pub fn read(
     path: &Arc<Path>,
     bytes: &[u8],
     raw: &mut RawConfig,
@@ -68,6 +68,8 @@ impl<'a> Reader<'a, '_> {
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         for (key, value) in self.parse::<Entries<'a>>(text)?.0 {
             let line = self.line(value.get());
+            // A dot stands for an object within the object, and is no part of a key.
+            let dotted = key.contains('.');
             let full = if group.is_empty() { key } else { format!("{group}.{key}") };
             if let Some(first) = seen.insert(full.to_ascii_lowercase(), line) {
                 return Err(FileProblem::Duplicate { line, key: shorten(&full), first });
@@ -75,7 +77,9 @@ impl<'a> Reader<'a, '_> {
             // As if the key were not there, as with Serf.
             let absent = value.get() == "null";
             // Serf's decoder does not mind capitals either.
-            let named = |option: &&OptionSpec| option.key.is_some_and(|k| k.eq_ignore_ascii_case(&full));
+            let named = |option: &&OptionSpec| {
+                !dotted && option.key.is_some_and(|key| key.eq_ignore_ascii_case(&full))
+            };
             if let Some(option) = settings().find(named) {
                 if !absent {
                     self.setting(option, line, value)?;
@@ -85,7 +89,8 @@ impl<'a> Reader<'a, '_> {
                     self.group(group, line, value)?;
                 }
             } else {
-                return Err(FileProblem::UnknownKey { line, nearest: nearest(&full), key: shorten(&full) });
+                let nearest = nearest(&full).filter(|_| !dotted);
+                return Err(FileProblem::UnknownKey { line, nearest, key: shorten(&full) });
             }
         }
         Ok(())

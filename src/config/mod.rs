@@ -11,7 +11,7 @@ mod error;
 pub mod files;
 pub mod flags;
 pub mod handlers;
-mod json;
+pub mod json;
 mod nearest;
 pub mod options;
 pub mod raw;

@@ -201,7 +201,7 @@ impl Reading<'_> {
 fn refuse_what_is_missing(raw: &RawConfig) -> Result<(), ConfigError> {
     for option in settings().filter(|option| option.availability == Availability::Later) {
         let Some(key) = option.key else { continue };
-        let asked = raw.all(key).iter().rev().find(|setting| setting.value != Value::Switch(false));
+        let asked = raw.last(key).filter(|setting| setting.value != Value::Switch(false));
         if let Some(Setting { source, .. }) = asked {
             let name = match source {
                 Source::Flag(flag) => format!("-{flag}"),

@@ -20,18 +20,19 @@ pub struct AgentSpec {
     gossip: SocketAddr,
     rpc: SocketAddr,
     flags: Vec<String>,
+    from_files: bool,
 }
 
 impl AgentSpec {
     pub fn new(name: &str, gossip: SocketAddr, rpc: SocketAddr) -> AgentSpec {
-        AgentSpec {
-            program: serf(),
-            inside: Vec::new(),
-            name: name.to_string(),
-            gossip,
-            rpc,
-            flags: Vec::new(),
-        }
+        let (name, flags) = (name.to_string(), Vec::new());
+        AgentSpec { program: serf(), inside: Vec::new(), name, gossip, rpc, flags, from_files: false }
+    }
+
+    /// Its name and its addresses are in a configuration file that a flag names.
+    pub fn from_files(mut self) -> AgentSpec {
+        self.from_files = true;
+        self
     }
 
     /// Another program with the same command line.
@@ -61,12 +62,14 @@ impl AgentSpec {
 
     fn command(&self) -> Command {
         let mut command = self.wrapped(&self.program);
-        command
-            .arg("agent")
-            .arg(format!("-node={}", self.name))
-            .arg(format!("-bind={}", self.gossip))
-            .arg(format!("-rpc-addr={}", self.rpc))
-            .args(&self.flags);
+        command.arg("agent");
+        if !self.from_files {
+            command
+                .arg(format!("-node={}", self.name))
+                .arg(format!("-bind={}", self.gossip))
+                .arg(format!("-rpc-addr={}", self.rpc));
+        }
+        command.args(&self.flags);
         command
     }
 
