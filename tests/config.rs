@@ -132,7 +132,7 @@ fn what_is_no_text_or_no_file_is_refused_at_once() {
 fn what_cannot_be_read_is_named() {
     let scratch = Scratch::new("unreadable");
     let file = scratch.file("c.json", "{}");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read(&file).is_ok() {
         // Root reads everything.
         return;
@@ -140,7 +140,7 @@ fn what_cannot_be_read_is_named() {
     assert_eq!(refusal(&scratch, &["-config-file", &file]), "Error reading 'c.json': Permission denied");
     let directory = scratch.path().join("dir");
     fs::create_dir(&directory).unwrap();
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o000)).unwrap();
     let said = refusal(&scratch, &["-config-dir", directory.to_str().unwrap()]);
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(said, "Error reading 'dir': Permission denied");

@@ -51,7 +51,7 @@ impl Program<'_> {
     }
 
     fn spec(&self, spec: AgentSpec, scratch: &Scratch) -> AgentSpec {
-        spec.program(self.path).from_files().flag(format!("-config-dir={}", scratch.path().display()))
+        spec.program(self.path).named_in_files().flag(format!("-config-dir={}", scratch.path().display()))
     }
 }
 

@@ -20,18 +20,18 @@ pub struct AgentSpec {
     gossip: SocketAddr,
     rpc: SocketAddr,
     flags: Vec<String>,
-    from_files: bool,
+    named_in_files: bool,
 }
 
 impl AgentSpec {
     pub fn new(name: &str, gossip: SocketAddr, rpc: SocketAddr) -> AgentSpec {
         let (name, flags) = (name.to_string(), Vec::new());
-        AgentSpec { program: serf(), inside: Vec::new(), name, gossip, rpc, flags, from_files: false }
+        AgentSpec { program: serf(), inside: Vec::new(), name, gossip, rpc, flags, named_in_files: false }
     }
 
     /// Its name and its addresses are in a configuration file that a flag names.
-    pub fn from_files(mut self) -> AgentSpec {
-        self.from_files = true;
+    pub fn named_in_files(mut self) -> AgentSpec {
+        self.named_in_files = true;
         self
     }
 
@@ -63,7 +63,7 @@ impl AgentSpec {
     fn command(&self) -> Command {
         let mut command = self.wrapped(&self.program);
         command.arg("agent");
-        if !self.from_files {
+        if !self.named_in_files {
             command
                 .arg(format!("-node={}", self.name))
                 .arg(format!("-bind={}", self.gossip))
