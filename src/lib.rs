@@ -59,7 +59,8 @@
 //! * `serf-probe` waits for nobody.
 //! * Bytes are chosen per receiver ([`wire::Dialect`]), never globally.
 //! * A datagram never exceeds its budget, counted with every overhead.
-//! * Nothing is sent to an address that only a message names.
+//! * Nothing is sent to an address that only a message names, but the answer to who was refused a
+//!   name here and asks who has it.
 //! * A member's SWIM state and its Serf status are one row, so that they cannot contradict.
 //! * Nothing that input can reach panics; a panic that happens all the same ends the process.
 //!

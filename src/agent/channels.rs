@@ -21,6 +21,7 @@ use super::snapshot::format::Line;
 use crate::config::EventScript;
 use crate::membership::{Origin, StreamRequest};
 use crate::messaging::filter::EventFilter;
+use crate::messaging::name_vote::NameLost;
 use crate::messaging::{QueryParams, Ticket};
 use crate::model::{NodeName, QueryKey};
 use crate::rpc::Token;
@@ -237,6 +238,8 @@ pub enum MainMessage {
         /// Whom to tell how it went.
         token: Token,
     },
+    /// The others have decided that another agent keeps this one's name.
+    NameLost(NameLost),
 }
 
 /// The sending end of a corridor to a thread that waits in a mio poll: sends, then wakes.

@@ -5,6 +5,8 @@
 //! Architecture invariant: it waits for nobody. A consumer that does not keep up loses its
 //! messages, and only its own.
 
+mod internal;
+
 use super::channels::{Corridors, EventMessage, SyncMessage};
 use super::clock::Clock;
 use super::datagrams::DatagramSender;
@@ -16,11 +18,13 @@ use super::snapshot::known::Clocks;
 use super::table::SharedTable;
 use crate::config::EventScript;
 use crate::membership::Effects;
-use crate::messaging::QueryProgress;
 use crate::messaging::coalesce::{MemberCoalescer, UserCoalescer};
 use crate::messaging::filter::EventFilter;
-use crate::messaging::queries::{self, INTERNAL_PREFIX, Queries, QueryError, QueryLimits};
+use crate::messaging::internal::InternalQuery;
+use crate::messaging::name_vote::NameVote;
+use crate::messaging::queries::{self, Queries, QueryError, QueryLimits};
 use crate::messaging::user_events::UserEvents;
+use crate::messaging::{QueryParams, QueryProgress};
 use crate::model::{Event, LamportTime, MemberEventKind, Moment, NodeName, QueryKey, UserEvent};
 use crate::rpc::Token;
 use crate::telemetry::counters;
@@ -52,6 +56,8 @@ pub struct EventParts {
     pub user_event_size_limit: usize,
     /// Largest queries and answers.
     pub query_limits: QueryLimits,
+    /// Whether a vote decides on this agent's name when another claims it.
+    pub resolve_names: bool,
     /// To control connections.
     pub rpc: RpcSender,
     /// To the snapshot, if one is kept.
@@ -66,6 +72,15 @@ pub struct EventParts {
     pub rng: Rng,
 }
 
+/// Who asked a query of this process.
+#[derive(Clone, Copy, Debug)]
+enum Asker {
+    /// A control connection.
+    Client(Token),
+    /// The agent itself, about its name.
+    NameVote,
+}
+
 /// The thread's state.
 pub struct EventActor {
     parts: EventParts,
@@ -74,7 +89,9 @@ pub struct EventActor {
     events: UserEvents,
     queries: Queries,
     /// Who asked the queries of this process.
-    askers: BTreeMap<QueryKey, Token>,
+    askers: BTreeMap<QueryKey, Asker>,
+    /// What becomes of this agent's name when another claims it.
+    name_vote: NameVote,
     /// Filters of all streams of control connections together.
     streams: Vec<EventFilter>,
 }
@@ -91,9 +108,10 @@ impl EventActor {
             users: UserCoalescer::default(),
             events,
             queries,
-            parts,
             askers: BTreeMap::new(),
+            name_vote: NameVote::new(parts.resolve_names),
             streams: Vec::new(),
+            parts,
         }
     }
 
@@ -128,7 +146,7 @@ impl EventActor {
 
     fn next_deadline(&self) -> Moment {
         let coalesced = self.members.next_deadline().min(self.users.next_deadline());
-        coalesced.min(self.queries.next_deadline())
+        coalesced.min(self.queries.next_deadline()).min(self.name_vote.next_deadline())
     }
 
     fn tick(&mut self) {
@@ -141,6 +159,7 @@ impl EventActor {
         }
         let over = self.queries.tick(now);
         self.end(over);
+        self.vote_on_name();
         let shown = |time: LamportTime| usize::try_from(time.0).unwrap_or(usize::MAX);
         self.parts.depths.event_time.store(shown(self.events.time()), Ordering::Relaxed);
         self.parts.depths.query_time.store(shown(self.queries.time()), Ordering::Relaxed);
@@ -167,7 +186,7 @@ impl EventActor {
                 let result = self.fire(name, payload, coalesce);
                 self.parts.rpc.send(RpcMessage::Fired { token, result });
             }
-            EventMessage::Ask { params, token } => self.ask(*params, token),
+            EventMessage::Ask { params, token } => self.ask_for_client(*params, token),
             EventMessage::Respond { query, payload, token } => {
                 let result = self.answer(query, Answer::Payload, payload).map_err(|e| e.to_string());
                 self.parts.rpc.send(RpcMessage::Responded { token, result });
@@ -189,11 +208,20 @@ impl EventActor {
 
     /// Fetches what happened to members.
     fn fetch(&mut self) {
-        if self.parts.table.read().events.is_empty() {
-            return;
+        {
+            let table = self.parts.table.read();
+            if table.events.is_empty() && table.rival.is_none() {
+                return;
+            }
         }
-        let events = std::mem::take(&mut self.parts.table.write().events);
+        let (events, rival) = {
+            let mut table = self.parts.table.write();
+            (std::mem::take(&mut table.events), table.rival.take())
+        };
         let now = self.now();
+        if let Some(rival) = rival {
+            self.name_vote.claimed(rival, &self.parts.table.read().members, now);
+        }
         for event in events {
             if matches!(event.kind, MemberEventKind::Failed | MemberEventKind::Leave | MemberEventKind::Reap)
             {
@@ -286,21 +314,29 @@ impl EventActor {
 
     // ---- queries -----------------------------------------------------------------------
 
-    fn ask(&mut self, params: crate::messaging::QueryParams, token: Token) {
-        let now = self.now();
-        let asked = {
-            let table = self.parts.table.read();
-            self.queries.ask(params, &table.members, now, &mut self.parts.rng)
-        };
-        let result = match &asked {
-            Ok(_) => Ok(()),
-            Err(why) => Err(why.to_string()),
-        };
+    /// Asks for a control connection.
+    fn ask_for_client(&mut self, params: QueryParams, token: Token) {
+        let asked = self.prepare(params);
+        let result = asked.as_ref().map(|_| ()).map_err(|why| why.to_string());
+        // Before the first answer, which may come from this very process.
         self.parts.rpc.send(RpcMessage::QueryStarted { token, result });
         if let Ok(query) = asked {
-            self.askers.insert(QueryKey { ltime: query.ltime, id: query.id }, token);
-            self.hear_query(query);
+            self.ask(query, Asker::Client(token));
         }
+    }
+
+    /// Makes a query of this process.
+    fn prepare(&mut self, params: QueryParams) -> Result<Query, QueryError> {
+        let now = self.now();
+        let table = self.parts.table.read();
+        self.queries.ask(params, &table.members, now, &mut self.parts.rng)
+    }
+
+    /// Lets everyone hear a query of this process. What comes of it goes to `asker`, see
+    /// [`EventActor::report`].
+    fn ask(&mut self, query: Query, asker: Asker) {
+        self.askers.insert(QueryKey { ltime: query.ltime, id: query.id }, asker);
+        self.hear_query(query);
     }
 
     fn hear_query(&mut self, query: Query) {
@@ -314,12 +350,8 @@ impl EventActor {
         if let Some(snapshot) = &self.parts.snapshot {
             snapshot.query(key.ltime);
         }
-        if event.name.starts_with(INTERNAL_PREFIX) {
-            // `_serf_ping` is answered by its ack; of others this agent knows nothing.
-            if event.name != "_serf_ping" {
-                log::debug!(target: "serf", "Unhandled internal query '{}'", event.name);
-            }
-            return self.acknowledge(key, wants_ack, false);
+        if let Some(asked) = InternalQuery::of(&event) {
+            return self.hear_internal(asked, key, wants_ack);
         }
         let event = Event::Query(event);
         let by_handlers = self.parts.scripts.iter().any(|script| script.matches(&event));
@@ -381,13 +413,18 @@ impl EventActor {
         }
     }
 
+    /// Tells whoever asked what has come of its query.
     fn report(&mut self, key: QueryKey, progress: QueryProgress) {
-        let token = match progress {
+        let asker = match progress {
             QueryProgress::Done => self.askers.remove(&key),
             _ => self.askers.get(&key).copied(),
         };
-        if let Some(token) = token {
-            self.parts.rpc.send(RpcMessage::QueryProgress { token, progress });
+        match asker {
+            Some(Asker::Client(token)) => {
+                self.parts.rpc.send(RpcMessage::QueryProgress { token, progress });
+            }
+            Some(Asker::NameVote) => self.hear_vote(key, progress),
+            None => {}
         }
     }
 

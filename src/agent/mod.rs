@@ -43,6 +43,7 @@ pub use sync::{MAX_BUFFERED, MAX_INBOUND, MAX_OUTBOUND};
 
 use crate::config::{AgentConfig, Flags};
 use crate::membership::{AfterFailure, RetryJoin};
+use crate::messaging::name_vote::NameLost;
 use crate::model::{Moment, format_duration};
 use crate::rpc::Token;
 use crate::telemetry::{LogOptions, Logger, LoggerHandle};
@@ -126,6 +127,14 @@ fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "==> {line}");
 }
 
+/// Another agent keeps this one's name: what an operator has to know, in the log and at the end of
+/// standard error, where whoever started the agent looks first.
+fn name_lost(how: &NameLost) -> ExitCode {
+    log::error!(target: "serf", "{how}");
+    complain(&how.to_string());
+    ExitCode::FAILURE
+}
+
 /// The lines that Serf prints around the log.
 pub(crate) fn say(logger: &LoggerHandle, line: &str) {
     logger.say(format!("==> {line}"));
@@ -198,6 +207,7 @@ impl Agent {
                     }
                     Wake::Signal(Signal::Hangup) => self.reload_asked = true,
                     Wake::Message(MainMessage::Said(_) | MainMessage::RetryJoined(_)) | Wake::Deadline => {}
+                    Wake::Message(MainMessage::NameLost(how)) => return Err(name_lost(&how)),
                 }
             }
         }
@@ -248,6 +258,7 @@ impl Agent {
                         }
                     }
                     Wake::Message(MainMessage::Rejoined(result)) => self.rejoined(result),
+                    Wake::Message(MainMessage::NameLost(how)) => return name_lost(&how),
                     Wake::Message(MainMessage::StartJoined(_)) | Wake::Deadline => {}
                 }
             }

@@ -211,6 +211,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         rng: rng.fork(),
     };
     let (events_sender, events_depths) = (sender.clone(), Arc::clone(&depths));
+    let sync_sender = sender.clone();
     let gossip = GossipActor {
         gossip: Gossip::default(),
         table: table.clone(),
@@ -228,6 +229,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         table: table.clone(),
         messages: ends.sync,
         corridors: corridors.clone(),
+        sender: sync_sender,
         clock,
         rng: rng.fork(),
     });
@@ -247,6 +249,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
             query: config.query_size_limit,
             response: config.query_response_size_limit,
         },
+        resolve_names: !config.disable_name_resolution,
         rpc: to_rpc,
         snapshot: snapshot.as_ref().map(SnapshotHandle::sender),
         resumed,

@@ -5,6 +5,7 @@ use super::channels::{
     Corridors, EventMessage, JoinRequest, JoinResult, ProbeMessage, SyncMessage, TalkPlan,
 };
 use super::clock::Clock;
+use super::datagrams::DatagramSender;
 use super::resolve;
 use super::stream::{Stream, StreamError};
 use super::table::SharedTable;
@@ -74,6 +75,7 @@ pub struct SyncActor {
     seeds: Seeds,
     messages: Receiver<SyncMessage>,
     corridors: Corridors,
+    sender: DatagramSender,
     clock: Clock,
     rng: Rng,
     streams: BTreeMap<Token, (Stream, Purpose)>,
@@ -95,6 +97,8 @@ pub struct SyncParts {
     pub messages: Receiver<SyncMessage>,
     /// To the other threads.
     pub corridors: Corridors,
+    /// Where a member is told that another claims its name.
+    pub sender: DatagramSender,
     /// Time.
     pub clock: Clock,
     /// The thread's own random source.
@@ -120,6 +124,7 @@ impl SyncActor {
             seeds,
             messages: parts.messages,
             corridors: parts.corridors,
+            sender: parts.sender,
             clock: parts.clock,
             rng: parts.rng,
             streams: BTreeMap::new(),
@@ -309,7 +314,11 @@ impl SyncActor {
             rule(&mut table, now, &mut self.rng, &mut fx);
             table.post(fx, None)
         };
-        debug_assert!(out.transmits.is_empty() && out.streams.is_empty(), "only the prober sends");
+        debug_assert!(out.streams.is_empty(), "only the prober asks for exchanges");
+        for transmit in &out.transmits {
+            // Lost like any datagram; the sender counts it.
+            let _ = self.sender.transmit(transmit, &[]);
+        }
         self.corridors.ring(out.gossip, out.events);
         // A full corridor wakes that thread as well.
         let _ = self.corridors.probe.send(ProbeMessage::TableChanged);

@@ -12,6 +12,7 @@ use crate::model::MemberEvent;
 use crate::telemetry::counters;
 use crate::wire::message::Message;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The most events that wait for `serf-events`. That thread waits for nobody, so this many only
@@ -27,6 +28,8 @@ pub struct Table {
     pub broadcasts: VecDeque<(Message, Option<Ticket>)>,
     /// News to tell handlers, streams and the log, in the order it came about.
     pub events: VecDeque<MemberEvent>,
+    /// Who claims this agent's name, if that is news. The latest is enough.
+    pub rival: Option<SocketAddr>,
 }
 
 /// What is left of [`Effects`] once the outboxes have their part: it involves sockets, and is
@@ -48,7 +51,7 @@ impl Table {
     pub fn post(&mut self, fx: Effects, ticket: Option<Ticket>) -> Outgoing {
         let out = Outgoing {
             gossip: !fx.broadcasts.is_empty(),
-            events: !fx.events.is_empty(),
+            events: !fx.events.is_empty() || fx.rival.is_some(),
             transmits: fx.transmits,
             streams: fx.streams,
         };
@@ -56,6 +59,7 @@ impl Table {
         if let (Some(last), true) = (self.broadcasts.back_mut(), out.gossip) {
             last.1 = ticket;
         }
+        self.rival = fx.rival.or(self.rival);
         self.events.extend(fx.events);
         while self.events.len() > MAX_EVENTS {
             self.events.pop_front();
@@ -72,8 +76,8 @@ pub struct SharedTable(Arc<RwLock<Table>>);
 impl SharedTable {
     /// Shares a table.
     pub fn new(members: Members) -> Self {
-        let (broadcasts, events) = Default::default();
-        SharedTable(Arc::new(RwLock::new(Table { members, broadcasts, events })))
+        let (broadcasts, events, rival) = Default::default();
+        SharedTable(Arc::new(RwLock::new(Table { members, broadcasts, events, rival })))
     }
 
     /// Locks it for reading.

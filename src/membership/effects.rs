@@ -79,6 +79,8 @@ pub struct Effects {
     pub events: Vec<MemberEvent>,
     /// Exchanges over TCP.
     pub streams: Vec<StreamRequest>,
+    /// Someone at this address claims the name of this process.
+    pub rival: Option<SocketAddr>,
 }
 
 impl Effects {
@@ -88,6 +90,7 @@ impl Effects {
             && self.broadcasts.is_empty()
             && self.events.is_empty()
             && self.streams.is_empty()
+            && self.rival.is_none()
     }
 
     /// Asks for one message to a member.

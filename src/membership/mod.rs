@@ -7,6 +7,7 @@
 //! | `row` | one member: SWIM state and Serf status in one |
 //! | `swim` | alive, suspect, dead; refutation |
 //! | `suspicion`, `awareness` | Lifeguard |
+//! | `conflict` | two processes with one name |
 //! | `intent` | join and leave intents, leaving, force-leave, prune |
 //! | `exchange` | push/pull |
 //! | `reconnect`, `seeds`, `retry_join` | reaching for those who are missing |
@@ -21,6 +22,7 @@
 
 mod awareness;
 mod config;
+mod conflict;
 mod coordinates;
 mod effects;
 mod exchange;
@@ -42,6 +44,7 @@ mod vivaldi;
 
 pub use awareness::Awareness;
 pub use config::{Config, Profile};
+pub use conflict::MAX_RIVALS;
 pub use effects::{Effects, StreamRequest, Target, Transmit};
 pub use exchange::ExchangeSchedule;
 pub use probe::{MAX_RELAYS, ProbeOutcome, Prober};

@@ -75,26 +75,20 @@ impl Members {
                 if msg.incarnation == row.incarnation && row.addr == addr && row.is_present() {
                     return self.admit_twin(msg, now, spread, fx);
                 }
-                if msg.incarnation <= row.incarnation {
-                    return;
-                }
                 if !row.incarnation.admits(msg.incarnation) {
                     return self.refuse_jump("alive", &msg.node, msg.incarnation, now);
                 }
                 if row.addr != addr && !self.address_is_free(row, now) {
-                    return self.report_conflict(&msg.node, addr, now);
+                    if msg.incarnation < row.incarnation {
+                        return self.note_rival(msg, addr, now);
+                    }
+                    return self.report_conflict(msg, addr, now, fx);
+                }
+                if msg.incarnation <= row.incarnation {
+                    return;
                 }
                 self.admit_known(msg, addr, spread, now, rng, fx);
             }
-        }
-    }
-
-    /// A name that left cleanly is free at once, one that failed after a while.
-    fn address_is_free(&self, row: &Row, now: Moment) -> bool {
-        match row.state {
-            State::Left => true,
-            State::Dead => now.since(row.since) >= self.config.dead_reclaim,
-            State::Alive | State::Suspect(_) => false,
         }
     }
 
@@ -232,7 +226,7 @@ impl Members {
             return;
         }
         if addr != me.addr {
-            return self.report_conflict(&msg.node, addr, now);
+            return self.report_rival(msg, addr, now, fx);
         }
         if !me.incarnation.admits_accusation(msg.incarnation) {
             // To overrule it, this process would have to claim an incarnation that nobody else
@@ -249,24 +243,6 @@ impl Members {
             msg.node, msg.incarnation, me.incarnation
         );
         self.refute(msg.incarnation, now, fx);
-    }
-
-    fn report_conflict(&mut self, name: &NodeName, theirs: SocketAddr, now: Moment) {
-        counters::CONFLICTS.inc();
-        self.complain(name, "conflict", now, |members| {
-            let ours = members.rows.get(name).map(|row| row.addr.to_string()).unwrap_or_default();
-            if *name == members.me {
-                format!(
-                    "Node name conflicts with another node: '{name}' is claimed by this agent at {ours} \
-                     and by another at {theirs}. Names must be unique!"
-                )
-            } else {
-                format!("Name conflict for '{name}': both {ours} and {theirs} are claiming it")
-            }
-        });
-        // Perhaps it has moved. Whoever else has noticed accuses an incarnation that is over, so
-        // this process must find out by itself, and not only when the round comes to it.
-        self.probe_next(name);
     }
 
     fn refuse_jump(&mut self, what: &'static str, node: &NodeName, claimed: Incarnation, now: Moment) {

@@ -4,6 +4,7 @@
 
 use super::awareness::Awareness;
 use super::config::Config;
+use super::conflict::{MAX_RIVALS, Rival};
 use super::effects::Effects;
 use super::forgotten::Forgotten;
 use super::row::{Row, State};
@@ -83,7 +84,9 @@ pub struct Members {
     pub(super) awareness: Awareness,
     /// Where this process is on the network, if it takes part in that.
     pub(super) vivaldi: Option<Box<Vivaldi>>,
-    complaints: RateLimit<NodeName>,
+    pub(super) complaints: RateLimit<NodeName>,
+    /// Who was refused a name a short while ago, with the address it claims it from.
+    pub(super) rivals: BTreeMap<(NodeName, SocketAddr), Rival>,
     digest: u64,
     digest_since: Moment,
 }
@@ -128,6 +131,7 @@ impl Members {
             forgotten: Forgotten::default(),
             presence: Presence::Here,
             complaints: RateLimit::new(1, COMPLAINT_INTERVAL),
+            rivals: BTreeMap::new(),
             digest: 0,
             digest_since: now,
         };
@@ -596,6 +600,7 @@ impl Members {
         }
         assert!(self.intents.len() <= MAX_INTENTS, "too many early intents");
         assert!(self.pruned.len() <= MAX_INTENTS, "too many pruned names");
+        assert!(self.rivals.len() <= MAX_RIVALS, "too many rivals");
         assert!(!self.pruned.contains_key(&self.me), "this process cannot be pruned");
         for name in self.prunes.keys() {
             assert!(*name != self.me && self.rows.contains_key(name), "{name} is to be pruned in vain");

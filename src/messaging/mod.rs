@@ -3,6 +3,8 @@
 pub mod coalesce;
 pub mod filter;
 mod gossip;
+pub mod internal;
+pub mod name_vote;
 pub mod queries;
 mod query_params;
 mod queue;

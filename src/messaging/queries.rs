@@ -5,15 +5,17 @@
 //! not: our own agents say so.
 
 use super::filter::anchored;
+use super::internal::CONFLICT;
 use super::query_params::{QueryParams, QueryProgress};
-use crate::membership::{Effects, Members, Row, Transmit};
+use crate::membership::{Effects, Members, Row, Target, Transmit};
 use crate::model::{LamportClock, LamportTime, Moment, NodeName, QueryEvent, QueryKey, Status};
-use crate::telemetry::counters;
+use crate::telemetry::{RateLimit, counters};
 use crate::wire::message::{Answer, Message, Query, QueryFilter, QueryResponse, Relay, Source};
 use crate::wire::{Dialect, encode};
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Lamport times of queries that are remembered, to recognise each (Serf's `QueryBuffer`, wider).
@@ -26,6 +28,9 @@ pub const MAX_OPEN: usize = 4096;
 const TIMEOUT_MULT: u32 = 16;
 /// The longest timeout that is believed.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+/// So many queries of an agent that was refused its name are answered in [`RIVAL_INTERVAL`].
+const RIVAL_ANSWERS: u32 = 2;
+const RIVAL_INTERVAL: Duration = Duration::from_secs(30);
 /// Names that begin so belong to agents themselves.
 pub const INTERNAL_PREFIX: &str = "_serf_";
 
@@ -105,6 +110,8 @@ struct Pending {
     deadline: Moment,
     relay_factor: u8,
     answered: bool,
+    /// Whether someone who was refused its name may ask this as well.
+    for_rivals: bool,
 }
 
 /// What to do about a query that was heard.
@@ -125,6 +132,9 @@ pub struct Queries {
     asked: BTreeMap<QueryKey, Asked>,
     pending: BTreeMap<QueryKey, Pending>,
     limits: QueryLimits,
+    /// Holds back answers to those who were refused their names: a forged claim must not draw
+    /// more than it costs.
+    rivals: RateLimit<SocketAddr>,
 }
 
 impl Queries {
@@ -133,7 +143,8 @@ impl Queries {
         let mut clock = LamportClock::default();
         clock.increment();
         let (seen, floor, asked, pending) = Default::default();
-        Queries { clock, seen, floor, asked, pending, limits }
+        let rivals = RateLimit::new(RIVAL_ANSWERS, RIVAL_INTERVAL);
+        Queries { clock, seen, floor, asked, pending, limits, rivals }
     }
 
     /// The Lamport time of queries.
@@ -313,7 +324,10 @@ impl Queries {
             let timeout = Duration::from_millis(query.timeout_ms).min(MAX_TIMEOUT);
             let (key, deadline) = (key(query), now + timeout);
             let (source, relay_factor) = (query.source.clone(), query.relay_factor);
-            self.pending.insert(key, Pending { source, deadline, relay_factor, answered: false });
+            let for_rivals = query.name == CONFLICT
+                && members.rival_at(&source).is_some()
+                && self.rivals.pass(source.addr, "conflict", now).is_some();
+            self.pending.insert(key, Pending { source, deadline, relay_factor, answered: false, for_rivals });
             let (name, payload) = (query.name.clone(), query.payload.clone());
             heard.event = Some(QueryEvent { key, name, payload, deadline });
         }
@@ -341,42 +355,44 @@ impl Queries {
             return Err(QueryError::ResponseTooLarge(self.limits.response));
         }
         pending.answered |= is_final;
-        if pending.source.node == *members.me() {
+        let source = &pending.source;
+        if source.node == *members.me() && source.addr == members.my_row().addr {
             return Ok(Some(response));
         }
-        let asker = members.row(pending.source.node.as_str()).filter(|r| r.addr == pending.source.addr);
-        let Some(asker) = asker else {
+        let rival = || members.rival_at(source).filter(|_| pending.for_rivals);
+        let Some(versions) = members.member_at(source).or_else(rival) else {
             // Nothing is sent to an address that only a message names.
             counters::REFUSED_UNKNOWN_SENDER.inc();
             return Err(QueryError::AskerGone);
         };
         let answer = match answer {
             // HashiCorp's agents know neither of these two.
-            Answer::AckOnly if !asker.versions.speaks_native() => Answer::Ack,
-            Answer::Nothing if !asker.versions.speaks_native() => return Ok(None),
+            Answer::AckOnly if !versions.speaks_native() => Answer::Ack,
+            Answer::Nothing if !versions.speaks_native() => return Ok(None),
             other => other,
         };
         let response = QueryResponse { answer, ..response };
         let k = usize::from(pending.relay_factor);
-        let helpers = members.random_rows(k, rng, |r| r.is_alive() && r.name != asker.name);
+        let helpers = members.random_rows(k, rng, |r| r.is_alive() && r.name != source.node);
         for helper in helpers {
             let relay = Relay { to: pending.source.clone(), response: response.clone() };
             fx.send(helper.target(), Message::Relay(relay));
         }
-        fx.send(asker.target(), Message::QueryResponse(response));
+        fx.send(Target::member(source.addr, &versions), Message::QueryResponse(response));
         Ok(None)
     }
 }
 
 /// Passes another member's answer on. Only to members, at their addresses.
 pub fn relay(msg: Relay, members: &Members, fx: &mut Effects) -> Option<QueryResponse> {
-    if msg.to.node == *members.me() {
+    if msg.to.node == *members.me() && msg.to.addr == members.my_row().addr {
         return Some(msg.response);
     }
-    match members.row(msg.to.node.as_str()).filter(|r| r.addr == msg.to.addr) {
-        Some(row) => {
-            let messages = vec![Message::QueryResponse(msg.response)];
-            fx.transmits.push(Transmit { to: row.target(), messages, probe: None, rides: false });
+    match members.member_at(&msg.to) {
+        Some(versions) => {
+            let (to, messages) =
+                (Target::member(msg.to.addr, &versions), vec![Message::QueryResponse(msg.response)]);
+            fx.transmits.push(Transmit { to, messages, probe: None, rides: false });
         }
         None => counters::REFUSED_UNKNOWN_SENDER.inc(),
     }
@@ -434,6 +450,55 @@ mod tests {
             QueryProgress::Done => "done".to_string(),
         };
         progress.map(|(_, p)| p.into_iter().map(show).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn who_was_refused_its_name_is_told_who_has_it_but_not_often_and_nothing_else() {
+        let mut b = Bench::with(&["x", "a"]);
+        let mut q = Queries::new(QueryLimits::default());
+        let rival = Source { node: name("x"), addr: addr("rival") };
+        let question = |id, name: &str| Query {
+            ltime: LamportTime(5),
+            id,
+            source: rival.clone(),
+            filters: vec![],
+            ack: false,
+            no_broadcast: false,
+            relay_factor: 0,
+            timeout_ms: 60_000,
+            name: name.into(),
+            payload: b"x".to_vec(),
+        };
+        let answer = |q: &mut Queries, b: &mut Bench, query: &Query| {
+            q.hear(query, &b.members, b.now).event.expect("it is for everyone");
+            let (key, mut fx) = (key(query), Effects::default());
+            let result = q.answer(key, Answer::Payload, vec![1], &b.members, &mut b.rng, &mut fx);
+            (result.map(|_| ()), fx.transmits.iter().map(|t| t.to.addr).collect::<Vec<_>>())
+        };
+        let refused = (Err(QueryError::AskerGone), vec![]);
+        assert_eq!(answer(&mut q, &mut b, &question(1, CONFLICT)), refused, "its claim was never heard");
+        b.alive_at("x", 1, addr("rival"));
+        assert_eq!(answer(&mut q, &mut b, &question(2, "load")), refused, "another question");
+        for id in 3..5 {
+            assert_eq!(answer(&mut q, &mut b, &question(id, CONFLICT)), (Ok(()), vec![addr("rival")]));
+        }
+        assert_eq!(answer(&mut q, &mut b, &question(5, CONFLICT)), refused, "too often");
+        b.now += S(30);
+        assert_eq!(answer(&mut q, &mut b, &question(6, CONFLICT)).0, Ok(()));
+    }
+
+    #[test]
+    fn an_answer_to_a_namesake_is_not_taken_for_ones_own() {
+        let mut b = Bench::with(&["a"]);
+        let mut q = Queries::new(QueryLimits::default());
+        let query = ask(&mut q, &mut b, load());
+        let to = Source { node: name("me"), addr: addr("rival") };
+        let response = response(&query, "a", Answer::Payload);
+        let mut fx = Effects::default();
+        assert_eq!(relay(Relay { to, response: response.clone() }, &b.members, &mut fx), None);
+        assert!(fx.is_empty());
+        let to = Source { node: name("me"), addr: addr("me") };
+        assert_eq!(relay(Relay { to, response: response.clone() }, &b.members, &mut fx), Some(response));
     }
 
     #[test]

@@ -23,4 +23,5 @@ pub use lamport::{LamportClock, LamportTime, MAX_LAMPORT_JUMP};
 pub use member::{Member, ParseStatusError, Status, Versions};
 pub use moment::Moment;
 pub use name::{MAX_NAME_LEN, MAX_PLAIN_NAME_LEN, NameError, NodeName};
+pub(crate) use tags::write_raw;
 pub use tags::{MAX_META_LEN, Tags, TagsError};

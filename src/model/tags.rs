@@ -77,7 +77,7 @@ impl Tags {
         // Writing to a Vec cannot fail.
         let _ = rmp::encode::write_map_len(&mut out, count);
         for text in self.0.iter().flat_map(|(k, v)| [k, v]) {
-            write_raw(&mut out, text);
+            write_raw(&mut out, text.as_bytes());
         }
         if out.len() > MAX_META_LEN { Err(TagsError::TooLarge(out.len())) } else { Ok(out) }
     }
@@ -111,18 +111,23 @@ impl fmt::Display for Tags {
     }
 }
 
-fn write_raw(out: &mut Vec<u8>, text: &str) {
-    let len = text.len();
+/// A text or byte string in MessagePack's old form, which knows no difference between the two and
+/// no lengths of one byte: what Serf's agents write.
+pub(crate) fn write_raw(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = bytes.len();
     match u16::try_from(len) {
         Ok(short) if short < 32 => out.push(0xa0 | short as u8),
         Ok(long) => {
             out.push(0xda);
             out.extend_from_slice(&long.to_be_bytes());
         }
-        // Too long for any tag set; the size check that follows refuses it.
-        Err(_) => out.push(0xdb),
+        // Nothing that agents write comes near four gigabytes; sizes are checked after writing.
+        Err(_) => {
+            out.push(0xdb);
+            out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+        }
     }
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(bytes);
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! * [`datagram`]: several messages in one UDP datagram, with a checksum and a size budget.
 //! * [`stream`]: messages over TCP.
 //! * [`coordinate`]: what acks carry besides.
+//! * [`payload`]: what internal queries carry, the same in every dialect.
 //!
 //! Every byte that comes in is hostile until decoded: lengths are bounded before anything is
 //! allocated, nesting is refused, nothing is indexed unchecked, nothing panics.
@@ -16,6 +17,7 @@ pub mod coordinate;
 pub mod datagram;
 pub mod message;
 mod native;
+pub mod payload;
 pub mod stream;
 
 use crate::model::Versions;

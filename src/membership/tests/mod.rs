@@ -5,6 +5,7 @@
 //! checked, so no test needs to.
 
 mod answering;
+mod conflict;
 mod exchange;
 mod intents;
 mod limits;

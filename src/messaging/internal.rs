@@ -1,0 +1,60 @@
+//! Internal queries, those whose names begin with [`INTERNAL_PREFIX`]: questions that agents ask
+//! each other. Handlers and streams never see them, and clients cannot ask them (`_serf_ping`,
+//! which `reachability` sends, aside).
+//!
+//! An answer that follows from the membership table alone is given here. What needs more, as keys
+//! do, is a kind of its own in [`InternalQuery`] and is answered by the thread that has it.
+
+use super::queries::INTERNAL_PREFIX;
+use crate::membership::Members;
+use crate::model::QueryEvent;
+use crate::wire::payload::write_conflict_response;
+
+/// The name of the query that asks who has a name.
+pub const CONFLICT: &str = "_serf_conflict";
+/// The name of the query that asks who is there.
+pub const PING: &str = "_serf_ping";
+
+/// What an internal query asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InternalQuery {
+    /// Whether it arrives; the ack says so.
+    Ping,
+    /// Who has this name.
+    Conflict(String),
+    /// Nothing that this agent knows of.
+    Unknown,
+}
+
+/// What there is to say to an internal query, besides that it has arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing.
+    Nothing,
+    /// This.
+    Payload(Vec<u8>),
+}
+
+impl InternalQuery {
+    /// What a query asks; none if it is not internal.
+    pub fn of(query: &QueryEvent) -> Option<InternalQuery> {
+        if !query.name.starts_with(INTERNAL_PREFIX) {
+            return None;
+        }
+        Some(match query.name.as_str() {
+            PING => InternalQuery::Ping,
+            CONFLICT => InternalQuery::Conflict(String::from_utf8_lossy(&query.payload).into_owned()),
+            _ => InternalQuery::Unknown,
+        })
+    }
+}
+
+/// Answers `_serf_conflict`. Nobody is a judge in its own cause: asked for its own name, a member
+/// says nothing.
+pub fn who_has(name: &str, members: &Members) -> Reply {
+    if name == members.me().as_str() {
+        return Reply::Nothing;
+    }
+    let member = members.row(name).map(|row| row.member());
+    Reply::Payload(write_conflict_response(member.as_ref()))
+}

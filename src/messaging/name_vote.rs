@@ -1,0 +1,205 @@
+//! The vote on a name that two agents claim: who has it, the others decide.
+//!
+//! Someone else claims this agent's name. The agent waits until a former life of its own, which
+//! others may still take for alive, has been found to be dead; then it asks everyone who has the
+//! name (`_serf_conflict`, as Serf does). Whoever names this agent's address is for it, whoever
+//! names another address is against it. An answer that the name is unknown, or that its holder
+//! has failed or left, decides nothing. Without a majority of what counts the agent has lost its
+//! name and ends; of two with equal votes, the one at the lower address stays.
+//!
+//! Where nobody answers, nobody ends. One vote at a time; claims that are heard meanwhile wait for
+//! the next.
+
+use super::internal::CONFLICT;
+use super::query_params::QueryParams;
+use crate::membership::{Members, Row};
+use crate::model::{Moment, NodeName, QueryKey, Status};
+use crate::wire::payload::read_conflict_response;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// The vote of one agent.
+#[derive(Debug)]
+pub struct NameVote {
+    enabled: bool,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Nobody else claims the name.
+    Quiet,
+    /// The vote begins at this time.
+    Waits { at: Moment, rival: SocketAddr },
+    /// Answers are being collected.
+    Asks { key: QueryKey, rival: SocketAddr, tally: Tally },
+}
+
+/// What the others said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many named each address. At most one for each member that answered.
+    votes: BTreeMap<SocketAddr, u32>,
+    /// How many answers decide nothing.
+    undecided: u32,
+}
+
+/// The vote is lost: the agent has to give up its name, and with it itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameLost {
+    /// The name.
+    pub name: NodeName,
+    /// Where this agent is.
+    pub ours: SocketAddr,
+    /// Where the one is who keeps the name.
+    pub theirs: SocketAddr,
+    /// How many answers named this agent.
+    pub matching: u32,
+    /// How many named anyone.
+    pub responses: u32,
+}
+
+impl fmt::Display for NameLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NameLost { name, ours, theirs, matching, responses } = self;
+        write!(
+            f,
+            "Name conflict for '{name}': this agent at {ours} is in the minority [{matching} / {responses}] \
+             against the one at {theirs} and quits. Names must be unique: start it under another name"
+        )
+    }
+}
+
+impl Tally {
+    /// Counts an answer.
+    fn count(&mut self, payload: &[u8], from: &NodeName) {
+        match read_conflict_response(payload) {
+            Ok(Some(holder)) if !matches!(holder.status, Some(Status::Failed | Status::Left)) => {
+                *self.votes.entry(holder.addr).or_default() += 1;
+            }
+            Ok(_) => self.undecided += 1,
+            Err(why) => {
+                log::error!(target: "serf", "Failed to decode a conflict query response of {from}: {why}");
+            }
+        }
+    }
+
+    /// How many are for `ours`, and how many there are.
+    fn sum(&self, ours: SocketAddr) -> (u32, u32) {
+        (self.votes.get(&ours).copied().unwrap_or(0), self.votes.values().sum())
+    }
+
+    /// Whether `ours` keeps the name.
+    fn is_won(&self, ours: SocketAddr) -> bool {
+        let (matching, responses) = self.sum(ours);
+        let lowest = self.votes.keys().next() == Some(&ours);
+        // Serf's majority is responses / 2 + 1; a tie would end both, and the name with them.
+        responses == 0 || matching > responses / 2 || (matching * 2 == responses && lowest)
+    }
+}
+
+impl NameVote {
+    /// No conflict yet. Unless `enabled`, a conflict is only logged.
+    pub fn new(enabled: bool) -> Self {
+        NameVote { enabled, stage: Stage::Quiet }
+    }
+
+    /// Someone else claims this agent's name.
+    pub fn claimed(&mut self, rival: SocketAddr, members: &Members, now: Moment) {
+        let wait = members.time_to_bury();
+        let (name, ours) = (members.me(), members.my_row().addr);
+        let what_follows = match (self.enabled, &self.stage) {
+            (false, _) => "Resolution enabled: false; both stay".to_string(),
+            (true, Stage::Quiet) => {
+                self.stage = Stage::Waits { at: now + wait, rival };
+                format!("Resolution enabled: true; a vote begins in {:.0} s", wait.as_secs_f64())
+            }
+            (true, _) => "Resolution enabled: true; a vote is on its way".to_string(),
+        };
+        log::error!(
+            target: "serf",
+            "Node name conflicts with another node: '{name}' is claimed by this agent at {ours} and by \
+             another at {rival}. Names must be unique! ({what_follows})"
+        );
+    }
+
+    /// When [`NameVote::tick`] has something to do.
+    pub fn next_deadline(&self) -> Moment {
+        match self.stage {
+            Stage::Waits { at, .. } => at,
+            _ => Moment::NEVER,
+        }
+    }
+
+    /// The query to ask now, if it is time. The caller then tells how that went:
+    /// [`NameVote::asked`] or [`NameVote::not_asked`].
+    pub fn tick(&mut self, members: &Members, now: Moment) -> Option<QueryParams> {
+        let Stage::Waits { at, .. } = self.stage else { return None };
+        if at > now {
+            return None;
+        }
+        if !members.keeps_name() {
+            self.stage = Stage::Quiet;
+            return None;
+        }
+        let payload = members.me().as_str().as_bytes().to_vec();
+        Some(QueryParams { name: CONFLICT.to_string(), payload, ..QueryParams::default() })
+    }
+
+    /// The query is on its way.
+    pub fn asked(&mut self, key: QueryKey) {
+        if let Stage::Waits { rival, .. } = self.stage {
+            self.stage = Stage::Asks { key, rival, tally: Tally::default() };
+        }
+    }
+
+    /// The query could not be asked; the next claim that is heard makes for another try.
+    pub fn not_asked(&mut self) {
+        self.stage = Stage::Quiet;
+    }
+
+    /// A member answered. Only those who are present have a say, and nobody in its own cause.
+    pub fn answered(&mut self, from: &NodeName, payload: &[u8], members: &Members) {
+        if let Stage::Asks { tally, .. } = &mut self.stage
+            && from != members.me()
+            && members.row(from.as_str()).is_some_and(Row::is_present)
+        {
+            tally.count(payload, from);
+        }
+    }
+
+    /// The query `over` is over. Returns how the vote was lost, if it was.
+    pub fn decide(&mut self, over: QueryKey, members: &Members) -> Option<NameLost> {
+        if !matches!(&self.stage, Stage::Asks { key, .. } if *key == over) {
+            return None;
+        }
+        let Stage::Asks { rival, tally, .. } = std::mem::replace(&mut self.stage, Stage::Quiet) else {
+            return None;
+        };
+        let (name, ours) = (members.me(), members.my_row().addr);
+        let (matching, responses) = tally.sum(ours);
+        if responses == 0 {
+            log::warn!(
+                target: "serf",
+                "The vote on the name '{name}' decided nothing: nobody names a living holder, this agent at \
+                 {ours} stays; another at {rival} may be using it as well"
+            );
+        } else if tally.is_won(ours) {
+            log::info!(
+                target: "serf",
+                "majority in name conflict resolution [{matching} / {responses}]: '{name}' stays with this \
+                 agent at {ours}"
+            );
+        } else if members.keeps_name() {
+            // The one whom most others named, which need not be the one that was heard of first.
+            let others = tally.votes.iter().filter(|(addr, _)| **addr != ours);
+            let theirs = others.max_by_key(|(_, votes)| **votes).map_or(rival, |(addr, _)| *addr);
+            return Some(NameLost { name: name.clone(), ours, theirs, matching, responses });
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;
