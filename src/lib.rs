@@ -38,10 +38,12 @@
 //! | `serf-handlers` | running scripts | mio: their pipes, SIGCHLD, its channel | runs event handlers, each in a lane of its own |
 //! | `serf-rpc` | control connections | mio | serves clients |
 //! | `serf-snapshot` | the snapshot file | its channel | disk, and nothing but disk |
+//! | `serf-mdns` | whom multicast DNS has announced; only with `-discover` | what the library finds | joins them |
 //! | `serf-log` | standard output, the recent lines | its channel | writes the log |
 //! | main | signals, the leave, start and stop | mio | waits |
 //!
-//! `serf-resolve` exists while a host name is looked up, because the system's resolver blocks.
+//! `serf-resolve` exists while a host name is looked up, because the system's resolver blocks; with
+//! `-discover` there is also `mDNS_daemon`, which belongs to the library `mdns-sd`.
 //!
 //! ## What they share
 //!

@@ -78,6 +78,37 @@ fn where_nobody_else_is_both_stay_and_say_so() {
     assert!(first.is_running() && second.is_running());
 }
 
+#[test]
+fn with_resolution_disabled_both_stay_and_say_so() {
+    let net = Network::claim();
+    let scratch = Scratch::new("conflict");
+    let file = scratch.file("serf.json", r#"{"disable_name_resolution": true}"#);
+    let disabled = |spec: AgentSpec| local(spec).flag(format!("-config-file={file}"));
+    let [n1, n2, mut first] = net.cluster_with(["n1", "n2", "twin"], disabled);
+    let all = [("n1", "alive"), ("n2", "alive"), ("twin", "alive")];
+    wait_until(soon(), "three agents agree", || all_list(&[&n1, &n2, &first], &all));
+
+    let (ours, theirs) = (net.gossip(3).to_string(), net.gossip(9).to_string());
+    let mut second = disabled(net.agent("twin", 9)).join(net.gossip(1)).start();
+    for agent in [&first, &second] {
+        wait_until(soon(), "both say so", || {
+            match lines_with(
+                agent,
+                &["Node name conflicts", &ours, &theirs, "Resolution enabled: false; both stay"],
+            ) {
+                1 => Ok(()),
+                n => Err(format!("{n} lines")),
+            }
+        });
+    }
+    // Longer than a vote would take to begin and to end.
+    stays(Duration::from_secs(14), "both stay", || {
+        all_have(&[&n1, &n2, &first], "twin", &ours)?;
+        all_have(&[&second], "twin", &theirs)
+    });
+    assert!(first.is_running() && second.is_running());
+}
+
 /// A container that is started again gets another address. Its former life is still taken for
 /// alive when it comes back, and is no reason to end it.
 #[test]

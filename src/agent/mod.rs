@@ -9,6 +9,7 @@
 //! | `serf-handlers` | `handlers` | running scripts |
 //! | `serf-rpc` | `rpc` | control connections |
 //! | `serf-snapshot` | `snapshot` | the snapshot file |
+//! | `serf-mdns` | `mdns` | who was announced by multicast DNS; only with `-discover` |
 //! | main | here, `leave`, `rejoin`, `reload`, `signals`, `tags` | start and stop, signals, leaving, this member's tags |
 //!
 //! They share the membership table (`table`) and send each other messages (`channels`).
@@ -22,6 +23,7 @@ mod durable;
 mod events;
 mod gossip;
 mod leave;
+mod mdns;
 mod probe;
 mod rejoin;
 mod reload;

@@ -11,6 +11,7 @@ use super::datagrams::DatagramSender;
 use super::events::{EventActor, EventParts};
 use super::gossip::{Depths, GossipActor};
 use super::handlers::{self, HandlerSettings, HandlersHandle};
+use super::mdns::{self, MdnsError, MdnsHandle, MdnsSettings};
 use super::probe::{self, ProbeActor};
 use super::rejoin::Rejoin;
 use super::rpc::{RpcError, RpcHandle, RpcServer, RpcSettings};
@@ -62,6 +63,8 @@ pub enum StartError {
     Rpc(RpcError),
     /// The tags do not fit.
     Tags(TagsError),
+    /// Discovery cannot be started.
+    Mdns(MdnsError),
     /// The system refuses something every process needs.
     System(&'static str, io::Error),
 }
@@ -76,6 +79,7 @@ impl fmt::Display for StartError {
             StartError::Snapshot(e) => write!(f, "{e}"),
             StartError::Rpc(e) => write!(f, "Error starting RPC listener: {e}"),
             StartError::Tags(e) => write!(f, "{e}"),
+            StartError::Mdns(e) => write!(f, "{e}"),
             StartError::System(what, why) => write!(f, "Failed to {what}: {why}"),
         }
     }
@@ -117,6 +121,7 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
     /// The event handlers.
     pub handlers: HandlersHandle,
+    mdns: Option<MdnsHandle>,
 }
 
 /// Starts everything, as a member with these tags. On an error nothing keeps running.
@@ -124,6 +129,8 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     let system = |what| move |why| StartError::System(what, why);
     let clock = Clock::start();
     let host = bind::Host::look().map_err(StartError::Bind)?;
+    mdns::check(config.discover.as_deref(), config.mdns.interface.as_ref(), &host.interfaces)
+        .map_err(StartError::Mdns)?;
     let mut endpoints = bind::decide(&host, config.bind, config.interface.as_deref(), config.advertise)
         .map_err(StartError::Bind)?;
     if let Some(line) = &endpoints.announce {
@@ -267,6 +274,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     corridors.ring(true, true);
     let seeds = config.start_join.iter().chain(&config.retry_join).cloned().collect();
     corridors.keep_seeds(seeds, Origin::Configured);
+    let mdns = start_mdns(config, &endpoints, &table, &corridors, clock).map_err(StartError::Mdns)?;
     // Last, so that whoever reaches the control port finds a running agent.
     let rpc = server.spawn(Box::new(control), clock).map_err(StartError::Rpc)?;
 
@@ -288,6 +296,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         snapshot,
         threads,
         handlers,
+        mdns,
     })
 }
 
@@ -316,6 +325,29 @@ fn start_handlers(
     handlers::spawn(settings, self_member, answer, clock)
 }
 
+fn start_mdns(
+    config: &AgentConfig,
+    endpoints: &Endpoints,
+    table: &SharedTable,
+    corridors: &Corridors,
+    clock: Clock,
+) -> Result<Option<MdnsHandle>, MdnsError> {
+    let Some(cluster) = config.discover.clone() else { return Ok(None) };
+    let interface = config.mdns.interface.clone().or_else(|| config.interface.clone());
+    if let Some(interface) = &interface {
+        log::info!(target: "agent", "Starting mDNS listener on interface {interface}");
+    }
+    let settings = MdnsSettings {
+        cluster,
+        node: config.node_name.to_string(),
+        addr: endpoints.advertise,
+        interface,
+        protocols: config.mdns.clone(),
+        replay: config.replay_on_join,
+    };
+    mdns::start(settings, table.clone(), corridors.clone(), clock).map(Some)
+}
+
 fn banner(config: &AgentConfig, endpoints: &Endpoints, logger: &LoggerHandle) {
     let line = |text: &str| say_indented(logger, text);
     line(&format!("                  Node name: '{}'", config.node_name));
@@ -328,6 +360,9 @@ fn banner(config: &AgentConfig, endpoints: &Endpoints, logger: &LoggerHandle) {
     line(&format!("                   Snapshot: {}", config.snapshot_path.is_some()));
     line(&format!("                    Profile: {}", config.profile.as_str()));
     line("Message Compression Enabled: false");
+    if let Some(cluster) = &config.discover {
+        line(&format!("               mDNS cluster: {cluster}"));
+    }
 }
 
 /// Opens both gossip sockets on one port. With port 0 the kernel chooses for TCP, and UDP follows.
@@ -360,7 +395,8 @@ fn entropy() -> io::Result<u64> {
     getrandom::u64().map_err(io::Error::other)
 }
 
-fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+/// Starts a thread that `ps -T` shows under this name.
+pub(super) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name.to_string()).spawn(f)
 }
 
@@ -382,6 +418,10 @@ impl Running {
     pub fn stop(self) {
         const PATIENCE: Duration = Duration::from_secs(1);
         log::info!(target: "agent", "requesting serf shutdown");
+        // First: nobody is to find this agent any more, nor is it to join anybody.
+        if let Some(mdns) = self.mdns {
+            mdns.stop();
+        }
         self.corridors.probe.insist(ProbeMessage::Stop, PATIENCE);
         self.corridors.sync.insist(SyncMessage::Stop, PATIENCE);
         // A closed corridor means that the thread has ended already.

@@ -199,10 +199,9 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
     )
     .key("interface"),
     OptionSpec::text("--mdns-iface", "name", "Network interface for mDNS, if another one than -iface.")
-        .key("mdns.interface")
-        .later(),
-    OptionSpec::switch("--mdns-disable-ipv4", "No mDNS over IPv4.").key("mdns.disable_ipv4").later(),
-    OptionSpec::switch("--mdns-disable-ipv6", "No mDNS over IPv6.").key("mdns.disable_ipv6").later(),
+        .key("mdns.interface"),
+    OptionSpec::switch("--mdns-disable-ipv4", "No mDNS over IPv4.").key("mdns.disable_ipv4"),
+    OptionSpec::switch("--mdns-disable-ipv6", "No mDNS over IPv6.").key("mdns.disable_ipv6"),
     OptionSpec::text(
         "--advertise",
         "addr[:port]",
@@ -218,8 +217,7 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
         "Check the flags and the configuration files, say what is wrong with them, and start nothing.",
     ),
     OptionSpec::text("--discover", "cluster", "Find members of this cluster by mDNS and join them.")
-        .key("discover")
-        .later(),
+        .key("discover"),
     OptionSpec::text("--encrypt", "key", "Key that encrypts all gossip, in base64 (see 'serf keygen').")
         .key("encrypt_key")
         .secret()

@@ -275,6 +275,11 @@ impl Members {
         self.rows.get(name).is_some_and(|r| r.addr == addr)
     }
 
+    /// Whether someone who is present has this address.
+    pub fn has_address(&self, addr: SocketAddr) -> bool {
+        self.rows.values().any(|r| r.addr == addr && r.is_present())
+    }
+
     // ---- changing rows -----------------------------------------------------------------
 
     /// Changes one row and keeps everything that is derived from rows up to date.

@@ -1,0 +1,475 @@
+//! Discovery by multicast DNS (`-discover`): announces this agent as an instance of the service
+//! `_serf_<cluster>._tcp`, as HashiCorp's agents do, and joins those that others announce.
+//!
+//! The crate `mdns-sd` speaks the protocol, on a thread of its own (`mDNS_daemon`). The thread
+//! `serf-mdns` takes what that finds and decides whom to join. Whoever can send multicast to this
+//! network can announce whatever it likes, so what is remembered, how many are joined at once and
+//! how often are all bounded; and an announcement only ever leads to a join, which a stranger
+//! with another key or another protocol does not survive.
+
+use super::channels::{Corridors, JoinRequest, SyncMessage};
+use super::clock::Clock;
+use super::start::spawn;
+use super::table::SharedTable;
+use crate::config::MdnsConfig;
+use crate::model::{Moment, canonical_ip};
+use crate::telemetry::counters;
+use mdns_sd::{
+    IfKind, Receiver, RecvTimeoutError, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo,
+};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The most announced addresses that are remembered; more are ignored and counted. Joining one
+/// member of a cluster is enough to find the rest.
+const MAX_PEERS: usize = 256;
+/// The most addresses that one instance may announce.
+const MAX_ADDRESSES: usize = 4;
+/// The most addresses of one join.
+const MAX_BATCH: usize = 16;
+/// How long it has to be quiet before those found are joined (Serf's `mdnsQuietInterval`).
+const QUIET: Duration = Duration::from_millis(100);
+/// The least time between two joins.
+const BETWEEN_JOINS: Duration = Duration::from_secs(5);
+/// How long after a join the same address is tried again if no member has it by then (Serf's
+/// `mdnsPollInterval`).
+const AGAIN: Duration = Duration::from_secs(60);
+/// The longest name of a cluster. With `serf_` before it, this is what the library can announce.
+const MAX_CLUSTER_NAME: usize = 25;
+/// The longest label of a DNS name, in bytes.
+const MAX_LABEL: usize = 63;
+/// How often the library looks whether interfaces or addresses have changed.
+const LOOK_AT_INTERFACES_S: u32 = 30;
+
+/// Why discovery did not start.
+#[derive(Debug)]
+pub enum MdnsError {
+    /// A cluster name that cannot be announced.
+    Cluster(String),
+    /// There is no such interface.
+    Interface(String),
+    /// The library or the system refuses.
+    Library(mdns_sd::Error),
+    /// The thread cannot be started.
+    Thread(std::io::Error),
+}
+
+impl fmt::Display for MdnsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MdnsError::Cluster(name) => write!(
+                f,
+                "Error starting mDNS listener: the cluster name '{name}' must have 1 to {MAX_CLUSTER_NAME} \
+                 letters, digits, single dashes or underscores"
+            ),
+            MdnsError::Interface(name) => write!(f, "Invalid mDNS network interface: there is no '{name}'"),
+            MdnsError::Library(why) => write!(f, "Error starting mDNS listener: {why}"),
+            MdnsError::Thread(why) => write!(f, "Error starting mDNS listener: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for MdnsError {}
+
+/// What discovery is to do.
+#[derive(Clone, Debug)]
+pub struct MdnsSettings {
+    /// The name of the cluster.
+    pub cluster: String,
+    /// The name under which this agent is announced.
+    pub node: String,
+    /// The address that is announced.
+    pub addr: SocketAddr,
+    /// The only interface to use, if not all.
+    pub interface: Option<String>,
+    /// Not to use IPv4, or IPv6.
+    pub protocols: MdnsConfig,
+    /// Whether past user events are to be heard when joining.
+    pub replay: bool,
+}
+
+/// Checks what the configuration could not know: whether the name can be announced, and whether this
+/// host, which has these interfaces, has the one to use.
+pub fn check(
+    cluster: Option<&str>,
+    interface: Option<&String>,
+    interfaces: &[String],
+) -> Result<(), MdnsError> {
+    let Some(cluster) = cluster else { return Ok(()) };
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let well_formed = (1..=MAX_CLUSTER_NAME).contains(&cluster.len())
+        && cluster.chars().all(fits)
+        && !cluster.contains("--")
+        && !cluster.ends_with('-');
+    if !well_formed {
+        return Err(MdnsError::Cluster(cluster.to_string()));
+    }
+    match interface {
+        Some(name) if !interfaces.contains(name) => Err(MdnsError::Interface(name.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// A running discovery.
+pub struct MdnsHandle {
+    daemon: ServiceDaemon,
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl MdnsHandle {
+    /// Takes the announcement back and ends both threads.
+    pub fn stop(mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        // The library says goodbye for what is registered; a daemon that has ended is what we want.
+        let _ = self.daemon.shutdown();
+        if let Some(thread) = self.thread.take() {
+            // A panic has aborted the process before it gets here.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Announces this agent and starts looking for others.
+pub fn start(
+    settings: MdnsSettings,
+    table: SharedTable,
+    corridors: Corridors,
+    clock: Clock,
+) -> Result<MdnsHandle, MdnsError> {
+    let daemon = ServiceDaemon::new().map_err(MdnsError::Library)?;
+    let service = service_type(&settings.cluster);
+    let found = configure(&daemon, &settings)
+        .and_then(|()| daemon.register(announcement(&settings)?))
+        .and_then(|()| daemon.browse(&service));
+    let found = match found {
+        Ok(found) => found,
+        Err(why) => {
+            let _ = daemon.shutdown();
+            return Err(MdnsError::Library(why));
+        }
+    };
+    let stopping = Arc::new(AtomicBool::new(false));
+    let actor = MdnsActor {
+        daemon: daemon.clone(),
+        found,
+        stopping: Arc::clone(&stopping),
+        peers: Peers::new(settings.addr),
+        settings,
+        table,
+        corridors,
+        clock,
+    };
+    let thread = spawn("serf-mdns", move || actor.run()).map_err(MdnsError::Thread)?;
+    Ok(MdnsHandle { daemon, stopping, thread: Some(thread) })
+}
+
+fn service_type(cluster: &str) -> String {
+    format!("_serf_{cluster}._tcp.local.")
+}
+
+/// Restricts the library to what was asked for.
+fn configure(daemon: &ServiceDaemon, settings: &MdnsSettings) -> Result<(), mdns_sd::Error> {
+    daemon.set_service_name_len_max((MAX_CLUSTER_NAME + "serf_".len()) as u8)?;
+    daemon.set_ip_check_interval(LOOK_AT_INTERFACES_S)?;
+    if let Some(interface) = &settings.interface {
+        daemon.disable_interface(IfKind::All)?;
+        daemon.enable_interface(IfKind::Name(interface.clone()))?;
+    } else if !settings.addr.ip().is_loopback() {
+        // Nobody out there can be reached through these, and nobody in here needs them.
+        daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
+    }
+    if settings.protocols.disable_ipv4 {
+        daemon.disable_interface(IfKind::IPv4)?;
+    }
+    if settings.protocols.disable_ipv6 {
+        daemon.disable_interface(IfKind::IPv6)?;
+    }
+    Ok(())
+}
+
+fn announcement(settings: &MdnsSettings) -> Result<ServiceInfo, mdns_sd::Error> {
+    let MdnsSettings { cluster, node, addr, .. } = settings;
+    // The host's name would do, but two agents on one host must not pass for one.
+    let host: String =
+        addr.to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let text = format!("Serf '{cluster}' cluster");
+    let mut info = ServiceInfo::new(
+        &service_type(cluster),
+        label(node),
+        &format!("serf-{}.local.", host.trim_matches('-')),
+        addr.ip(),
+        addr.port(),
+        &[("info", text.as_str())][..],
+    )?;
+    if let Some(interface) = &settings.interface {
+        info.set_interfaces(vec![IfKind::Name(interface.clone())]);
+    }
+    Ok(info)
+}
+
+/// As much of a name as one label of a DNS name can hold.
+fn label(name: &str) -> &str {
+    let mut end = name.len().min(MAX_LABEL);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
+}
+
+/// The thread's state.
+struct MdnsActor {
+    daemon: ServiceDaemon,
+    found: Receiver<ServiceEvent>,
+    stopping: Arc<AtomicBool>,
+    peers: Peers,
+    settings: MdnsSettings,
+    table: SharedTable,
+    corridors: Corridors,
+    clock: Clock,
+}
+
+impl MdnsActor {
+    /// Runs until the library ends because the handle said so.
+    fn run(mut self) {
+        loop {
+            let event = match self.clock.instant(self.peers.next_deadline()) {
+                Some(deadline) => self.found.recv_deadline(deadline),
+                None => self.found.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            let now = self.clock.now();
+            match event {
+                Ok(ServiceEvent::ServiceResolved(service)) => self.resolved(&service, now),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) if self.stopping.load(Ordering::SeqCst) => return,
+                // The library ends a search whose results pile up.
+                Err(RecvTimeoutError::Disconnected) => {
+                    match self.daemon.browse(&service_type(&self.settings.cluster)) {
+                        Ok(found) => self.found = found,
+                        Err(why) => {
+                            return log::error!(target: "agent.mdns", "Failed to poll for new hosts: {why}");
+                        }
+                    }
+                }
+            }
+            self.join(now);
+        }
+    }
+
+    fn resolved(&mut self, service: &ResolvedService, now: Moment) {
+        let protocols = &self.settings.protocols;
+        let wanted = |addr: &SocketAddr| {
+            if addr.is_ipv4() { !protocols.disable_ipv4 } else { !protocols.disable_ipv6 }
+        };
+        let ips = service.addresses.iter().map(|ip| canonical_ip(ip.to_ip_addr()));
+        let mut addrs: Vec<SocketAddr> = ips.map(|ip| SocketAddr::new(ip, service.port)).collect();
+        addrs.retain(wanted);
+        addrs.sort();
+        for addr in addrs.into_iter().take(MAX_ADDRESSES) {
+            self.peers.found(addr, now);
+        }
+    }
+
+    fn join(&mut self, now: Moment) {
+        let batch = {
+            let table = self.table.read();
+            self.peers.tick(now, |addr| table.members.has_address(addr))
+        };
+        if batch.is_empty() {
+            return;
+        }
+        log::info!(target: "agent.mdns", "Discovered {} peers, joining: {}", batch.len(), list(&batch));
+        let addrs = batch.iter().map(SocketAddr::to_string).collect();
+        let reply = Box::new(|result: Result<usize, String>| match result {
+            Ok(n) => log::info!(target: "agent.mdns", "Joined {n} hosts"),
+            Err(why) => log::error!(target: "agent.mdns", "Failed to join: {why}"),
+        });
+        let request = JoinRequest::new(addrs, self.settings.replay, reply);
+        if let Err(SyncMessage::Join(request)) = self.corridors.sync.send(SyncMessage::Join(request)) {
+            request.answer(Err("too many joins at once".to_string()));
+        }
+    }
+}
+
+fn list(addrs: &[SocketAddr]) -> String {
+    addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Who has been announced, and when to join whom. No I/O.
+#[derive(Debug)]
+struct Peers {
+    me: SocketAddr,
+    /// When each may be tried next.
+    known: BTreeMap<SocketAddr, Moment>,
+    /// When to look for those that are to be tried.
+    next: Moment,
+    /// Before this, nobody is joined.
+    not_before: Moment,
+}
+
+impl Peers {
+    fn new(me: SocketAddr) -> Self {
+        Peers { me, known: BTreeMap::new(), next: Moment::NEVER, not_before: Moment::ZERO }
+    }
+
+    /// Someone is announced.
+    fn found(&mut self, addr: SocketAddr, now: Moment) {
+        if addr == self.me || addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast() {
+            return;
+        }
+        if self.known.contains_key(&addr) {
+            return;
+        }
+        if self.known.len() >= MAX_PEERS {
+            counters::NEWS_DROPPED.inc();
+            return;
+        }
+        self.known.insert(addr, now);
+        self.next = (now + QUIET).max(self.not_before);
+    }
+
+    fn next_deadline(&self) -> Moment {
+        self.next
+    }
+
+    /// Whom to join now. Whoever is a member needs no joining, and is forgotten: should it fail,
+    /// reconnecting is for others to do, and should it come back, it announces itself again.
+    fn tick(&mut self, now: Moment, is_member: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
+        if now < self.next {
+            return Vec::new();
+        }
+        self.known.retain(|addr, _| !is_member(*addr));
+        let due = self.known.iter_mut().filter(|(_, at)| **at <= now).take(MAX_BATCH);
+        let batch: Vec<SocketAddr> = due
+            .map(|(addr, at)| {
+                *at = now + AGAIN;
+                *addr
+            })
+            .collect();
+        if !batch.is_empty() {
+            self.not_before = now + BETWEEN_JOINS;
+        }
+        let soonest = self.known.values().copied().min().unwrap_or(Moment::NEVER);
+        self.next = if soonest == Moment::NEVER { soonest } else { soonest.max(now + BETWEEN_JOINS) };
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Moment = Moment::ZERO;
+
+    fn peer(i: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, (i >> 8) as u8, i as u8], 7946))
+    }
+
+    fn peers() -> Peers {
+        Peers::new(peer(1))
+    }
+
+    #[test]
+    fn those_found_in_quick_succession_are_joined_together_and_never_oneself() {
+        let (mut p, mut now) = (peers(), START + Duration::from_secs(100));
+        assert_eq!(p.next_deadline(), Moment::NEVER, "nothing wakes an agent that has found nobody");
+        for i in 1..4 {
+            p.found(peer(i), now);
+            now += Duration::from_millis(50);
+            assert!(p.tick(now, |_| false).is_empty(), "more may follow");
+        }
+        now = p.next_deadline();
+        assert_eq!(p.tick(now, |_| false), [peer(2), peer(3)]);
+        assert!(p.tick(now, |_| false).is_empty());
+    }
+
+    #[test]
+    fn what_nobody_can_be_at_is_not_joined() {
+        let mut p = peers();
+        for addr in ["0.0.0.0:7946", "224.0.0.251:7946", "10.0.0.9:0", "[::]:7946"] {
+            p.found(addr.parse().unwrap(), START);
+        }
+        assert_eq!(p.next_deadline(), Moment::NEVER);
+    }
+
+    #[test]
+    fn who_did_not_become_a_member_is_tried_again_after_a_minute_and_who_did_is_not() {
+        let mut p = peers();
+        p.found(peer(2), START);
+        p.found(peer(3), START);
+        let first = p.next_deadline();
+        assert_eq!(p.tick(first, |_| false).len(), 2);
+        let mut now = first;
+        while now < first + AGAIN {
+            now = p.next_deadline();
+            let batch = p.tick(now, |addr| addr == peer(2));
+            assert!(now >= first + AGAIN || batch.is_empty(), "too soon");
+            if now >= first + AGAIN {
+                assert_eq!(batch, [peer(3)]);
+            }
+        }
+        assert!(p.tick(p.next_deadline(), |_| true).is_empty());
+        assert_eq!(p.next_deadline(), Moment::NEVER, "everyone is a member: nothing to wake for");
+    }
+
+    #[test]
+    fn a_flood_of_announcements_is_bounded_in_memory_and_in_joins() {
+        let (mut p, mut now) = (peers(), START + Duration::from_secs(100));
+        for i in 2..2000 {
+            p.found(peer(i), now);
+        }
+        assert_eq!(p.known.len(), MAX_PEERS);
+        let (mut joins, end) = (Vec::new(), now + Duration::from_secs(600));
+        while p.next_deadline() < end {
+            now = p.next_deadline();
+            let batch = p.tick(now, |_| false);
+            assert!(batch.len() <= MAX_BATCH);
+            if !batch.is_empty() {
+                joins.push(now);
+            }
+        }
+        assert!(joins.windows(2).all(|w| w[1].since(w[0]) >= BETWEEN_JOINS));
+        assert!(joins.len() <= 120, "{}", joins.len());
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused() {
+        let (interfaces, eth0, eth9) = (["eth0".to_string()], "eth0".to_string(), "eth9".to_string());
+        let says = |cluster, interface| match check(cluster, interface, &interfaces) {
+            Ok(()) => "fine".to_string(),
+            Err(why) => why.to_string(),
+        };
+        assert_eq!(says(None, None), "fine");
+        assert_eq!(says(Some("home-2"), None), "fine");
+        assert_eq!(says(Some("home"), Some(&eth0)), "fine");
+        assert!(says(Some("home"), Some(&eth9)).contains("mDNS network interface: there is no 'eth9'"));
+        for bad in ["", "a.b", "a--b", "a-", "a b", "é", "abcdefghijklmnopqrstuvwxyz"] {
+            assert!(says(Some(bad), None).contains("must have 1 to 25 letters"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_agent_is_announced_whatever_its_name() {
+        let settings = |node: &str, addr: &str| MdnsSettings {
+            cluster: "home".into(),
+            node: node.into(),
+            addr: addr.parse().unwrap(),
+            interface: None,
+            protocols: MdnsConfig::default(),
+            replay: false,
+        };
+        for node in ["n1", "n1.example.com", "a b\\c", &"x".repeat(255), &"é".repeat(100)] {
+            for addr in ["10.0.0.1:7946", "[fd00::1]:7946"] {
+                let info = announcement(&settings(node, addr)).unwrap();
+                assert!(info.get_fullname().ends_with("._serf_home._tcp.local."), "{}", info.get_fullname());
+                assert_eq!(info.get_port(), 7946);
+            }
+        }
+        assert_eq!(label(&"é".repeat(100)).len(), 62, "not in the middle of a letter");
+    }
+}
