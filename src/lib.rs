@@ -39,11 +39,13 @@
 //! | `serf-rpc` | control connections | mio | serves clients |
 //! | `serf-snapshot` | the snapshot file | its channel | disk, and nothing but disk |
 //! | `serf-mdns` | whom multicast DNS has announced; only with `-discover` | what the library finds | joins them |
-//! | `serf-log` | standard output, the recent lines | its channel | writes the log |
+//! | `serf-log` | standard output, the recent lines, the way to syslog | its channel | writes the log |
+//! | `serf-metrics` | the ways to statsd and statsite, Prometheus' connections | mio, until the next report | reports; exists only if asked for |
 //! | main | signals, the leave, start and stop | mio | waits |
 //!
-//! `serf-resolve` exists while a host name is looked up, because the system's resolver blocks; with
-//! `-discover` there is also `mDNS_daemon`, which belongs to the library `mdns-sd`.
+//! `serf-dump` exists while a dump of the metrics is written to standard error, `serf-resolve` while
+//! a host name is looked up, because the system's resolver blocks; with `-discover` there is also
+//! `mDNS_daemon`, which belongs to the library `mdns-sd`.
 //!
 //! ## What they share
 //!

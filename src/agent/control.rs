@@ -3,6 +3,7 @@
 use super::channels::{Corridors, EventMessage, JoinRequest, MainMessage, ProbeMessage, SyncMessage};
 use super::clock::Clock;
 use super::gossip::Depths;
+use super::metrics::process_levels;
 use super::rpc::{Control, RecentLog, RpcMessage, RpcSender};
 use super::table::SharedTable;
 use crate::membership::{Effects, Row};
@@ -98,12 +99,30 @@ fn strings<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, Strin
 
 fn runtime_stats() -> BTreeMap<String, String> {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let (threads, resident) = process_levels();
     strings([
-        ("arch", std::env::consts::ARCH.to_string()),
+        ("arch", go_arch(std::env::consts::ARCH).to_string()),
         ("os", std::env::consts::OS.to_string()),
         ("cpu_count", cpus.to_string()),
+        // Serf runs on Go; what comes closest to its goroutines and processors are our threads.
+        ("goroutines", threads.to_string()),
+        ("max_procs", cpus.to_string()),
+        ("threads", threads.to_string()),
+        ("resident_bytes", resident.to_string()),
         ("version", env!("CARGO_PKG_VERSION").to_string()),
     ])
+}
+
+/// The name that Serf, built with Go, has for a processor.
+fn go_arch(arch: &'static str) -> &'static str {
+    match arch {
+        "x86_64" => "amd64",
+        "x86" => "386",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64",
+        "loongarch64" => "loong64",
+        other => other,
+    }
 }
 
 impl Control for AgentControl {

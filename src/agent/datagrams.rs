@@ -1,14 +1,16 @@
 //! Sending datagrams: the UDP socket as the threads use it, and what its errors mean.
 
+use super::clock::Clock;
 use crate::membership::{Target, Transmit};
 use crate::messaging::Datagram;
-use crate::telemetry::counters;
+use crate::telemetry::{RateLimit, counters};
 use crate::wire::datagram::Packer;
 use crate::wire::{self, Shared};
 use mio::net::UdpSocket;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// The sending side of the agent's UDP socket. Never waits: what the kernel does not take at once
 /// is dropped and counted, as the network would.
@@ -16,12 +18,19 @@ use std::sync::Arc;
 pub struct DatagramSender {
     socket: Arc<UdpSocket>,
     budget: usize,
+    /// About datagrams that could not be sent, by whom they were for.
+    complaints: Arc<Mutex<RateLimit<IpAddr>>>,
+    clock: Clock,
 }
+
+/// Complaints about sending to one address: at most this many in this time.
+const COMPLAINTS: (u32, Duration) = (5, Duration::from_secs(60));
 
 impl DatagramSender {
     /// Sends through `socket` datagrams of at most `budget` bytes.
-    pub fn new(socket: Arc<UdpSocket>, budget: usize) -> Self {
-        DatagramSender { socket, budget }
+    pub fn new(socket: Arc<UdpSocket>, budget: usize, clock: Clock) -> Self {
+        let complaints = Arc::new(Mutex::new(RateLimit::new(COMPLAINTS.0, COMPLAINTS.1)));
+        DatagramSender { socket, budget, complaints, clock }
     }
 
     /// Sends one datagram.
@@ -36,7 +45,9 @@ impl DatagramSender {
         for message in &transmit.messages {
             if !packer.push(&wire::encode(dialect, message)) {
                 counters::DATAGRAMS_TOO_LARGE.inc();
-                log::error!(target: "memberlist", "A message to {addr} does not fit {} bytes: {message:?}", self.budget);
+                self.complain(addr, "size", || {
+                    format!("A message to {addr} does not fit {} bytes: {message:?}", self.budget)
+                });
                 return Err(io::ErrorKind::InvalidInput.into());
             }
         }
@@ -56,9 +67,20 @@ impl DatagramSender {
             }
             Err(e) => {
                 counters::DATAGRAMS_UNSENT.inc();
-                log::debug!(target: "memberlist", "Failed to send a datagram to {addr}: {e}{}", hint(&e));
+                self.complain(addr, "unsent", || {
+                    format!("Failed to send a datagram to {addr}: {e}{}", hint(&e))
+                });
                 Err(e)
             }
+        }
+    }
+
+    /// Warns, unless that was done often of late. Never waits: two threads that have something to
+    /// complain of at once need not both be heard.
+    fn complain(&self, about: SocketAddr, kind: &'static str, text: impl FnOnce() -> String) {
+        let Ok(mut complaints) = self.complaints.try_lock() else { return };
+        if let Some(passed) = complaints.pass(about.ip(), kind, self.clock.now()) {
+            log::warn!(target: "memberlist", "{}{passed}", text());
         }
     }
 }

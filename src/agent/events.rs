@@ -27,13 +27,14 @@ use crate::messaging::user_events::UserEvents;
 use crate::messaging::{QueryParams, QueryProgress};
 use crate::model::{Event, LamportTime, MemberEventKind, Moment, NodeName, QueryKey, UserEvent};
 use crate::rpc::Token;
-use crate::telemetry::counters;
+use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::message::{self, Answer, Message, Query, QueryResponse, Talk};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Messages that are taken in a row before deadlines are looked at.
 const BATCH: usize = 256;
@@ -94,6 +95,8 @@ pub struct EventActor {
     name_vote: NameVote,
     /// Filters of all streams of control connections together.
     streams: Vec<EventFilter>,
+    /// About what peers ask, by kind: any of them could repeat it.
+    complaints: RateLimit<()>,
 }
 
 impl EventActor {
@@ -111,6 +114,7 @@ impl EventActor {
             askers: BTreeMap::new(),
             name_vote: NameVote::new(parts.resolve_names),
             streams: Vec::new(),
+            complaints: RateLimit::new(5, Duration::from_secs(60)),
             parts,
         }
     }
@@ -272,6 +276,8 @@ impl EventActor {
     fn tell_event(&mut self, event: message::UserEvent) {
         let now = self.now();
         let message::UserEvent { ltime, name, payload, coalesce } = event;
+        counters::USER_EVENTS.inc();
+        metrics::USER_EVENTS_BY_NAME.inc(&name);
         for told in self.users.offer(UserEvent { ltime, name, payload, coalesce }, now) {
             self.deliver(Event::User(told));
         }
@@ -347,6 +353,8 @@ impl EventActor {
             self.broadcast(Message::Query(query));
         }
         let Some(event) = heard.event else { return };
+        counters::QUERIES.inc();
+        metrics::QUERIES_BY_NAME.inc(&event.name);
         if let Some(snapshot) = &self.parts.snapshot {
             snapshot.query(key.ltime);
         }
@@ -368,8 +376,10 @@ impl EventActor {
             (false, true) => return,
             (false, false) => Answer::Nothing,
         };
-        if let Err(why) = self.answer(key, answer, Vec::new()) {
-            log::debug!(target: "serf", "Failed to acknowledge a query: {why}");
+        if let Err(why) = self.answer(key, answer, Vec::new())
+            && let Some(passed) = self.complaints.pass((), "acknowledge", self.now())
+        {
+            log::debug!(target: "serf", "Failed to acknowledge a query: {why}{passed}");
         }
     }
 
@@ -394,8 +404,10 @@ impl EventActor {
             handlers::Answer::None if self.streams.iter().any(may_pass_queries) => return,
             handlers::Answer::None => self.answer(key, Answer::Nothing, Vec::new()),
         };
-        if let Err(why) = result {
-            log::warn!(target: "agent", "Failed to answer a query: {why}");
+        if let Err(why) = result
+            && let Some(passed) = self.complaints.pass((), "answer", self.now())
+        {
+            log::warn!(target: "agent", "Failed to answer a query: {why}{passed}");
         }
     }
 

@@ -5,6 +5,7 @@ use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::table::SharedTable;
 use crate::messaging::{Gossip, Kind};
+use crate::telemetry::metrics;
 use crate::wire::Shared;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use fastrand::Rng;
@@ -96,9 +97,16 @@ impl GossipActor {
             // Whoever waits has a deadline of its own.
             let _ = self.corridors.main.send(MainMessage::Said(ticket));
         }
-        self.depths.membership.store(self.gossip.queue.len(Kind::Membership), Ordering::Relaxed);
-        self.depths.intents.store(self.gossip.queue.len(Kind::Intent), Ordering::Relaxed);
-        self.depths.queries.store(self.gossip.queue.len(Kind::Query), Ordering::Relaxed);
-        self.depths.events.store(self.gossip.queue.len(Kind::Event), Ordering::Relaxed);
+        for (kind, depth, sample) in [
+            (Kind::Membership, &self.depths.membership, &metrics::MEMBERSHIP_QUEUE),
+            (Kind::Intent, &self.depths.intents, &metrics::INTENT_QUEUE),
+            (Kind::Query, &self.depths.queries, &metrics::QUERY_QUEUE),
+            (Kind::Event, &self.depths.events, &metrics::EVENT_QUEUE),
+        ] {
+            let waiting = self.gossip.queue.len(kind);
+            depth.store(waiting, Ordering::Relaxed);
+            sample.record_size(waiting);
+        }
+        metrics::GOSSIP_TIME.record_time(self.clock.now().since(now));
     }
 }

@@ -10,7 +10,8 @@
 //! | `serf-rpc` | `rpc` | control connections |
 //! | `serf-snapshot` | `snapshot` | the snapshot file |
 //! | `serf-mdns` | `mdns` | who was announced by multicast DNS; only with `-discover` |
-//! | main | here, `leave`, `rejoin`, `reload`, `signals`, `tags` | start and stop, signals, leaving, this member's tags |
+//! | `serf-metrics` | `metrics` | statsd, statsite and Prometheus, if one of them is configured |
+//! | main | here, `dump`, `leave`, `notify`, `rejoin`, `reload`, `signals`, `tags` | start and stop, signals, leaving, this member's tags |
 //!
 //! They share the membership table (`table`) and send each other messages (`channels`).
 #![allow(clippy::disallowed_methods, reason = "this is the floor that does the I/O")]
@@ -19,11 +20,14 @@ mod channels;
 mod clock;
 mod control;
 mod datagrams;
+mod dump;
 mod durable;
 mod events;
 mod gossip;
 mod leave;
 mod mdns;
+mod metrics;
+mod notify;
 mod probe;
 mod rejoin;
 mod reload;
@@ -48,9 +52,12 @@ use crate::membership::{AfterFailure, RetryJoin};
 use crate::messaging::name_vote::NameLost;
 use crate::model::{Moment, format_duration};
 use crate::rpc::Token;
-use crate::telemetry::{LogOptions, Logger, LoggerHandle};
+use crate::telemetry::{LogOptions, Logger, LoggerHandle, SYSLOG_SOCKET, SyslogOptions};
 use channels::{JoinRequest, JoinResult, MainMessage, SyncMessage};
+use dump::Dump;
 use leave::Leave;
+use metrics::Levels;
+use notify::Notifier;
 use rejoin::Rejoin;
 use rpc::RpcMessage;
 use signals::Signal;
@@ -70,11 +77,14 @@ pub fn run(config: AgentConfig, flags: Flags) -> ExitCode {
         format: config.log_format,
         directives: std::env::var("SERF_LOG").ok(),
         gated: true,
+        syslog: config
+            .enable_syslog
+            .then(|| SyslogOptions { socket: SYSLOG_SOCKET.into(), facility: config.syslog_facility }),
     };
     let logger = match Logger::install(options) {
         Ok(logger) => logger,
         Err(why) => {
-            complain(&format!("Failed to start the log: {why}"));
+            complain(&why.to_string());
             return ExitCode::FAILURE;
         }
     };
@@ -82,6 +92,7 @@ pub fn run(config: AgentConfig, flags: Flags) -> ExitCode {
     let code = match start_agent(config, flags, &logger) {
         Ok(mut agent) => {
             let code = agent.join_at_start().map_or_else(|code| code, |()| agent.serve());
+            agent.notifier.stopping("Stopping");
             agent.running.stop();
             code
         }
@@ -108,6 +119,8 @@ fn start_agent(config: AgentConfig, flags: Flags, logger: &LoggerHandle) -> Resu
         leavers: Vec::new(),
         interrupted: false,
         reload_asked: false,
+        dump: Dump::default(),
+        notifier: Notifier::from_environment(),
     })
 }
 
@@ -146,6 +159,9 @@ pub(crate) fn say_indented(logger: &LoggerHandle, line: &str) {
     logger.say(format!("    {line}"));
 }
 
+/// What a service manager shows of an agent that serves.
+const RUNNING: &str = "Running";
+
 /// The main thread's state.
 struct Agent {
     /// The settings in force.
@@ -164,6 +180,10 @@ struct Agent {
     interrupted: bool,
     /// Whether a reload was asked for while the agent was still starting.
     reload_asked: bool,
+    /// The metrics on standard error.
+    dump: Dump,
+    /// The service manager.
+    notifier: Notifier,
 }
 
 /// What woke the main thread.
@@ -180,6 +200,7 @@ impl Agent {
             return Ok(());
         }
         self.say(&format!("Joining cluster...(replay: {})", self.config.replay_on_join));
+        self.notifier.status("Joining the cluster");
         let main = self.running.corridors.main.clone();
         let request = JoinRequest::new(
             self.config.start_join.clone(),
@@ -207,6 +228,7 @@ impl Agent {
                     Wake::Message(MainMessage::Tags { set, delete, token }) => {
                         self.change_tags(set, delete, token);
                     }
+                    Wake::Signal(Signal::User1) => self.dump_metrics(),
                     Wake::Signal(Signal::Hangup) => self.reload_asked = true,
                     Wake::Message(MainMessage::Said(_) | MainMessage::RetryJoined(_)) | Wake::Deadline => {}
                     Wake::Message(MainMessage::NameLost(how)) => return Err(name_lost(&how)),
@@ -220,6 +242,7 @@ impl Agent {
         self.say_indented("");
         self.say("Log data will now stream in as it occurs:\n");
         self.logger.open_gate();
+        self.notifier.ready(RUNNING);
         if !self.config.retry_join.is_empty() {
             let (interval, max) = (self.config.retry_interval, self.config.retry_max_attempts);
             self.retry_join = Some(RetryJoin::new(interval, max, self.running.clock.now()));
@@ -228,7 +251,7 @@ impl Agent {
             self.begin_leave();
         }
         if self.reload_asked {
-            self.reload();
+            self.reload_and_tell();
         }
         loop {
             self.retry_join();
@@ -329,10 +352,22 @@ impl Agent {
         say_indented(&self.logger, line);
     }
 
+    /// Reloads, and tells the service manager when that begins and ends.
+    fn reload_and_tell(&mut self) {
+        self.notifier.reloading();
+        self.reload();
+        self.notifier.ready(RUNNING);
+    }
+
+    fn dump_metrics(&mut self) {
+        self.dump.write(&Levels::new(self.running.table.clone()));
+    }
+
     fn begin_leave(&mut self) {
         if self.leave.is_some() {
             return;
         }
+        self.notifier.status("Leaving the cluster");
         // Whoever leaves does not come back by himself.
         self.retry_join = None;
         self.running.rejoin = None;
@@ -350,10 +385,16 @@ impl Agent {
 
     /// Acts on a signal; returns the exit code if the agent is to stop at once.
     fn signal(&mut self, signal: Signal) -> Option<ExitCode> {
-        self.say(&format!("Caught signal: {}", signal.as_str()));
+        if signal != Signal::User1 {
+            self.say(&format!("Caught signal: {}", signal.as_str()));
+        }
         let graceful = match signal {
+            Signal::User1 => {
+                self.dump_metrics();
+                return None;
+            }
             Signal::Hangup => {
-                self.reload();
+                self.reload_and_tell();
                 return None;
             }
             Signal::Interrupt => !self.config.skip_leave_on_interrupt,

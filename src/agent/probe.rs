@@ -8,7 +8,7 @@ use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::table::{Outgoing, SharedTable};
 use crate::membership::{self, Effects, Prober, Transmit};
-use crate::telemetry::counters;
+use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::datagram::{self, MAX_DATAGRAM};
 use crate::wire::message::Message;
 use crate::wire::{self, Shared, WireError};
@@ -17,7 +17,7 @@ use fastrand::Rng;
 use mio::net::UdpSocket;
 use mio::{Events, Poll, Token};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub struct ProbeActor {
     pub clock: Clock,
     /// The thread's own random source.
     pub rng: Rng,
+    /// About datagrams, by who sent them.
+    pub complaints: RateLimit<IpAddr>,
 }
 
 impl ProbeActor {
@@ -87,7 +89,7 @@ impl ProbeActor {
     }
 
     /// Reads up to [`BATCH`] datagrams. Says whether there may be more.
-    fn receive(&self, buffer: &mut [u8], batch: &mut Vec<(SocketAddr, Message)>) -> bool {
+    fn receive(&mut self, buffer: &mut [u8], batch: &mut Vec<(SocketAddr, Message)>) -> bool {
         for _ in 0..BATCH {
             match self.socket.recv_from(buffer) {
                 Ok((len, from)) => {
@@ -96,14 +98,19 @@ impl ProbeActor {
                     let bytes = buffer.get(..len).unwrap_or_default();
                     if let Err(e) = decode(bytes, from, batch) {
                         count(&e);
-                        log::debug!(target: "memberlist", "Ignoring a datagram from {from}: {e}");
+                        if let Some(passed) = self.complaints.pass(from.ip(), "datagram", self.clock.now()) {
+                            log::debug!(target: "memberlist", "Ignoring a datagram from {from}: {e}{passed}");
+                        }
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {
                     // An ICMP error about something we sent; the next read tells of the next.
-                    log::debug!(target: "memberlist", "Error when reading datagrams: {e}");
+                    let anyone = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+                    if let Some(passed) = self.complaints.pass(anyone, "read", self.clock.now()) {
+                        log::debug!(target: "memberlist", "Error when reading datagrams: {e}{passed}");
+                    }
                 }
             }
         }
@@ -152,9 +159,26 @@ impl ProbeActor {
 
 fn decode(bytes: &[u8], from: SocketAddr, batch: &mut Vec<(SocketAddr, Message)>) -> Result<(), WireError> {
     for part in datagram::open(bytes)? {
-        batch.push((from, wire::decode(part)?));
+        let message = wire::decode(part)?;
+        if is_talk(&message) {
+            metrics::TALK_BYTES_RECEIVED.record_size(part.len());
+        }
+        batch.push((from, message));
     }
     Ok(())
+}
+
+/// Whether Serf, and not memberlist, would take it: intents, events, queries and their answers.
+fn is_talk(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::JoinIntent(_)
+            | Message::LeaveIntent(_)
+            | Message::UserEvent(_)
+            | Message::Query(_)
+            | Message::QueryResponse(_)
+            | Message::Relay(_)
+    )
 }
 
 fn count(error: &WireError) {

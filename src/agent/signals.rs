@@ -2,7 +2,7 @@
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use std::io::{self, Read};
 
 /// A signal that the agent acts on.
@@ -14,11 +14,17 @@ pub enum Signal {
     Terminate,
     /// Reload the configuration.
     Hangup,
+    /// Write the metrics to standard error.
+    User1,
 }
 
 impl Signal {
-    const ALL: [(Signal, i32); 3] =
-        [(Signal::Interrupt, SIGINT), (Signal::Terminate, SIGTERM), (Signal::Hangup, SIGHUP)];
+    const ALL: [(Signal, i32); 4] = [
+        (Signal::Interrupt, SIGINT),
+        (Signal::Terminate, SIGTERM),
+        (Signal::Hangup, SIGHUP),
+        (Signal::User1, SIGUSR1),
+    ];
 
     /// The name that Serf prints.
     pub fn as_str(self) -> &'static str {
@@ -26,6 +32,7 @@ impl Signal {
             Signal::Interrupt => "interrupt",
             Signal::Terminate => "terminated",
             Signal::Hangup => "hangup",
+            Signal::User1 => "user defined signal 1",
         }
     }
 }

@@ -12,6 +12,7 @@ use super::events::{EventActor, EventParts};
 use super::gossip::{Depths, GossipActor};
 use super::handlers::{self, HandlerSettings, HandlersHandle};
 use super::mdns::{self, MdnsError, MdnsHandle, MdnsSettings};
+use super::metrics::{self, MetricsHandle};
 use super::probe::{self, ProbeActor};
 use super::rejoin::Rejoin;
 use super::rpc::{RpcError, RpcHandle, RpcServer, RpcSettings};
@@ -25,8 +26,7 @@ use crate::membership::{Config, Effects, Members, Origin, Prober, SelfDescriptio
 use crate::messaging::Gossip;
 use crate::messaging::queries::QueryLimits;
 use crate::model::{Tags, TagsError};
-use crate::telemetry::LoggerHandle;
-use crate::telemetry::counters;
+use crate::telemetry::{LoggerHandle, RateLimit, counters};
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
 use mio::net::{TcpListener, UdpSocket};
@@ -61,6 +61,8 @@ pub enum StartError {
     Snapshot(SnapshotError),
     /// The RPC listener cannot be started.
     Rpc(RpcError),
+    /// Metrics cannot be served.
+    Metrics(io::Error),
     /// The tags do not fit.
     Tags(TagsError),
     /// Discovery cannot be started.
@@ -78,6 +80,7 @@ impl fmt::Display for StartError {
             }
             StartError::Snapshot(e) => write!(f, "{e}"),
             StartError::Rpc(e) => write!(f, "Error starting RPC listener: {e}"),
+            StartError::Metrics(e) => write!(f, "Failed to start the metrics: {e}"),
             StartError::Tags(e) => write!(f, "{e}"),
             StartError::Mdns(e) => write!(f, "{e}"),
             StartError::System(what, why) => write!(f, "Failed to {what}: {why}"),
@@ -122,6 +125,7 @@ pub struct Running {
     /// The event handlers.
     pub handlers: HandlersHandle,
     mdns: Option<MdnsHandle>,
+    metrics: Option<MetricsHandle>,
 }
 
 /// Starts everything, as a member with these tags. On an error nothing keeps running.
@@ -204,7 +208,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     say(logger, "Starting Serf agent RPC...");
 
     let udp = Arc::new(udp);
-    let sender = DatagramSender::new(Arc::clone(&udp), budget);
+    let sender = DatagramSender::new(Arc::clone(&udp), budget, clock);
     let probe = ProbeActor {
         poll: probe_poll,
         socket: udp,
@@ -216,6 +220,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         corridors: corridors.clone(),
         clock,
         rng: rng.fork(),
+        complaints: RateLimit::new(5, Duration::from_secs(60)),
     };
     let (events_sender, events_depths) = (sender.clone(), Arc::clone(&depths));
     let sync_sender = sender.clone();
@@ -242,6 +247,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     });
     let snapshot = snapshot.map(|snapshot| snapshot.spawn(table.clone(), clock));
     let snapshot = snapshot.transpose().map_err(system("start the snapshot's thread"))?;
+    let metrics = metrics::spawn(config, table.clone(), clock).map_err(StartError::Metrics)?;
     let handlers =
         start_handlers(config, &table, &corridors, clock).map_err(system("start the event handlers"))?;
     let events = EventActor::new(EventParts {
@@ -297,6 +303,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         threads,
         handlers,
         mdns,
+        metrics,
     })
 }
 
@@ -438,6 +445,9 @@ impl Running {
         // Scripts that run are ended.
         self.handlers.stop();
         self.rpc.stop();
+        if let Some(metrics) = self.metrics {
+            metrics.stop(PATIENCE);
+        }
         log::info!(target: "agent", "shutdown complete");
     }
 }

@@ -2,6 +2,7 @@
 //! or both, before its deadline. Knows nothing of membership.
 
 use crate::model::Moment;
+use crate::telemetry::{counters, metrics};
 use crate::wire::stream::{self, StreamMessage};
 use crate::wire::{Dialect, WireError};
 use mio::net::TcpStream;
@@ -91,7 +92,11 @@ impl Stream {
 
     /// Queues a message; [`Stream::drive`] sends it.
     pub fn queue(&mut self, message: &StreamMessage) {
-        self.outbox.extend(stream::encode(Dialect::Native, message));
+        let bytes = stream::encode(Dialect::Native, message);
+        if let StreamMessage::PushPull(_) = message {
+            metrics::LOCAL_STATE_BYTES.set(bytes.len());
+        }
+        self.outbox.extend(bytes);
     }
 
     /// Whether everything that was queued has been sent.
@@ -124,7 +129,10 @@ impl Stream {
         while let Some(rest) = self.outbox.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match self.socket.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => self.sent += n,
+                Ok(n) => {
+                    counters::STREAM_BYTES_SENT.add(n);
+                    self.sent += n;
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
@@ -141,6 +149,9 @@ impl Stream {
                 Ok(n) => {
                     self.inbox.extend_from_slice(chunk.get(..n).unwrap_or_default());
                     if let Some(message) = stream::decode(&self.inbox).map_err(StreamError::Wire)? {
+                        if let StreamMessage::PushPull(_) = message {
+                            metrics::REMOTE_STATE_BYTES.record_size(self.inbox.len());
+                        }
                         self.inbox = Vec::new();
                         return Ok(Some(message));
                     }

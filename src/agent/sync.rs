@@ -11,7 +11,7 @@ use super::stream::{Stream, StreamError};
 use super::table::SharedTable;
 use crate::membership::{Effects, ExchangeSchedule, ReconnectSchedule, Seeds, StreamRequest};
 use crate::model::{Moment, NodeName};
-use crate::telemetry::{RateLimit, counters};
+use crate::telemetry::{Passed, RateLimit, counters, metrics};
 use crate::wire::message::{Ack, Ping, PushPull, Talk};
 use crate::wire::stream::StreamMessage;
 use crossbeam_channel::Receiver;
@@ -20,7 +20,7 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Token of the listener in the thread's poll.
@@ -195,7 +195,9 @@ impl SyncActor {
             match self.listener.accept() {
                 Ok((socket, peer)) => {
                     counters::STREAMS_ACCEPTED.inc();
-                    log::debug!(target: "memberlist", "Stream connection from {peer}");
+                    if let Some(passed) = self.complain(peer, "connection") {
+                        log::debug!(target: "memberlist", "Stream connection from {peer}{passed}");
+                    }
                     self.make_room();
                     let deadline = self.clock.now() + self.tcp_timeout();
                     self.add(Stream::accepted(socket, peer, deadline), Purpose::Inbound);
@@ -205,7 +207,11 @@ impl SyncActor {
                 Err(e) => {
                     // Out of descriptors, or the other side went away again. What stays in the
                     // backlog is tried with the next connection.
-                    log::warn!(target: "memberlist", "Failed to accept a stream: {e}");
+                    if let Some(passed) =
+                        self.complaints.pass(IpAddr::V4(Ipv4Addr::UNSPECIFIED), "accept", self.clock.now())
+                    {
+                        log::warn!(target: "memberlist", "Failed to accept a stream: {e}{passed}");
+                    }
                     return;
                 }
             }
@@ -252,7 +258,10 @@ impl SyncActor {
                 return self.remove(token);
             }
             StreamMessage::Ack(_) => {
-                log::debug!(target: "memberlist", "{} sent an answer to nothing", stream.peer);
+                let peer = stream.peer;
+                if let Some(passed) = self.complain(peer, "answer") {
+                    log::debug!(target: "memberlist", "{peer} sent an answer to nothing{passed}");
+                }
                 return self.remove(token);
             }
         };
@@ -385,19 +394,25 @@ impl SyncActor {
         counters::STREAMS_FAILED.inc();
         match purpose {
             Purpose::Inbound | Purpose::Preparing | Purpose::Answering => {
-                log::debug!(target: "memberlist", "Failed to receive a stream from {peer}: {why}");
+                if let Some(passed) = self.complain(peer, "receive") {
+                    log::debug!(target: "memberlist", "Failed to receive a stream from {peer}: {why}{passed}");
+                }
             }
             Purpose::Join(id) => {
                 log::debug!(target: "memberlist", "Failed to join {peer}: {why}");
                 self.joined(id, Err(format!("Failed to join {peer}: {why}")));
             }
             Purpose::Exchange(node) => {
-                log::error!(target: "memberlist", "Push/Pull with {node} ({peer}) failed: {why}");
+                if let Some(passed) = self.complain(peer, "exchange") {
+                    log::error!(target: "memberlist", "Push/Pull with {node} ({peer}) failed: {why}{passed}");
+                }
             }
             // That is how it goes with those who have failed.
             Purpose::Reach(whom) => log::debug!(target: "serf", "{whom} ({peer}) is out of reach: {why}"),
             Purpose::Ping(seq_no) => {
-                log::debug!(target: "memberlist", "Failed fallback TCP ping of {peer}: {why}");
+                if let Some(passed) = self.complain(peer, "ping") {
+                    log::debug!(target: "memberlist", "Failed fallback TCP ping of {peer}: {why}{passed}");
+                }
                 self.ping_done(seq_no, false);
             }
         }
@@ -479,6 +494,11 @@ impl SyncActor {
 
     // ---- upkeep ------------------------------------------------------------------------
 
+    /// Whether a line of this kind about this peer may be logged now.
+    fn complain(&mut self, peer: SocketAddr, kind: &'static str) -> Option<Passed> {
+        self.complaints.pass(peer.ip(), kind, self.clock.now())
+    }
+
     fn tcp_timeout(&self) -> Duration {
         self.table.read().members.config().tcp_timeout
     }
@@ -524,6 +544,10 @@ impl SyncActor {
             Ok(Some(message)) if matches!(purpose, Purpose::Inbound) => self.answer(token, message),
             Ok(Some(message)) => {
                 if let Some((stream, purpose)) = self.take(token) {
+                    if let StreamMessage::PushPull(_) = message {
+                        let left = stream.deadline.until(self.clock.now());
+                        metrics::PUSH_PULL_TIME.record_time(self.tcp_timeout().saturating_sub(left));
+                    }
                     self.succeeded(purpose, message, stream.peer);
                 }
             }

@@ -8,7 +8,7 @@ use super::raw::RawConfig;
 use super::validate::validate;
 use crate::membership::Profile;
 use crate::model::{NodeName, Tags};
-use crate::telemetry::Format;
+use crate::telemetry::{Facility, Format};
 use log::LevelFilter;
 use std::fmt;
 use std::net::SocketAddr;
@@ -54,8 +54,8 @@ pub struct AgentConfig {
     pub log_format: Format,
     /// Whether log lines go to syslog as well.
     pub enable_syslog: bool,
-    /// Where syslog files them, such as `LOCAL0`.
-    pub syslog_facility: String,
+    /// Where syslog files them.
+    pub syslog_facility: Facility,
     /// Members to join when starting, as written; names are resolved when they are joined.
     pub start_join: Vec<String>,
     /// Whether user events of before that join are heard.

@@ -5,6 +5,7 @@ use super::files::{MAX_FILE_LEN, MAX_FILES};
 use super::handlers::EventScriptError;
 use super::raw::Source;
 use crate::model::{AddressError, NameError, TagsError, Versions};
+use crate::telemetry::FacilityError;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -148,6 +149,8 @@ pub enum Problem {
     LogLevel(String),
     /// Not a Serf protocol that we accept.
     Protocol(i64),
+    /// Not a facility of syslog.
+    Facility(FacilityError),
     /// An event handler that hears of nothing that exists.
     EventScript(EventScriptError),
     /// `mdns.interface` without `discover`.
@@ -274,6 +277,7 @@ impl fmt::Display for Problem {
             Problem::LogLevel(s) => {
                 write!(f, "Invalid log level: {s}. Valid log levels are: [TRACE DEBUG INFO WARN ERR]")
             }
+            Problem::Facility(e) => write!(f, "{e}"),
             Problem::EventScript(e) => write!(f, "{e}"),
             Problem::MdnsWithoutDiscover => {
                 write!(f, "mDNS interface specified without enabling mDNS discovery")

@@ -282,7 +282,7 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
         "File that keeps tags that were changed while running. Excludes -tag.",
     )
     .key("tags_file"),
-    OptionSpec::switch("--syslog", "Log to syslog as well.").key("enable_syslog").later(),
+    OptionSpec::switch("--syslog", "Log to syslog as well.").key("enable_syslog"),
     OptionSpec::duration(
         "--broadcast-timeout",
         "How long leaving, force-leave and key changes wait for their news to spread. At least 1s.",

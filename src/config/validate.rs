@@ -16,7 +16,7 @@ use super::handlers::EventScript;
 use super::options::{Availability, settings};
 use super::raw::{RawConfig, Setting, Source};
 use crate::model::{NodeName, Tags, Versions, format_duration};
-use crate::telemetry::{Format, parse_level};
+use crate::telemetry::{Facility, Format, parse_level};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,11 +32,6 @@ const FORGETTING_IS_SAFE: Duration = Duration::from_secs(120);
 const MAX_USER_EVENT_SIZE: usize = 9 * 1024;
 /// Largest query or answer that may be configured, in bytes: no datagram holds more.
 const MAX_QUERY_SIZE: usize = 64 * 1024;
-/// What syslog can file a line under.
-const SYSLOG_FACILITIES: [&str; 20] = [
-    "KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON", "AUTHPRIV", "FTP",
-    "LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6", "LOCAL7",
-];
 
 /// Checks every setting. Warnings are added, one line each.
 pub(super) fn validate(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<AgentConfig, ConfigError> {
@@ -315,14 +310,6 @@ fn log_format(text: &str) -> Result<Format, Problem> {
     }
 }
 
-fn syslog_facility(text: &str) -> Result<String, Problem> {
-    let facility = text.to_ascii_uppercase();
-    if SYSLOG_FACILITIES.contains(&facility.as_str()) {
-        return Ok(facility);
-    }
-    Err(Problem::Value {
-        key: "syslog_facility",
-        value: format!("'{text}'"),
-        expected: "a facility such as DAEMON, USER or LOCAL0 to LOCAL7".to_string(),
-    })
+fn syslog_facility(text: &str) -> Result<Facility, Problem> {
+    text.parse().map_err(Problem::Facility)
 }

@@ -89,7 +89,9 @@ impl Members {
             return self.keep_early(&msg.node, true, msg.ltime, now);
         };
         if msg.node == self.me && self.presence == Presence::Here && row.status_ltime <= msg.ltime {
-            log::debug!(target: "serf", "Refuting an older leave intent");
+            if let Some(passed) = self.complaints.pass(self.me.clone(), "leave intent", now) {
+                log::debug!(target: "serf", "Refuting an older leave intent{passed}");
+            }
             self.announce_join(now, fx);
             return false;
         }

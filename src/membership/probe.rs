@@ -9,7 +9,7 @@ use super::exchange::random_up_to;
 use super::row::{ProbeRecord, Row, State};
 use super::table::{Members, Presence};
 use crate::model::{Incarnation, Moment, NodeName};
-use crate::telemetry::counters;
+use crate::telemetry::{counters, metrics};
 use crate::wire::message::{Ack, IndirectPing, Message, Nack, Ping, Source, Suspect};
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -155,6 +155,7 @@ impl Prober {
             return;
         }
         let source = own_source(members);
+        let degraded = members.awareness().score() > 0;
         let Some(row) = members.next_to_probe(now, rng) else { return };
         let seq_no = self.seq();
         let ping = Message::Ping(Ping { seq_no, node: row.name.clone(), source: source.clone() });
@@ -170,6 +171,7 @@ impl Prober {
         }
         fx.transmits.push(Transmit { to: row.target(), messages, probe: Some(seq_no), rides: true });
         counters::PROBES_SENT.inc();
+        counters::PROBES_DEGRADED.add(usize::from(degraded));
         self.round = Some(Round {
             node: row.name.clone(),
             incarnation: row.incarnation,
@@ -215,6 +217,7 @@ impl Prober {
     /// Nobody has had an answer from the member.
     fn give_up(&mut self, members: &mut Members, now: Moment, fx: &mut Effects) {
         let Some(round) = self.round.take() else { return };
+        metrics::PROBE_TIME.record_time(now.since(round.sent));
         if round.tcp == Some(true) {
             counters::PROBES_TCP_ONLY.inc();
             members.complain(&round.node, "udp", now, |_| {
@@ -331,6 +334,7 @@ impl Prober {
             return None;
         }
         let round = self.round.take_if(|round| round.seq_no == msg.seq_no)?;
+        metrics::PROBE_TIME.record_time(now.since(round.sent));
         members.awareness.apply(-1);
         record(members, &round.node, |r| r.udp_ok = r.udp_ok.saturating_add(1));
         if let Some(digest) = msg.digest {

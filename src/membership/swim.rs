@@ -213,6 +213,7 @@ impl Members {
     }
 
     fn pass_on(&self, msg: &Alive, addr: SocketAddr, spread: Spread, fx: &mut Effects) {
+        counters::MESSAGES_ALIVE.inc();
         if spread == Spread::Yes {
             fx.broadcasts.push(Message::Alive(Alive { addr, ..msg.clone() }));
         }
@@ -237,11 +238,11 @@ impl Members {
         if msg.incarnation == me.incarnation && same {
             return;
         }
-        log::warn!(
-            target: "memberlist",
-            "Refuting an alive message for '{}' ({addr}): incarnation {} against mine, {}",
-            msg.node, msg.incarnation, me.incarnation
-        );
+        let mine = me.incarnation;
+        self.complain(&msg.node, "refute alive", now, |_| {
+            let Alive { node, incarnation, .. } = msg;
+            format!("Refuting an alive message for '{node}' ({addr}): incarnation {incarnation} against mine, {mine}")
+        });
         self.refute(msg.incarnation, now, fx);
     }
 
@@ -282,6 +283,7 @@ impl Members {
             }
         });
         if news == Some(true) {
+            counters::MESSAGES_SUSPECT.inc();
             fx.broadcasts.push(Message::Suspect(msg.clone()));
             if msg.from == self.me {
                 self.remind_next(&msg.node, now);
@@ -334,6 +336,7 @@ impl Members {
             Some(MemberEvent { kind, member: row.member() })
         });
         if let Some(Some(event)) = event {
+            counters::MESSAGES_DEAD.inc();
             fx.broadcasts.push(Message::Dead(msg.clone()));
             self.tell(event, fx);
             self.bound_tombstones(now, fx);
@@ -356,7 +359,7 @@ impl Members {
             return believed;
         }
         if believed && self.presence == Presence::Here {
-            log::warn!(target: "memberlist", "Refuting a {what} message (from: {from})");
+            self.complain(node, "refute", now, |_| format!("Refuting a {what} message (from: {from})"));
             self.refute(accused, now, fx);
         }
         false

@@ -13,7 +13,7 @@ use crate::model::{
     Incarnation, LamportClock, LamportTime, Member, MemberEvent, MemberEventKind, Moment, NodeName, Status,
     Tags, TagsError, Versions, canonical_ip,
 };
-use crate::telemetry::RateLimit;
+use crate::telemetry::{RateLimit, counters};
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -367,16 +367,25 @@ impl Members {
         let MemberEvent { kind, member } = &event;
         match kind {
             MemberEventKind::Join => {
+                counters::MEMBERS_JOINED.inc();
                 log::info!(target: "serf", "EventMemberJoin: {} {}", member.name, member.addr.ip());
             }
             MemberEventKind::Leave => {
+                counters::MEMBERS_LEFT.inc();
                 log::info!(target: "serf", "EventMemberLeave: {} {}", member.name, member.addr.ip());
             }
             MemberEventKind::Failed => {
+                counters::MEMBERS_FAILED.inc();
                 log::info!(target: "serf", "EventMemberFailed: {} {}", member.name, member.addr.ip());
             }
-            MemberEventKind::Update => log::info!(target: "serf", "EventMemberUpdate: {}", member.name),
-            MemberEventKind::Reap => log::info!(target: "serf", "EventMemberReap: {}", member.name),
+            MemberEventKind::Update => {
+                counters::MEMBERS_UPDATED.inc();
+                log::info!(target: "serf", "EventMemberUpdate: {}", member.name);
+            }
+            MemberEventKind::Reap => {
+                counters::MEMBERS_REAPED.inc();
+                log::info!(target: "serf", "EventMemberReap: {}", member.name);
+            }
         }
         fx.events.push(event);
     }

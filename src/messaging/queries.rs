@@ -242,18 +242,27 @@ impl Queries {
                 if msg.answer == Answer::AckOnly {
                     asked.undecided.remove(&from);
                 }
-                if acked && asked.wants_acks {
+                if !acked {
+                    counters::QUERY_DUPLICATE_ACKS.inc();
+                } else if asked.wants_acks {
+                    counters::QUERY_ACKS.inc();
                     progress.push(QueryProgress::Ack { from });
                 }
             }
             Answer::Nothing | Answer::Payload => {
                 // An answer whose ack was lost is as good as both.
                 if acked && asked.wants_acks {
+                    counters::QUERY_ACKS.inc();
                     progress.push(QueryProgress::Ack { from: from.clone() });
                 }
                 asked.undecided.remove(&from);
-                if msg.answer == Answer::Payload && asked.answered.insert(from.clone()) {
-                    progress.push(QueryProgress::Response { from, payload: msg.payload });
+                if msg.answer == Answer::Payload {
+                    if asked.answered.insert(from.clone()) {
+                        counters::QUERY_RESPONSES.inc();
+                        progress.push(QueryProgress::Response { from, payload: msg.payload });
+                    } else {
+                        counters::QUERY_DUPLICATE_RESPONSES.inc();
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! What this process has counted since it started: one table of named atomics.
 //!
-//! A counter only grows. Current values (members, queue lengths) are not here; whoever reports
-//! asks their owners. How counters are reported (SIGUSR1, statsd, Prometheus) is not here either.
+//! A counter only grows. Levels and samples are in `metrics`, which lists everything that is
+//! measured; how that is reported (SIGUSR1, statsd, Prometheus) is in `report`.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,13 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// starts again at zero after 2^32, which whoever computes rates treats as a restart.
 pub struct Counter {
     name: &'static str,
+    serf: Option<&'static str>,
     help: &'static str,
     value: AtomicUsize,
 }
 
 impl Counter {
-    const fn new(name: &'static str, help: &'static str) -> Counter {
-        Counter { name, help, value: AtomicUsize::new(0) }
+    const fn new(name: &'static str, serf: Option<&'static str>, help: &'static str) -> Counter {
+        Counter { name, serf, help, value: AtomicUsize::new(0) }
     }
 
     /// Counts `n` more.
@@ -41,6 +42,11 @@ impl Counter {
         self.name
     }
 
+    /// The name under which Serf counts the same, if it does.
+    pub fn serf_name(&self) -> Option<&'static str> {
+        self.serf
+    }
+
     /// What is counted, in one sentence.
     pub fn help(&self) -> &'static str {
         self.help
@@ -53,10 +59,22 @@ impl fmt::Debug for Counter {
     }
 }
 
-/// Declares each counter once: its constant, its name and its meaning.
+/// The name that Serf has for a metric, where the table gives one.
+macro_rules! serf_name {
+    () => {
+        None
+    };
+    ($name:literal) => {
+        Some($name)
+    };
+}
+pub(super) use serf_name;
+
+/// Declares each counter once: its constant, its name, Serf's name for it if there is one, and its
+/// meaning.
 macro_rules! counters {
-    ($($constant:ident = $name:literal, $help:literal;)+) => {
-        $(#[doc = $help] pub static $constant: Counter = Counter::new($name, $help);)+
+    ($($constant:ident = $name:literal $(as $serf:literal)?, $help:literal;)+) => {
+        $(#[doc = $help] pub static $constant: Counter = Counter::new($name, serf_name!($($serf)?), $help);)+
 
         /// Every counter, in the order of the table.
         pub static ALL: &[&Counter] = &[$(&$constant),+];
@@ -65,9 +83,9 @@ macro_rules! counters {
 
 counters! {
     DATAGRAMS_RECEIVED = "datagrams_received", "Datagrams read from the gossip socket.";
-    DATAGRAM_BYTES_RECEIVED = "datagram_bytes_received", "Bytes of datagrams read from the gossip socket.";
+    DATAGRAM_BYTES_RECEIVED = "datagram_bytes_received" as "memberlist.udp.received", "Bytes of datagrams read from the gossip socket.";
     DATAGRAMS_SENT = "datagrams_sent", "Datagrams handed to the kernel.";
-    DATAGRAM_BYTES_SENT = "datagram_bytes_sent", "Bytes of datagrams handed to the kernel.";
+    DATAGRAM_BYTES_SENT = "datagram_bytes_sent" as "memberlist.udp.sent", "Bytes of datagrams handed to the kernel.";
     DATAGRAMS_UNSENT = "datagrams_unsent", "Datagrams that the kernel did not take.";
     REFUSED_MALFORMED = "refused_malformed", "Packets refused because they could not be decoded.";
     REFUSED_CHECKSUM = "refused_checksum", "Packets refused because their checksum was wrong.";
@@ -76,10 +94,10 @@ counters! {
     REFUSED_FULL = "refused_full", "Members refused because the table was full.";
     REFUSED_UNKNOWN_SENDER = "refused_unknown_sender", "Requests refused because they came from or named a stranger.";
     REFUSED_ABSURD = "refused_absurd", "Messages refused because a time or incarnation was out of range.";
-    REFUSED_COORDINATE = "refused_coordinate", "Network coordinates refused because they were malformed or out of range.";
-    STREAMS_ACCEPTED = "streams_accepted", "Gossip streams accepted.";
+    REFUSED_COORDINATE = "refused_coordinate" as "serf.coordinate.rejected", "Network coordinates refused because they were malformed or out of range.";
+    STREAMS_ACCEPTED = "streams_accepted" as "memberlist.tcp.accept", "Gossip streams accepted.";
     STREAMS_REFUSED = "streams_refused", "Gossip streams refused because too many were open.";
-    STREAMS_OPENED = "streams_opened", "Gossip streams opened to others.";
+    STREAMS_OPENED = "streams_opened" as "memberlist.tcp.connect", "Gossip streams opened to others.";
     STREAMS_SKIPPED = "streams_skipped", "Exchanges left out because the TCP thread did not keep up.";
     DATAGRAMS_TOO_LARGE = "datagrams_too_large", "Messages that fit no datagram and were not sent.";
     SEEDS_DROPPED = "seeds_dropped", "Seeds not kept because there were too many.";
@@ -95,7 +113,7 @@ counters! {
     HANDLERS_FAILED = "handlers_failed", "Event handler scripts that could not start or ended with an error.";
     HANDLERS_TIMED_OUT = "handlers_timed_out", "Event handler scripts ended because they ran for too long.";
     HANDLER_EVENTS_DROPPED = "handler_events_dropped", "Events dropped because an event handler did not keep up.";
-    RPC_ACCEPTED = "rpc_accepted", "Control connections accepted.";
+    RPC_ACCEPTED = "rpc_accepted" as "agent.ipc.accept", "Control connections accepted.";
     RPC_REFUSED = "rpc_refused", "Control connections refused because too many were open.";
     RPC_UNAUTHENTICATED = "rpc_unauthenticated", "Control requests refused for want of the right key.";
     RPC_RECORDS_DROPPED = "rpc_records_dropped", "Records dropped because a control client did not read.";
@@ -104,12 +122,32 @@ counters! {
     SNAPSHOT_NEWS_SUPERSEDED = "snapshot_news_superseded", "Changes that the snapshot got later and together, because the disk did not keep up.";
     SNAPSHOT_WRITES_FAILED = "snapshot_writes_failed", "Failed attempts to write the snapshot.";
     PROBES_SENT = "probes_sent", "Probe rounds started.";
+    PROBES_DEGRADED = "probes_degraded" as "memberlist.degraded.probe", "Probe rounds started while the health score was not 0.";
     PROBES_FAILED = "probes_failed", "Probe rounds that ended without an ack.";
     PROBES_DISCARDED = "probes_discarded", "Probe rounds discarded because this process woke late.";
     PROBES_TCP_ONLY = "probes_tcp_only", "Probe rounds answered over TCP while UDP went unanswered.";
     SUSPICIONS = "suspicions", "Members that became suspect here.";
     REFUTATIONS = "refutations", "Suspicions and deaths of ourselves that we refuted.";
     CONFLICTS = "conflicts", "Claims of a taken name by another address.";
+    STREAM_BYTES_SENT = "stream_bytes_sent" as "memberlist.tcp.sent", "Bytes sent on gossip streams.";
+    MESSAGES_ALIVE = "messages_alive" as "memberlist.msg.alive", "Alive messages that told something new.";
+    MESSAGES_SUSPECT = "messages_suspect" as "memberlist.msg.suspect", "Suspect messages that told something new.";
+    MESSAGES_DEAD = "messages_dead" as "memberlist.msg.dead", "Dead messages that told something new.";
+    MEMBERS_JOINED = "members_joined" as "serf.member.join", "Members that joined or came back.";
+    MEMBERS_LEFT = "members_left" as "serf.member.left", "Members that left.";
+    MEMBERS_FAILED = "members_failed" as "serf.member.failed", "Members that failed.";
+    MEMBERS_UPDATED = "members_updated" as "serf.member.update", "Members that changed their tags or address.";
+    MEMBERS_REAPED = "members_reaped", "Members that were forgotten.";
+    USER_EVENTS = "user_events" as "serf.events", "User events that were new here.";
+    QUERIES = "queries" as "serf.queries", "Queries that were new here.";
+    QUERY_ACKS = "query_acks" as "serf.query_acks", "Acks of our queries.";
+    QUERY_RESPONSES = "query_responses" as "serf.query_responses", "Answers to our queries.";
+    QUERY_DUPLICATE_ACKS = "query_duplicate_acks" as "serf.query_duplicate_acks", "Acks of our queries that had come before.";
+    QUERY_DUPLICATE_RESPONSES = "query_duplicate_responses" as "serf.query_duplicate_responses", "Answers to our queries that had come before.";
+    RPC_COMMANDS = "rpc_commands" as "agent.ipc.command", "Control requests served, handshakes aside.";
+    METRICS_UNSENT = "metrics_unsent", "Lines of metrics that statsd or statsite was not sent.";
+    METRICS_REFUSED = "metrics_refused", "Connections to metrics_addr refused because too many were open.";
+    SYSLOG_LINES_DROPPED = "syslog_lines_dropped", "Log lines that syslog did not take.";
     LOG_LINES_DROPPED = "log_lines_dropped", "Log lines dropped because the log thread did not keep up.";
     LOG_LINES_SUPPRESSED = "log_lines_suppressed", "Log lines left out by rate limits.";
     LOG_WRITES_FAILED = "log_writes_failed", "Writes of log lines that failed.";
@@ -132,7 +170,7 @@ mod tests {
 
     #[test]
     fn counting_adds_up() {
-        static LOCAL: Counter = Counter::new("local", "Only here.");
+        static LOCAL: Counter = Counter::new("local", None, "Only here.");
         LOCAL.inc();
         LOCAL.add(2);
         assert_eq!(LOCAL.value(), 3);

@@ -32,12 +32,12 @@ pub struct LogLine {
 #[derive(Debug)]
 pub(super) struct Entry {
     /// Seconds since 1970.
-    unix: i64,
+    pub(super) unix: i64,
     /// And thousandths of one.
     millis: u32,
     pub(super) level: Level,
     pub(super) target: String,
-    message: String,
+    pub(super) message: String,
 }
 
 impl Entry {

@@ -11,6 +11,7 @@
 
 use super::counters;
 use super::line::{Entry, LogLine};
+use super::syslog::{Syslog, SyslogOptions};
 use super::writer::{Command, Writer};
 use super::zone::Zone;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -54,11 +55,19 @@ pub struct LogOptions {
     pub format: Format,
     /// Whether lines are held back until [`LoggerHandle::open_gate`].
     pub gated: bool,
+    /// Where syslog listens and how it files the lines, if they go there as well.
+    pub syslog: Option<SyslogOptions>,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        LogOptions { level: LevelFilter::Info, directives: None, format: Format::Serf, gated: false }
+        LogOptions {
+            level: LevelFilter::Info,
+            directives: None,
+            format: Format::Serf,
+            gated: false,
+            syslog: None,
+        }
     }
 }
 
@@ -69,13 +78,16 @@ pub enum InstallError {
     Taken,
     /// The log thread could not be started.
     Thread(io::Error),
+    /// Syslog does not listen.
+    Syslog(io::Error),
 }
 
 impl fmt::Display for InstallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            InstallError::Taken => f.write_str("this process has a logger already"),
-            InstallError::Thread(error) => write!(f, "cannot start the log thread: {error}"),
+            InstallError::Taken => f.write_str("Failed to start the log: this process has one already"),
+            InstallError::Thread(error) => write!(f, "Failed to start the log thread: {error}"),
+            InstallError::Syslog(error) => write!(f, "Syslog setup failed: {error}"),
         }
     }
 }
@@ -140,7 +152,7 @@ impl Logger {
     /// Standard output, because that is where Serf's agent logs. From then on nothing else should
     /// write there: see [`LoggerHandle::say`].
     pub fn install(options: LogOptions) -> Result<LoggerHandle, InstallError> {
-        let (logger, handle) = Logger::start(options, io::stdout()).map_err(InstallError::Thread)?;
+        let (logger, handle) = Logger::start(options, io::stdout())?;
         log::set_boxed_logger(Box::new(logger)).map_err(|_| InstallError::Taken)?;
         handle.shared.global.store(true, Ordering::Relaxed);
         handle.shared.publish_max();
@@ -151,7 +163,8 @@ impl Logger {
     pub fn start(
         options: LogOptions,
         terminal: impl Write + Send + 'static,
-    ) -> io::Result<(Logger, LoggerHandle)> {
+    ) -> Result<(Logger, LoggerHandle), InstallError> {
+        let syslog = options.syslog.map(Syslog::connect).transpose().map_err(InstallError::Syslog)?;
         let (queue, commands) = bounded(QUEUE_LINES);
         let (alive, ended) = bounded(0);
         let filter = build_filter(options.level, options.directives.as_deref());
@@ -168,12 +181,14 @@ impl Logger {
                 filter,
             }),
         });
+        let terminal = Box::new(terminal);
         let writer =
-            Writer::new(commands, shared.clone(), Box::new(terminal), options.format, Zone::of_process());
-        std::thread::Builder::new().name("serf-log".into()).spawn(move || {
+            Writer::new(commands, shared.clone(), terminal, options.format, Zone::of_process(), syslog);
+        let thread = std::thread::Builder::new().name("serf-log".into()).spawn(move || {
             writer.run();
             drop(alive);
-        })?;
+        });
+        thread.map_err(InstallError::Thread)?;
         let handle = LoggerHandle {
             queue: queue.clone(),
             shared: shared.clone(),

@@ -1,23 +1,29 @@
-//! Counters and the logger; any floor may count and log.
+//! Metrics and the logger; any floor may count and log.
 //!
 //! Rules log while the membership table is locked, so nothing in here ever makes the caller
 //! wait: a counter is one atomic addition, a log line is formatted and handed over without
-//! blocking. Whatever can block (a terminal, a pipe) belongs to the thread `serf-log` alone.
-//! Sinks beyond the terminal (syslog, monitors, statsd) are not here: they subscribe.
+//! blocking. Whatever can block (a terminal, a pipe) belongs to the thread `serf-log` alone, which
+//! feeds syslog too. Monitors are not here: they subscribe. Neither is what sends metrics anywhere.
 
 pub mod counters;
+mod facility;
 mod level;
 mod line;
 mod logger;
+pub mod metrics;
 mod rate_limit;
+pub mod report;
+mod syslog;
 pub mod target;
 #[cfg(test)]
 mod tests;
 mod writer;
 mod zone;
 
+pub use facility::{Facility, FacilityError};
 pub use level::{LevelError, level_name, parse_level};
 pub use line::{LogLine, MAX_MESSAGE_LEN};
 pub use logger::{Format, HELD_LINES, InstallError, LogOptions, Logger, LoggerHandle, QUEUE_LINES};
 pub use logger::{RECENT_LINES, SubscriberId, Subscription};
 pub use rate_limit::{MAX_KEYS, Passed, RateLimit};
+pub use syslog::{SYSLOG_SOCKET, SyslogOptions};

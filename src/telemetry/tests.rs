@@ -252,3 +252,25 @@ fn json_lines_are_whole_lines() {
     assert_eq!(value["message"], "EventMemberJoin: \"a\"\\nb");
     assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1);
 }
+
+#[test]
+fn what_surrounds_json_lines_is_json_too() {
+    let (_logger, handle, screen) = start(LogOptions { format: Format::Json, ..LogOptions::default() });
+    handle.say("==> Serf agent running!");
+    handle.say("                  Node name: 'a'");
+    handle.say("    ");
+    handle.say("==> Log data will now stream in as it occurs:\n");
+    assert!(handle.stop(PATIENCE));
+    let bytes = screen.0.lock().unwrap().clone();
+    let lines = String::from_utf8(bytes).unwrap();
+    let messages: Vec<String> = lines
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["message"].as_str().unwrap().to_string()
+        })
+        .collect();
+    assert_eq!(
+        messages,
+        ["Serf agent running!", "Node name: 'a'", "Log data will now stream in as it occurs:"]
+    );
+}

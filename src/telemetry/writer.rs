@@ -1,4 +1,4 @@
-//! The thread `serf-log`: the only one that writes to the terminal.
+//! The thread `serf-log`: the only one that writes to the terminal, and to syslog.
 //!
 //! It may block there for as long as the reader of a pipe likes. Nobody waits for it; lines that
 //! find its queue full are counted, and it tells how many there were when it catches up.
@@ -6,6 +6,7 @@
 use super::counters;
 use super::line::Entry;
 use super::logger::{Format, HELD_LINES, Shared};
+use super::syslog::Syslog;
 use super::target;
 use super::zone::Zone;
 use crossbeam_channel::Receiver;
@@ -36,6 +37,7 @@ pub(super) struct Writer {
     terminal: Box<dyn Write + Send>,
     format: Format,
     zone: Zone,
+    syslog: Option<Syslog>,
     /// Lines that wait for the gate to open, without line ends.
     held: Vec<String>,
     /// Lines that the gate had no room for.
@@ -51,8 +53,10 @@ impl Writer {
         terminal: Box<dyn Write + Send>,
         format: Format,
         zone: Zone,
+        syslog: Option<Syslog>,
     ) -> Writer {
-        Writer { commands, shared, terminal, format, zone, held: Vec::new(), unheld: 0, pending: Vec::new() }
+        let (held, pending) = Default::default();
+        Writer { commands, shared, terminal, format, zone, syslog, held, unheld: 0, pending }
     }
 
     /// Writes until told to stop, or until nobody is left who could log.
@@ -80,7 +84,7 @@ impl Writer {
         self.check_gate();
         match command {
             Command::Line(entry) => self.line(entry),
-            Command::Say(text) => self.put("", &text),
+            Command::Say(text) => self.say(&text),
             Command::OpenGate => {
                 self.shared.gate_open.store(true, Ordering::Release);
                 self.check_gate();
@@ -90,10 +94,31 @@ impl Writer {
         true
     }
 
+    /// Writes what surrounds the log. Where lines are objects, so is this, without its decoration.
+    // The time of a line is a fact for people to read.
+    #[allow(clippy::disallowed_methods)]
+    fn say(&mut self, text: &str) {
+        match self.format {
+            Format::Serf => self.put("", text),
+            Format::Json => {
+                let plain = text.trim_start_matches("==>").trim();
+                if !plain.is_empty() {
+                    let at = SystemTime::now();
+                    let entry = Entry::from_parts(Level::Info, target::AGENT, format_args!("{plain}"), at);
+                    self.put("", &entry.render_json());
+                }
+            }
+        }
+    }
+
     fn line(&mut self, entry: Entry) {
         let Some(line) = self.shared.deliver(&entry.target, entry.render(&self.zone)) else {
             return;
         };
+        // The gate is for the terminal's banner only.
+        if let Some(syslog) = &mut self.syslog {
+            syslog.write(&entry, &self.zone);
+        }
         let shown = match self.format {
             Format::Serf => line.text.clone(),
             Format::Json => entry.render_json(),

@@ -61,6 +61,52 @@ impl Zone {
         };
     }
 
+    /// Appends `unix` as Go prints a time: `2026-11-22 15:41:34 +0000 UTC`.
+    pub(super) fn go_stamp(&self, unix: i64, out: &mut String) {
+        let time = DateTime::from_timespec(unix, 0, self.0.as_ref())
+            .or_else(|_| DateTime::from_timespec(unix, 0, TimeZoneRef::utc()));
+        let _ = match time {
+            Ok(t) => {
+                let kind = t.local_time_type();
+                let minutes = kind.ut_offset().unsigned_abs() / 60;
+                let sign = if kind.ut_offset() < 0 { '-' } else { '+' };
+                write!(
+                    out,
+                    "{:04}-{:02}-{:02} {:02}:{:02}:{:02} {sign}{:02}{:02} {}",
+                    t.year(),
+                    t.month(),
+                    t.month_day(),
+                    t.hour(),
+                    t.minute(),
+                    t.second(),
+                    minutes / 60,
+                    minutes % 60,
+                    kind.time_zone_designation()
+                )
+            }
+            Err(_) => write!(out, "{unix}"),
+        };
+    }
+
+    /// Appends `unix` as syslog (RFC 3164) begins a line: `Nov  2 15:41:34`.
+    pub(super) fn syslog_stamp(&self, unix: i64, out: &mut String) {
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let time = DateTime::from_timespec(unix, 0, self.0.as_ref())
+            .or_else(|_| DateTime::from_timespec(0, 0, TimeZoneRef::utc()));
+        if let Ok(t) = time {
+            let month = MONTHS.get(usize::from(t.month()).wrapping_sub(1)).unwrap_or(&"Jan");
+            let _ = write!(
+                out,
+                "{month} {:2} {:02}:{:02}:{:02}",
+                t.month_day(),
+                t.hour(),
+                t.minute(),
+                t.second()
+            );
+        }
+    }
+
     /// Appends `unix` as RFC 3339 in UTC, for machines.
     pub(super) fn rfc3339(unix: i64, millis: u32, out: &mut String) {
         let _ = match DateTime::from_timespec(unix, 0, TimeZoneRef::utc()) {
@@ -97,6 +143,16 @@ mod tests {
         let summer = winter - 120 * 86_400;
         assert_eq!(stamp("CET-1CEST,M3.5.0,M10.5.0/3", summer), "2026/07/25 17:41:34");
         assert_eq!(stamp("IST-5:30", winter), "2026/11/22 21:11:34");
+    }
+
+    #[test]
+    fn stamps_as_go_and_as_syslog() {
+        let (mut go, mut syslog) = (String::new(), String::new());
+        Zone::named("IST-5:30").go_stamp(1_795_362_094, &mut go);
+        Zone::named("NST3:30").go_stamp(1_795_362_094, &mut go);
+        assert_eq!(go, "2026-11-22 21:11:34 +0530 IST2026-11-22 12:11:34 -0330 NST");
+        Zone::named("").syslog_stamp(1_795_362_094 - 20 * 86_400, &mut syslog);
+        assert_eq!(syslog, "Nov  2 15:41:34");
     }
 
     #[test]

@@ -21,12 +21,24 @@ pub struct AgentSpec {
     rpc: SocketAddr,
     flags: Vec<String>,
     named_in_files: bool,
+    env: Vec<(String, String)>,
+    stderr: Option<PathBuf>,
 }
 
 impl AgentSpec {
     pub fn new(name: &str, gossip: SocketAddr, rpc: SocketAddr) -> AgentSpec {
         let (name, flags) = (name.to_string(), Vec::new());
-        AgentSpec { program: serf(), inside: Vec::new(), name, gossip, rpc, flags, named_in_files: false }
+        AgentSpec {
+            program: serf(),
+            inside: Vec::new(),
+            name,
+            gossip,
+            rpc,
+            flags,
+            named_in_files: false,
+            env: Vec::new(),
+            stderr: None,
+        }
     }
 
     /// Its name and its addresses are in a configuration file that a flag names.
@@ -60,6 +72,18 @@ impl AgentSpec {
         self.flag(format!("-join={seed}"))
     }
 
+    /// A variable of its environment.
+    pub fn env(mut self, name: &str, value: &str) -> AgentSpec {
+        self.env.push((name.to_string(), value.to_string()));
+        self
+    }
+
+    /// Standard error goes there, and not into the log.
+    pub fn stderr_to(mut self, path: &Path) -> AgentSpec {
+        self.stderr = Some(path.to_path_buf());
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = self.wrapped(&self.program);
         command.arg("agent");
@@ -69,7 +93,7 @@ impl AgentSpec {
                 .arg(format!("-bind={}", self.gossip))
                 .arg(format!("-rpc-addr={}", self.rpc));
         }
-        command.args(&self.flags);
+        command.args(&self.flags).envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -92,7 +116,11 @@ impl AgentSpec {
         let log = scratch.path().join("log");
         // One file for both streams, so that the order of their lines is kept.
         let out = File::create(&log).unwrap_or_else(|e| panic!("cannot create {}: {e}", log.display()));
-        let err = out.try_clone().expect("a file handle can be duplicated");
+        let err = match &self.stderr {
+            None => out.try_clone().expect("a file handle can be duplicated"),
+            // Both ways, so that a pipe opens without a reader.
+            Some(path) => File::options().read(true).write(true).open(path).expect("standard error opens"),
+        };
         let mut command = self.command();
         let child = command
             .stdout(out)
@@ -125,6 +153,8 @@ pub enum Signal {
     Stop,
     /// SIGCONT: go on.
     Continue,
+    /// SIGUSR1: write the metrics.
+    User1,
 }
 
 /// A member as `members -format=json` shows it.
@@ -213,6 +243,7 @@ impl Agent {
             Signal::Hangup => "HUP",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
+            Signal::User1 => "USR1",
         };
         let sent = Command::new("sh")
             .args(["-c", "kill -s \"$0\" \"$1\"", name, &self.child.id().to_string()])

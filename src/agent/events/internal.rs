@@ -17,11 +17,17 @@ impl EventActor {
         let reply = match asked {
             InternalQuery::Ping => Reply::Nothing,
             InternalQuery::Conflict(name) => {
-                log::debug!(target: "serf", "Got conflict resolution query for '{name}'");
+                let now = self.now();
+                if let Some(passed) = self.complaints.pass((), "conflict query", now) {
+                    log::debug!(target: "serf", "Got conflict resolution query for '{name}'{passed}");
+                }
                 who_has(&name, &self.parts.table.read().members)
             }
             InternalQuery::Unknown => {
-                log::debug!(target: "serf", "Unhandled internal query");
+                let now = self.now();
+                if let Some(passed) = self.complaints.pass((), "internal query", now) {
+                    log::debug!(target: "serf", "Unhandled internal query{passed}");
+                }
                 Reply::Nothing
             }
         };

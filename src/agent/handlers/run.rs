@@ -21,7 +21,7 @@ use super::lane::Job;
 use super::output::Tail;
 use super::question::Question;
 use crate::model::{Event, Member, Moment, format_duration};
-use crate::telemetry::counters;
+use crate::telemetry::{counters, metrics};
 use mio::unix::pipe::{Receiver, Sender};
 use mio::{Interest, Registry, Token};
 use rustix::process::{self, Pid, Signal, WaitId, WaitIdOptions};
@@ -179,7 +179,7 @@ impl Run {
             log::warn!(target: "agent", "Script '{}' slow, execution exceeding {limit}", self.script);
         }
         if let Stage::Running { until } = self.stage {
-            if (children || self.output.is_none() || now >= until) && self.reaped() {
+            if (children || self.output.is_none() || now >= until) && self.reaped(now) {
                 return Turn::Over;
             }
             if now >= until {
@@ -194,7 +194,7 @@ impl Run {
             self.signal_group(Signal::KILL);
             self.stage = Stage::Killed;
         }
-        if self.stage == Stage::Killed && self.reaped() {
+        if self.stage == Stage::Killed && self.reaped(now) {
             return Turn::Over;
         }
         if more { Turn::Busy } else { Turn::Waits }
@@ -225,10 +225,11 @@ impl Run {
     }
 
     /// Tells of the end, if there is one to tell of.
-    fn reaped(&mut self) -> bool {
+    fn reaped(&mut self, now: Moment) -> bool {
         match self.child.try_wait() {
             Ok(None) => false,
             Ok(Some(status)) => {
+                metrics::SCRIPT_TIME.record_time(now.since(self.started));
                 self.finish(if status.success() { Ok(()) } else { Err(describe(status)) });
                 true
             }

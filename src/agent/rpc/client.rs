@@ -6,6 +6,7 @@ use crate::messaging::filter::EventFilter;
 use crate::model::Moment;
 use crate::rpc::record::{CoordinateRequest, CoordinateResponse, JoinRequest, MemberRecord, MembersResponse};
 use crate::rpc::{Connection, Phase, Request, Token};
+use crate::telemetry::counters;
 use log::{Level, LevelFilter};
 use mio::event::Event;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +85,7 @@ impl Answers {
     }
 
     fn answer(&mut self, connection: &mut Connection, token: Token, request: Request) {
+        counters::RPC_COMMANDS.inc();
         match request {
             Request::Members => reply_members(connection, token, self.control.members().iter()),
             Request::MembersFiltered(filter) => {

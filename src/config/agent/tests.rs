@@ -41,7 +41,7 @@ fn defaults_are_those_of_serf() {
         log_level: LevelFilter::Info,
         log_format: Format::Serf,
         enable_syslog: false,
-        syslog_facility: "LOCAL0".to_string(),
+        syslog_facility: Facility::LOCAL0,
         start_join: vec![],
         replay_on_join: false,
         retry_join: vec![],
@@ -298,7 +298,7 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!(given.tags.value("b=c"), Some("d=e"));
     assert_eq!((given.profile, given.protocol), (Profile::Local, 4));
     assert_eq!((given.log_level, given.log_format), (LevelFilter::Debug, Format::Json));
-    assert_eq!(given.syslog_facility, "LOCAL3");
+    assert_eq!(given.syslog_facility.to_string(), "LOCAL3");
     assert_eq!(given.start_join, ["a", "x/b:1"]);
     assert!(given.replay_on_join && given.disable_coordinates && given.disable_name_resolution);
     assert!(given.validate_node_names && given.leave_on_terminate && given.skip_leave_on_interrupt);
