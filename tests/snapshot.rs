@@ -135,19 +135,27 @@ fn whoever_left_stays_away_unless_told_to_rejoin() {
 }
 
 #[test]
-fn nobody_to_rejoin_is_no_reason_to_end() {
+fn nobody_to_rejoin_is_no_reason_to_end_and_whoever_comes_later_is_found() {
     let net = Network::claim();
     let files = Files::new();
     let gone = net.gossip(9);
     fs::write(files.snapshot(), format!("alive: x {gone}\nalive: n1 {}\nalive: y {gone}\n", net.gossip(1)))
         .unwrap();
-    let n1 = files.kept_by(net.agent("n1", 1)).start();
+    let config = files.0.path().join("config.json");
+    fs::write(&config, "{\"reconnect_interval\": \"1s\"}").unwrap();
+    let n1 = files.kept_by(net.agent("n1", 1)).flag(format!("-config-file={}", config.display())).start();
     wait_until(soon(), "it gives up", || {
         let tried = n1.log_count("Attempting re-join to previously known node: ");
         let over = n1.log_count("Failed to re-join any previously known node");
         if (tried, over) == (2, 1) { Ok(()) } else { Err(format!("{tried} tried")) }
     });
     assert_eq!(all_list(&[&n1], &[("n1", "alive")]), Ok(()));
+
+    // After a power failure the others are only late.
+    let late = net.agent("y", 9).start();
+    wait_until(within(60), "they find each other", || {
+        all_list(&[&n1, &late], &[("n1", "alive"), ("y", "alive")])
+    });
 }
 
 #[test]

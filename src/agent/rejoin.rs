@@ -1,12 +1,16 @@
 //! Rejoining after a crash: the members of the snapshot, one after the other in random order, until
-//! one of them answers. The main thread drives it while the agent serves already.
+//! one of them answers. If nobody does, they become seeds, which are tried again while this process
+//! is alone. The main thread drives it while the agent serves already.
 
 use super::channels::{Corridors, JoinRequest, JoinResult, MainMessage, SyncMessage};
+use crate::membership::Origin;
 use crate::model::NodeName;
 use fastrand::Rng;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// The most previous members that are kept as seeds when none of them answers.
+const MAX_SEEDS: usize = 32;
 /// How long asking waits for room.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -16,6 +20,8 @@ pub struct Rejoin {
     /// Who has not been tried; the last is next.
     untried: Vec<(NodeName, SocketAddr)>,
     trying: (NodeName, SocketAddr),
+    /// Who did not answer; at most [`MAX_SEEDS`].
+    tried: Vec<String>,
 }
 
 impl Rejoin {
@@ -30,7 +36,7 @@ impl Rejoin {
         // Otherwise all that come back after a power failure would ask the same one.
         rng.shuffle(&mut previous);
         let trying = previous.pop()?;
-        let rejoin = Rejoin { untried: previous, trying };
+        let rejoin = Rejoin { untried: previous, trying, tried: Vec::new() };
         rejoin.ask(corridors);
         Some(rejoin)
     }
@@ -59,10 +65,15 @@ impl Rejoin {
             }
             Err(why) => log::debug!(target: "serf", "Failed to re-join {name}: {why}"),
         }
+        if self.tried.len() < MAX_SEEDS {
+            self.tried.push(addr.to_string());
+        }
         match self.untried.pop() {
             Some(next) => self.trying = next,
             None => {
                 log::warn!(target: "serf", "Failed to re-join any previously known node");
+                // They may all be starting as well, after a power failure.
+                corridors.keep_seeds(self.tried, Origin::Found);
                 return None;
             }
         }

@@ -45,7 +45,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub enum Origin {
     /// Someone wrote it down for this process. Always kept.
     Configured,
-    /// It was found: in the snapshot, or on the local network.
+    /// It was found, in the snapshot: where members were once. Tried only when this process is
+    /// alone or members have failed.
     Found,
 }
 
@@ -120,9 +121,13 @@ impl Seeds {
             return None;
         }
         let taken = addresses_of_the_present(members);
-        let leads_on = |seed: &&Seed| seed.addrs.is_empty() || seed.addrs.iter().any(|a| !taken.contains(a));
+        let alone = members.present() <= 1;
+        let leads_on = |seed: &&Seed| {
+            let asked_for = alone || seed.origin == Origin::Configured;
+            asked_for && (seed.addrs.is_empty() || seed.addrs.iter().any(|a| !taken.contains(a)))
+        };
         let missing: Vec<&Seed> = self.known.iter().filter(leads_on).collect();
-        if missing.is_empty() && members.failed() == 0 && members.present() > 1 {
+        if missing.is_empty() && members.failed() == 0 && !alone {
             return None;
         }
         let chance = missing.len().max(1) as f64 / members.present() as f64;
