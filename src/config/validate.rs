@@ -26,8 +26,6 @@ const MIN_BROADCAST_TIMEOUT: Duration = Duration::from_secs(1);
 const MIN_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// The same of members that failed.
 const MIN_RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
-/// For this long after a member is forgotten somewhere, others may still gossip about it.
-const FORGETTING_IS_SAFE: Duration = Duration::from_secs(120);
 /// Serf's hard limit on user events, in bytes.
 const MAX_USER_EVENT_SIZE: usize = 9 * 1024;
 /// Largest query or answer that may be configured, in bytes: no datagram holds more.
@@ -75,8 +73,8 @@ pub(super) fn validate(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<Ag
             MIN_RECONNECT_INTERVAL,
             warnings,
         ),
-        reconnect_timeout: setting.memory("reconnect_timeout", warnings)?,
-        tombstone_timeout: setting.memory("tombstone_timeout", warnings)?,
+        reconnect_timeout: setting.memory("reconnect_timeout")?,
+        tombstone_timeout: setting.memory("tombstone_timeout")?,
         disable_coordinates: raw.switch("disable_coordinates"),
         disable_name_resolution: raw.switch("disable_name_resolution"),
         validate_node_names,
@@ -157,17 +155,10 @@ impl Reading<'_> {
         }
     }
 
-    /// How long the gone are remembered; a day unless set.
-    fn memory(&self, key: &'static str, warnings: &mut Vec<String>) -> Result<Duration, ConfigError> {
-        let memory = self.above_zero(key)?.unwrap_or(Duration::from_secs(24 * 3600));
-        if memory < FORGETTING_IS_SAFE {
-            warnings.push(format!(
-                "Warning: '{key}' is {}; below {} forgotten members may reappear",
-                format_duration(memory),
-                format_duration(FORGETTING_IS_SAFE)
-            ));
-        }
-        Ok(memory)
+    /// How long the gone are listed; a day unless set. However short it is, what is stale about them
+    /// is recognised for longer (`membership/forgotten.rs`).
+    fn memory(&self, key: &'static str) -> Result<Duration, ConfigError> {
+        Ok(self.above_zero(key)?.unwrap_or(Duration::from_secs(24 * 3600)))
     }
 
     /// A duration that is raised to the least that makes sense. `name` is what Serf calls it.

@@ -314,12 +314,8 @@ fn every_setting_of_a_file_arrives() {
     assert_eq!(given.statsite_addr.as_deref(), Some("stats:1"));
     assert_eq!(given.statsd_addr.as_deref(), Some("[::1]:2"));
     assert_eq!(given.metrics_addr, Some("0.0.0.0:9".parse().unwrap()));
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].starts_with("Warning: everyone on this host can read 'rpc_auth' in '"));
-    assert_eq!(
-        warnings[1],
-        "Warning: 'tombstone_timeout' is 1m0s; below 2m0s forgotten members may reappear"
-    );
 }
 
 #[test]
@@ -402,13 +398,7 @@ fn what_depends_on_other_settings() {
     let Ok(Parsed::Run(flags)) = parse(&AGENT, vec!["-config-file".into(), path.into()]) else { panic!() };
     assert!(AgentConfig::load(&flags).unwrap_err().to_string().contains("'a_b' (validate_node_names allows"));
     let text = "{\"reconnect_timeout\": \"1s\", \"reconnect_interval\": \"1ms\"}";
-    assert_eq!(
-        scratch.load(text).unwrap().1,
-        [
-            "Warning: 'ReconnectInterval' is too low. Setting to 1s",
-            "Warning: 'reconnect_timeout' is 1s; below 2m0s forgotten members may reappear",
-        ]
-    );
+    assert_eq!(scratch.load(text).unwrap().1, ["Warning: 'ReconnectInterval' is too low. Setting to 1s"]);
 }
 
 #[test]

@@ -47,11 +47,7 @@ pub const FILE_ONLY: &[OptionSpec] = &[
     ),
     bytes("query_size_limit", "1024", "Largest query to send in bytes, encoded. 1 to 65536."),
     duration("reconnect_interval", "30s", "Time between attempts to reach a failed member. At least 1s."),
-    duration(
-        "reconnect_timeout",
-        "24h",
-        "How long a failed member is kept before it is forgotten. Below 2m forgotten members may reappear.",
-    ),
+    duration("reconnect_timeout", "24h", "How long a failed member is kept before it is forgotten."),
     text("rpc_auth", "token", "Token that RPC clients must present.").secret(),
     text(
         "rpc_socket_mode",
@@ -64,11 +60,7 @@ pub const FILE_ONLY: &[OptionSpec] = &[
     text("statsd_addr", "host:port", "Where to send metrics over UDP, in statsd's format."),
     text("statsite_addr", "host:port", "Where to stream metrics over TCP, in statsite's format."),
     text("syslog_facility", "name", "Where syslog files what enable_syslog sends it.").default("LOCAL0"),
-    duration(
-        "tombstone_timeout",
-        "24h",
-        "How long a member that left is remembered. Below 2m forgotten members may reappear.",
-    ),
+    duration("tombstone_timeout", "24h", "How long a member that left is remembered."),
     bytes(
         "user_event_size_limit",
         "512",
