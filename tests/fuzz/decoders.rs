@@ -1,0 +1,94 @@
+//! One function for each decoder: bytes go in, and nothing may panic. Where a decoder has an
+//! encoder, what was accepted must survive being written and read again.
+//!
+//! The fuzz targets and the replay of the corpus (`tests/corpus.rs`) share this file.
+
+use serf::model::{Moment, Tags};
+use serf::rpc::Connection;
+use serf::rpc::frame::FrameScanner;
+use serf::wire::stream::{self, StreamMessage};
+use serf::wire::{Dialect, datagram, decode, encode};
+
+/// A decoder under test.
+pub type Decoder = fn(&[u8]);
+
+/// Every decoder by its name, which is also that of its folder in the corpus.
+pub const DECODERS: &[(&str, Decoder)] = &[
+    ("datagram", datagram),
+    ("message", message),
+    ("stream", stream),
+    ("tags", tags),
+    ("rpc_request", rpc_request),
+    ("rpc_frame", rpc_frame),
+    ("event_filter", event_filter),
+];
+
+/// A packet as it comes from the gossip socket, and the messages in it.
+pub fn datagram(bytes: &[u8]) {
+    if let Ok(parts) = datagram::open(bytes) {
+        assert!(parts.iter().map(|part| part.len()).sum::<usize>() <= bytes.len());
+        parts.into_iter().for_each(message);
+    }
+}
+
+/// One gossip message of any dialect.
+pub fn message(bytes: &[u8]) {
+    if let Ok(message) = decode(bytes) {
+        assert_eq!(decode(&encode(Dialect::Native, &message)).as_ref(), Ok(&message));
+    }
+}
+
+/// What comes over a gossip stream.
+pub fn stream(bytes: &[u8]) {
+    if let Ok(Some(message)) = stream::decode(bytes) {
+        let again: Option<StreamMessage> =
+            stream::decode(&stream::encode(Dialect::Native, &message)).unwrap();
+        assert_eq!(again, Some(message));
+    }
+}
+
+/// The metadata of an Alive message.
+pub fn tags(bytes: &[u8]) {
+    if let Ok(tags) = Tags::decode(bytes)
+        && let Ok(encoded) = tags.encode()
+    {
+        assert_eq!(Tags::decode(&encoded), Ok(tags));
+    }
+}
+
+/// A control connection that is sent this, in two pieces.
+pub fn rpc_request(bytes: &[u8]) {
+    let now = Moment::ZERO;
+    for key in ["", "secret"] {
+        let mut connection = Connection::new(1, key.into(), now);
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        for part in [first, second] {
+            connection.receive(part);
+            while let Some((token, _)) = connection.next_request(now) {
+                connection.reply_error(token, "fuzzed");
+            }
+            let written = connection.output().len();
+            connection.sent(written, now);
+        }
+        connection.peer_closed();
+        connection.expire(Moment::NEVER);
+    }
+}
+
+/// The scanner that finds the end of a control record: the same end whether the bytes come at
+/// once or one after the other.
+pub fn rpc_frame(bytes: &[u8]) {
+    const LIMIT: usize = 1 << 16;
+    let whole = FrameScanner::default().scan(bytes, LIMIT);
+    let mut scanner = FrameScanner::default();
+    let trickled = (0..=bytes.len()).map(|len| scanner.scan(&bytes[..len], LIMIT)).find(|r| *r != Ok(None));
+    assert_eq!(trickled.unwrap_or(Ok(None)), whole);
+}
+
+/// The filter of an event stream.
+pub fn event_filter(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = serf::messaging::filter::EventFilter::parse(text);
+        let _ = serf::messaging::filter::anchored(text);
+    }
+}
