@@ -3,11 +3,14 @@
 //!
 //! The fuzz targets and the replay of the corpus (`tests/corpus.rs`) share this file.
 
+use serf::agent::snapshot::format::Reading;
+use serf::config::raw::RawConfig;
 use serf::model::{Moment, Tags};
 use serf::rpc::Connection;
 use serf::rpc::frame::FrameScanner;
 use serf::wire::stream::{self, StreamMessage};
-use serf::wire::{Dialect, datagram, decode, encode};
+use serf::wire::{Dialect, coordinate, datagram, decode, encode, payload};
+use std::path::Path;
 
 /// A decoder under test.
 pub type Decoder = fn(&[u8]);
@@ -21,6 +24,10 @@ pub const DECODERS: &[(&str, Decoder)] = &[
     ("rpc_request", rpc_request),
     ("rpc_frame", rpc_frame),
     ("event_filter", event_filter),
+    ("snapshot", snapshot),
+    ("config", config),
+    ("coordinate", coordinate),
+    ("conflict_response", conflict_response),
 ];
 
 /// A packet as it comes from the gossip socket, and the messages in it.
@@ -104,4 +111,38 @@ pub fn event_filter(bytes: &[u8]) {
         let _ = serf::messaging::filter::EventFilter::parse(text);
         let _ = serf::messaging::filter::anchored(text);
     }
+}
+
+/// A snapshot, whole and in two pieces: the same is known from both.
+pub fn snapshot(bytes: &[u8]) {
+    let (first, second) = bytes.split_at(bytes.len() / 3);
+    let read = |pieces: &[&[u8]]| {
+        let mut reading = Reading::new(false);
+        pieces.iter().for_each(|piece| reading.push(piece));
+        reading.finish()
+    };
+    let (whole, pieces) = (read(&[bytes]), read(&[first, second]));
+    assert_eq!((whole.length, whole.skipped), (pieces.length, pieces.skipped));
+    assert!(whole.known.alive().eq(pieces.known.alive()));
+}
+
+/// A configuration file.
+pub fn config(bytes: &[u8]) {
+    let refused =
+        serf::config::json::read(&Path::new("fuzz.json").into(), bytes, &mut RawConfig::default()).err();
+    if let Some(problem) = refused {
+        assert!(!format!("{problem:?}").is_empty());
+    }
+}
+
+/// The coordinate in an ack.
+pub fn coordinate(bytes: &[u8]) {
+    if let Ok(Some(found)) = coordinate::decode(bytes) {
+        assert_eq!(coordinate::decode(&coordinate::encode(&found)), Ok(Some(found)));
+    }
+}
+
+/// The answer to the question who has a name.
+pub fn conflict_response(bytes: &[u8]) {
+    let _ = payload::read_conflict_response(bytes);
 }

@@ -1,0 +1,7 @@
+//! Fuzzes `conflict_response`.
+#![no_main]
+
+#[path = "../decoders.rs"]
+mod decoders;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| decoders::conflict_response(bytes));
