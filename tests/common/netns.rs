@@ -56,6 +56,8 @@ impl Hosts {
             in_namespace(&namespace, &format!("addr add {}/24 dev eth0", self.ip(host)))?;
             in_namespace(&namespace, "link set eth0 up")?;
             in_namespace(&namespace, "link set lo up")?;
+            // Programs that leave it to the routes where multicast goes need one.
+            in_namespace(&namespace, "route add default dev eth0")?;
         }
         Ok(())
     }
