@@ -51,6 +51,9 @@ impl Hosts {
             let (namespace, switch) =
                 (self.namespace(host), if self.is_left(host) { "left" } else { "right" });
             ip(&["netns", "add", &namespace])?;
+            // IPv6 addresses can be used at once, not after a second of asking who else has them.
+            let at_once = "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad";
+            ip(&["netns", "exec", &namespace, "sh", "-c", at_once])?;
             at_switches(&format!("link add port{host} type veth peer name eth0 netns {namespace}"))?;
             at_switches(&format!("link set port{host} master {switch} up"))?;
             in_namespace(&namespace, &format!("addr add {}/24 dev eth0", self.ip(host)))?;
@@ -58,6 +61,7 @@ impl Hosts {
             in_namespace(&namespace, "link set lo up")?;
             // Programs that leave it to the routes where multicast goes need one.
             in_namespace(&namespace, "route add default dev eth0")?;
+            in_namespace(&namespace, "-6 route add default dev eth0")?;
         }
         Ok(())
     }
