@@ -8,6 +8,8 @@
 //! * [`datagram`]: several messages in one UDP datagram, with a checksum and a size budget.
 //! * [`stream`]: messages over TCP.
 //! * [`coordinate`]: what acks carry besides.
+//! * [`envelope`]: what goes around either, the cluster's label and encryption; [`seal`] is the
+//!   encryption, [`keyring`] its keys.
 //! * [`payload`]: what internal queries carry, the same in every dialect.
 //!
 //! Every byte that comes in is hostile until decoded: lengths are bounded before anything is
@@ -15,12 +17,16 @@
 
 pub mod coordinate;
 pub mod datagram;
+pub mod envelope;
+pub mod keyring;
 pub mod message;
 mod native;
 pub mod payload;
+pub mod seal;
 pub mod stream;
 
 use crate::model::Versions;
+use envelope::Label;
 use message::Message;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -63,6 +69,16 @@ pub enum WireError {
     Nested,
     /// The content ends before its announced end, or continues behind it.
     Truncated,
+    /// What is around a message (label, encryption) is not of the right form: this is there.
+    Header(&'static str),
+    /// The label is another cluster's: this, or none if it is empty.
+    Label(Label),
+    /// It is encrypted, and no key is configured here.
+    NoKey,
+    /// It is encrypted, and no key that is installed here opens it.
+    Undecryptable,
+    /// It must be encrypted, and is not.
+    NotEncrypted,
     /// The body of a message does not decode.
     Malformed {
         /// Which message.
@@ -83,6 +99,15 @@ impl fmt::Display for WireError {
             WireError::UnknownType(t) => write!(f, "unknown message type {t}"),
             WireError::Nested => write!(f, "compound message inside a compound message"),
             WireError::Truncated => write!(f, "message does not end where it should"),
+            WireError::Header(what) => write!(f, "malformed header: {what}"),
+            WireError::Label(label) if label.is_empty() => {
+                write!(f, "it has no label, but this cluster has one")
+            }
+            WireError::Label(label) => write!(f, "its label '{label}' is not the label of this cluster"),
+            // These three are memberlist's, so that both programs' logs are found by one search.
+            WireError::NoKey => write!(f, "it is encrypted and encryption is not configured"),
+            WireError::Undecryptable => write!(f, "no installed keys could decrypt the message"),
+            WireError::NotEncrypted => write!(f, "encryption is configured but it is not encrypted"),
             WireError::Malformed { what, why } => write!(f, "malformed {what}: {why}"),
         }
     }

@@ -20,6 +20,8 @@ const HEADER: usize = 9;
 
 /// The largest body of a frame: a push/pull of some fifty thousand members.
 pub const MAX_FRAME: usize = 8 << 20;
+/// The most that is read of a frame that is encrypted: what it holds shows only once it is there.
+pub const MAX_SEALED_FRAME: usize = HEADER + MAX_FRAME + super::seal::MAX_OVERHEAD;
 /// The largest body of a frame that is no push/pull.
 pub const MAX_SMALL_FRAME: usize = 4096;
 
