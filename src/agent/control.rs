@@ -31,6 +31,7 @@ pub struct AgentControl {
     depths: Arc<Depths>,
     /// Handlers as `stats` shows them: filter to script.
     handlers: BTreeMap<String, String>,
+    encrypted: bool,
     clock: Clock,
 }
 
@@ -45,7 +46,14 @@ impl AgentControl {
         handlers: BTreeMap<String, String>,
         clock: Clock,
     ) -> Self {
-        AgentControl { table, corridors, rpc, logger, log_subscription: None, depths, handlers, clock }
+        let (log_subscription, encrypted) = (None, false);
+        AgentControl { table, corridors, rpc, logger, log_subscription, depths, handlers, encrypted, clock }
+    }
+
+    /// Whether gossip is encrypted, for `stats`.
+    pub fn encrypted(mut self, encrypted: bool) -> Self {
+        self.encrypted = encrypted;
+        self
     }
 
     fn serf_stats(&self) -> BTreeMap<String, String> {
@@ -64,7 +72,7 @@ impl AgentControl {
             ("intent_queue", depth(&self.depths.intents)),
             ("event_queue", depth(&self.depths.events)),
             ("query_queue", depth(&self.depths.queries)),
-            ("encrypted", "false".to_string()),
+            ("encrypted", self.encrypted.to_string()),
             ("incarnation", members.my_row().incarnation.to_string()),
         ]);
         if let Some(resets) = members.coordinate_resets() {

@@ -5,6 +5,7 @@ use crate::membership::{Target, Transmit};
 use crate::messaging::Datagram;
 use crate::telemetry::{RateLimit, counters};
 use crate::wire::datagram::Packer;
+use crate::wire::envelope::Envelope;
 use crate::wire::{self, Shared};
 use mio::net::UdpSocket;
 use std::io;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub struct DatagramSender {
     socket: Arc<UdpSocket>,
     budget: usize,
+    envelope: Envelope,
     /// About datagrams that could not be sent, by whom they were for.
     complaints: Arc<Mutex<RateLimit<IpAddr>>>,
     clock: Clock,
@@ -27,10 +29,10 @@ pub struct DatagramSender {
 const COMPLAINTS: (u32, Duration) = (5, Duration::from_secs(60));
 
 impl DatagramSender {
-    /// Sends through `socket` datagrams of at most `budget` bytes.
-    pub fn new(socket: Arc<UdpSocket>, budget: usize, clock: Clock) -> Self {
+    /// Sends through `socket` datagrams whose content has at most `budget` bytes, each in `envelope`.
+    pub fn new(socket: Arc<UdpSocket>, budget: usize, envelope: Envelope, clock: Clock) -> Self {
         let complaints = Arc::new(Mutex::new(RateLimit::new(COMPLAINTS.0, COMPLAINTS.1)));
-        DatagramSender { socket, budget, complaints, clock }
+        DatagramSender { socket, budget, envelope, complaints, clock }
     }
 
     /// Sends one datagram.
@@ -58,11 +60,14 @@ impl DatagramSender {
         self.send_to(addr, &packer.finish())
     }
 
-    fn send_to(&self, addr: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        match self.socket.send_to(bytes, addr) {
-            Ok(_) => {
+    /// The one way out of this process, so that no datagram leaves without its envelope.
+    fn send_to(&self, addr: SocketAddr, content: &[u8]) -> io::Result<()> {
+        let wrapped = self.envelope.wrap_datagram(content).map_err(io::Error::other);
+        let sent = wrapped.and_then(|bytes| self.socket.send_to(&bytes, addr));
+        match sent {
+            Ok(len) => {
                 counters::DATAGRAMS_SENT.inc();
-                counters::DATAGRAM_BYTES_SENT.add(bytes.len());
+                counters::DATAGRAM_BYTES_SENT.add(len);
                 Ok(())
             }
             Err(e) => {

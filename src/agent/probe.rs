@@ -6,14 +6,17 @@
 use super::channels::{Corridors, EventMessage, ProbeMessage};
 use super::clock::Clock;
 use super::datagrams::DatagramSender;
+use super::refusals;
 use super::table::{Outgoing, SharedTable};
 use crate::membership::{self, Effects, Prober, Transmit};
 use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::datagram::{self, MAX_DATAGRAM};
+use crate::wire::envelope::Envelope;
 use crate::wire::message::Message;
 use crate::wire::{self, Shared, WireError};
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
+use log::Level;
 use mio::net::UdpSocket;
 use mio::{Events, Poll, Token};
 use std::io;
@@ -37,6 +40,8 @@ pub struct ProbeActor {
     pub socket: Arc<UdpSocket>,
     /// The sending side.
     pub sender: DatagramSender,
+    /// What datagrams must come in.
+    pub envelope: Envelope,
     /// The table.
     pub table: SharedTable,
     /// The rules.
@@ -95,12 +100,10 @@ impl ProbeActor {
                 Ok((len, from)) => {
                     counters::DATAGRAMS_RECEIVED.inc();
                     counters::DATAGRAM_BYTES_RECEIVED.add(len);
-                    let bytes = buffer.get(..len).unwrap_or_default();
-                    if let Err(e) = decode(bytes, from, batch) {
-                        count(&e);
-                        if let Some(passed) = self.complaints.pass(from.ip(), "datagram", self.clock.now()) {
-                            log::debug!(target: "memberlist", "Ignoring a datagram from {from}: {e}{passed}");
-                        }
+                    let bytes = buffer.get_mut(..len).unwrap_or_default();
+                    let content = self.envelope.unwrap_datagram(bytes);
+                    if let Err(e) = content.and_then(|content| decode(content, from, batch)) {
+                        self.refuse(from, &e);
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
@@ -115,6 +118,14 @@ impl ProbeActor {
             }
         }
         true
+    }
+
+    fn refuse(&mut self, from: SocketAddr, why: &WireError) {
+        refusals::count(why);
+        if let Some(passed) = self.complaints.pass(from.ip(), refusals::cause(why), self.clock.now()) {
+            let level = if why.is_foreign() { Level::Warn } else { Level::Debug };
+            log::log!(target: "memberlist", level, "Ignoring a datagram from {from}: {why}{passed}");
+        }
     }
 
     fn apply(&mut self, batch: Vec<(SocketAddr, Message)>, results: Vec<(u32, bool)>) {
@@ -179,12 +190,4 @@ fn is_talk(message: &Message) -> bool {
             | Message::QueryResponse(_)
             | Message::Relay(_)
     )
-}
-
-fn count(error: &WireError) {
-    match error {
-        WireError::Checksum => counters::REFUSED_CHECKSUM.inc(),
-        WireError::TooLong { .. } => counters::REFUSED_OVERSIZE.inc(),
-        _ => counters::REFUSED_MALFORMED.inc(),
-    }
 }

@@ -11,9 +11,11 @@ use super::datagrams::DatagramSender;
 use super::events::{EventActor, EventParts};
 use super::gossip::{Depths, GossipActor};
 use super::handlers::{self, HandlerSettings, HandlersHandle};
+use super::keys::{Keys, KeysError};
 use super::mdns::{self, MdnsError, MdnsHandle, MdnsSettings};
 use super::metrics::{self, MetricsHandle};
 use super::probe::{self, ProbeActor};
+use super::refusals;
 use super::rejoin::Rejoin;
 use super::rpc::{RpcError, RpcHandle, RpcServer, RpcSettings};
 use super::signals::Signals;
@@ -21,12 +23,13 @@ use super::snapshot::{Snapshot, SnapshotError, SnapshotHandle};
 use super::sync::{self, SyncActor, SyncParts};
 use super::table::SharedTable;
 use super::{say, say_indented};
-use crate::config::{AgentConfig, EventScript};
+use crate::config::{AgentConfig, EventScript, KeySource};
 use crate::membership::{Config, Effects, Members, Origin, Prober, SelfDescription};
 use crate::messaging::Gossip;
 use crate::messaging::queries::QueryLimits;
 use crate::model::{Tags, TagsError};
-use crate::telemetry::{LoggerHandle, RateLimit, counters};
+use crate::telemetry::{LoggerHandle, counters};
+use crate::wire::envelope::Envelope;
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
 use mio::net::{TcpListener, UdpSocket};
@@ -65,6 +68,8 @@ pub enum StartError {
     Metrics(io::Error),
     /// The tags do not fit.
     Tags(TagsError),
+    /// The keyring cannot be loaded.
+    Keys(KeysError),
     /// Discovery cannot be started.
     Mdns(MdnsError),
     /// The system refuses something every process needs.
@@ -82,6 +87,7 @@ impl fmt::Display for StartError {
             StartError::Rpc(e) => write!(f, "Error starting RPC listener: {e}"),
             StartError::Metrics(e) => write!(f, "Failed to start the metrics: {e}"),
             StartError::Tags(e) => write!(f, "{e}"),
+            StartError::Keys(e) => write!(f, "{e}"),
             StartError::Mdns(e) => write!(f, "{e}"),
             StartError::System(what, why) => write!(f, "Failed to {what}: {why}"),
         }
@@ -135,6 +141,13 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     let host = bind::Host::look().map_err(StartError::Bind)?;
     mdns::check(config.discover.as_deref(), config.mdns.interface.as_ref(), &host.interfaces)
         .map_err(StartError::Mdns)?;
+    let keys = Keys::load(&config.keys).map_err(StartError::Keys)?;
+    let envelope = Envelope {
+        label: config.label.clone(),
+        keyring: keys.map(|keys| keys.ring().clone()),
+        verify_incoming: config.encrypt_verify_incoming,
+        verify_outgoing: config.encrypt_verify_outgoing,
+    };
     let mut endpoints = bind::decide(&host, config.bind, config.interface.as_deref(), config.advertise)
         .map_err(StartError::Bind)?;
     if let Some(line) = &endpoints.announce {
@@ -174,13 +187,16 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     let previous = snapshot.as_ref().map(Snapshot::previous).unwrap_or_default();
     let mut fx = Effects::default();
     let me = SelfDescription { name: config.node_name.clone(), addr: endpoints.advertise, tags };
+    let defaults = Config::for_profile(config.profile);
     let rules = Config {
         reconnect_interval: config.reconnect_interval,
         reconnect_timeout: config.reconnect_timeout,
         tombstone_timeout: config.tombstone_timeout,
         validate_names: config.validate_node_names,
         coordinates: !config.disable_coordinates,
-        ..Config::for_profile(config.profile)
+        // What rules pack gets an envelope when it is sent.
+        datagram_budget: defaults.datagram_budget - envelope.datagram_overhead(),
+        ..defaults
     };
     let now = clock.now();
     let mut members = Members::new(rules, me, now, &mut fx).map_err(StartError::Tags)?;
@@ -204,15 +220,17 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         Arc::clone(&depths),
         handlers_shown(config),
         clock,
-    );
+    )
+    .encrypted(config.keys != KeySource::None);
     say(logger, "Starting Serf agent RPC...");
 
     let udp = Arc::new(udp);
-    let sender = DatagramSender::new(Arc::clone(&udp), budget, clock);
+    let sender = DatagramSender::new(Arc::clone(&udp), budget, envelope.clone(), clock);
     let probe = ProbeActor {
         poll: probe_poll,
         socket: udp,
         sender: sender.clone(),
+        envelope: envelope.clone(),
         table: table.clone(),
         prober,
         messages: ends.probe,
@@ -220,7 +238,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         corridors: corridors.clone(),
         clock,
         rng: rng.fork(),
-        complaints: RateLimit::new(5, Duration::from_secs(60)),
+        complaints: refusals::complaints(),
     };
     let (events_sender, events_depths) = (sender.clone(), Arc::clone(&depths));
     let sync_sender = sender.clone();
@@ -242,6 +260,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         messages: ends.sync,
         corridors: corridors.clone(),
         sender: sync_sender,
+        envelope,
         clock,
         rng: rng.fork(),
     });
@@ -363,7 +382,7 @@ fn banner(config: &AgentConfig, endpoints: &Endpoints, logger: &LoggerHandle) {
         line(&format!("             Advertise addr: '{}'", endpoints.advertise));
     }
     line(&format!("                   RPC addr: '{}'", config.rpc_addr));
-    line("                  Encrypted: false");
+    line(&format!("                  Encrypted: {}", config.keys != KeySource::None));
     line(&format!("                   Snapshot: {}", config.snapshot_path.is_some()));
     line(&format!("                    Profile: {}", config.profile.as_str()));
     line("Message Compression Enabled: false");

@@ -3,6 +3,7 @@
 
 use crate::model::Moment;
 use crate::telemetry::{counters, metrics};
+use crate::wire::envelope::{Envelope, Side};
 use crate::wire::stream::{self, StreamMessage};
 use crate::wire::{Dialect, WireError};
 use mio::net::TcpStream;
@@ -59,6 +60,9 @@ impl std::error::Error for StreamError {}
 #[derive(Debug)]
 pub struct Stream {
     socket: TcpStream,
+    envelope: Envelope,
+    /// Who opened it decides what comes first.
+    reads_from: Side,
     /// The address of the other side.
     pub peer: SocketAddr,
     /// When it is given up.
@@ -71,18 +75,23 @@ pub struct Stream {
 
 impl Stream {
     /// A connection that was accepted.
-    pub fn accepted(socket: TcpStream, peer: SocketAddr, deadline: Moment) -> Self {
+    pub fn accepted(socket: TcpStream, peer: SocketAddr, deadline: Moment, envelope: Envelope) -> Self {
         let (outbox, inbox) = Default::default();
-        Stream { socket, peer, deadline, connected: true, outbox, sent: 0, inbox }
+        let reads_from = Side::Opener;
+        Stream { socket, envelope, reads_from, peer, deadline, connected: true, outbox, sent: 0, inbox }
     }
 
     /// Begins to connect, to send `message`.
-    pub fn connect(peer: SocketAddr, deadline: Moment, message: &StreamMessage) -> io::Result<Self> {
+    pub fn connect(
+        peer: SocketAddr,
+        deadline: Moment,
+        envelope: Envelope,
+        message: &StreamMessage,
+    ) -> io::Result<Self> {
+        let outbox = envelope.wrap_request(encode(message)).map_err(io::Error::other)?;
         let socket = TcpStream::connect(peer)?;
-        let mut stream = Stream::accepted(socket, peer, deadline);
-        stream.connected = false;
-        stream.queue(message);
-        Ok(stream)
+        let stream = Stream::accepted(socket, peer, deadline, envelope);
+        Ok(Stream { connected: false, reads_from: Side::Answerer, outbox, ..stream })
     }
 
     /// The socket, to be registered with a poll.
@@ -90,13 +99,21 @@ impl Stream {
         &mut self.socket
     }
 
-    /// Queues a message; [`Stream::drive`] sends it.
-    pub fn queue(&mut self, message: &StreamMessage) {
-        let bytes = stream::encode(Dialect::Native, message);
-        if let StreamMessage::PushPull(_) = message {
-            metrics::LOCAL_STATE_BYTES.set(bytes.len());
-        }
+    /// Queues the answer to whoever opened the stream; [`Stream::drive`] sends it.
+    pub fn queue(&mut self, message: &StreamMessage) -> io::Result<()> {
+        let bytes = self.envelope.wrap_answer(encode(message)).map_err(io::Error::other)?;
         self.outbox.extend(bytes);
+        Ok(())
+    }
+
+    /// Tells whoever opened the stream why it is refused, as well as it can be told at once.
+    pub fn refuse(&mut self, why: &WireError) {
+        let reason = encode(&StreamMessage::Error(why.to_string()));
+        if let Ok(bytes) = self.envelope.wrap_refusal(reason, why) {
+            self.outbox.extend(bytes);
+            // Whoever does not listen learns nothing.
+            let _ = self.flush();
+        }
     }
 
     /// Whether everything that was queued has been sent.
@@ -148,9 +165,10 @@ impl Stream {
                 Ok(0) => return Err(StreamError::Closed),
                 Ok(n) => {
                     self.inbox.extend_from_slice(chunk.get(..n).unwrap_or_default());
-                    if let Some(message) = stream::decode(&self.inbox).map_err(StreamError::Wire)? {
+                    let buffered = self.inbox.len();
+                    if let Some(message) = self.read().map_err(StreamError::Wire)? {
                         if let StreamMessage::PushPull(_) = message {
-                            metrics::REMOTE_STATE_BYTES.record_size(self.inbox.len());
+                            metrics::REMOTE_STATE_BYTES.record_size(buffered);
                         }
                         self.inbox = Vec::new();
                         return Ok(Some(message));
@@ -163,6 +181,10 @@ impl Stream {
         }
     }
 
+    fn read(&mut self) -> Result<Option<StreamMessage>, WireError> {
+        self.envelope.read_stream(self.reads_from, &mut self.inbox)
+    }
+
     /// Sends only; for a stream whose message has been received.
     pub fn finish(&mut self) -> Result<(), StreamError> {
         self.flush().map_err(StreamError::Io)
@@ -173,4 +195,12 @@ impl Stream {
         // It may be gone already; either way the stream is over.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
+}
+
+fn encode(message: &StreamMessage) -> Vec<u8> {
+    let bytes = stream::encode(Dialect::Native, message);
+    if let StreamMessage::PushPull(_) = message {
+        metrics::LOCAL_STATE_BYTES.set(bytes.len());
+    }
+    bytes
 }

@@ -6,12 +6,14 @@ use super::channels::{
 };
 use super::clock::Clock;
 use super::datagrams::DatagramSender;
+use super::refusals;
 use super::resolve;
 use super::stream::{Stream, StreamError};
 use super::table::SharedTable;
 use crate::membership::{Effects, ExchangeSchedule, ReconnectSchedule, Seeds, StreamRequest};
 use crate::model::{Moment, NodeName};
 use crate::telemetry::{Passed, RateLimit, counters, metrics};
+use crate::wire::envelope::Envelope;
 use crate::wire::message::{Ack, Ping, PushPull, Talk};
 use crate::wire::stream::StreamMessage;
 use crossbeam_channel::Receiver;
@@ -83,6 +85,7 @@ pub struct SyncActor {
     joins: BTreeMap<u64, Join>,
     next_join: u64,
     complaints: RateLimit<IpAddr>,
+    envelope: Envelope,
 }
 
 /// What a [`SyncActor`] is made of.
@@ -99,6 +102,8 @@ pub struct SyncParts {
     pub corridors: Corridors,
     /// Where a member is told that another claims its name.
     pub sender: DatagramSender,
+    /// What streams go and must come in.
+    pub envelope: Envelope,
     /// Time.
     pub clock: Clock,
     /// The thread's own random source.
@@ -131,7 +136,8 @@ impl SyncActor {
             next_token: FIRST_STREAM,
             joins: BTreeMap::new(),
             next_join: 0,
-            complaints: RateLimit::new(3, Duration::from_secs(60)),
+            complaints: refusals::complaints(),
+            envelope: parts.envelope,
         }
     }
 
@@ -200,7 +206,10 @@ impl SyncActor {
                     }
                     self.make_room();
                     let deadline = self.clock.now() + self.tcp_timeout();
-                    self.add(Stream::accepted(socket, peer, deadline), Purpose::Inbound);
+                    self.add(
+                        Stream::accepted(socket, peer, deadline, self.envelope.clone()),
+                        Purpose::Inbound,
+                    );
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -265,9 +274,21 @@ impl SyncActor {
                 return self.remove(token);
             }
         };
-        stream.queue(&reply);
+        self.reply(token, &reply);
+    }
+
+    /// Answers on a stream, which ends with that.
+    fn reply(&mut self, token: Token, message: &StreamMessage) {
+        let Some((stream, purpose)) = self.streams.get_mut(&token) else { return };
         *purpose = Purpose::Answering;
-        self.drive(token);
+        match stream.queue(message) {
+            Ok(()) => self.drive(token),
+            Err(e) => {
+                if let Some((stream, purpose)) = self.take(token) {
+                    self.failed(purpose, stream.peer, &StreamError::Io(e));
+                }
+            }
+        }
     }
 
     /// Asks `serf-events` for its part of a push/pull; [`SyncActor::proceed`] goes on with it.
@@ -286,10 +307,7 @@ impl SyncActor {
         match plan {
             TalkPlan::Answer { stream, join } => {
                 let message = state(join);
-                let Some((stream_, purpose)) = self.streams.get_mut(&Token(stream)) else { return };
-                stream_.queue(&message);
-                *purpose = Purpose::Answering;
-                self.drive(Token(stream));
+                self.reply(Token(stream), &message);
             }
             TalkPlan::Exchange { node, addr } => {
                 let message = state(false);
@@ -362,7 +380,7 @@ impl SyncActor {
         }
         counters::STREAMS_OPENED.inc();
         let deadline = self.clock.now() + self.tcp_timeout();
-        match Stream::connect(addr, deadline, &message) {
+        match Stream::connect(addr, deadline, self.envelope.clone(), &message) {
             Ok(stream) => self.add(stream, purpose),
             Err(e) => self.failed(purpose, addr, &StreamError::Io(e)),
         }
@@ -552,14 +570,16 @@ impl SyncActor {
                 }
             }
             Err(why) => {
+                if let StreamError::Wire(e) = &why {
+                    refusals::count(e);
+                }
                 if let (Purpose::Inbound, StreamError::Wire(e)) = (&*purpose, &why) {
                     // Say why, if the other side still listens: a stranger with another setting
                     // learns it there, not only in our log.
-                    if let Some(passed) = self.complaints.pass(stream.peer.ip(), "stream", self.clock.now()) {
+                    if let Some(passed) = self.complaints.pass(stream.peer.ip(), refusals::cause(e), self.clock.now()) {
                         log::warn!(target: "memberlist", "Ignoring a stream from {}: {e}{passed}", stream.peer);
                     }
-                    stream.queue(&StreamMessage::Error(e.to_string()));
-                    let _ = stream.finish();
+                    stream.refuse(e);
                 }
                 if let Some((stream, purpose)) = self.take(token) {
                     self.failed(purpose, stream.peer, &why);

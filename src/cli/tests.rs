@@ -148,7 +148,7 @@ fn arguments_that_are_missing_are_asked_for() {
         (&["info", NOBODY, "-format=xml"], "Encoding error: Invalid output format \"xml\"\n"),
         (&["members", NOBODY, "-tag", "foo"], "Error: Invalid tag: 'foo' (expected key=value)\n"),
         (&["agent", "-tag", "foo"], "==> Error: Invalid tag: 'foo' (expected key=value)\n"),
-        (&["agent", "-encrypt=x"], "==> -encrypt is not supported in this version of serf\n"),
+        (&["agent", "-encrypt=x"], "==> Invalid encryption key: it is not base64 (see 'serf keygen')\n"),
     ] {
         let refused = serf(arguments);
         assert_eq!((refused.code, refused.out), (ExitCode::FAILURE, String::new()), "{arguments:?}");

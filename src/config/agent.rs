@@ -1,5 +1,6 @@
 //! The one validated, immutable [`AgentConfig`], and how it is loaded.
 
+use super::encryption::KeySource;
 use super::error::ConfigError;
 use super::files;
 use super::flags::Flags;
@@ -9,6 +10,7 @@ use super::validate::validate;
 use crate::membership::Profile;
 use crate::model::{NodeName, Tags};
 use crate::telemetry::{Facility, Format};
+use crate::wire::envelope::Label;
 use log::LevelFilter;
 use std::fmt;
 use std::net::SocketAddr;
@@ -40,6 +42,14 @@ pub struct AgentConfig {
     pub rpc_addr: RpcAddress,
     /// Token that RPC clients must present. There is no flag for it: it would show in `ps`.
     pub rpc_auth: Option<String>,
+    /// Keys of all gossip.
+    pub keys: KeySource,
+    /// With keys: whether gossip that is not encrypted is refused.
+    pub encrypt_verify_incoming: bool,
+    /// With keys: whether what is sent is encrypted.
+    pub encrypt_verify_outgoing: bool,
+    /// Which cluster this member belongs to; gossip of others is refused.
+    pub label: Label,
     /// Tags of this member; they fit into an `Alive` message.
     pub tags: Tags,
     /// Keeps the tags that were changed at run time. Excludes configured tags.

@@ -6,6 +6,7 @@ use super::handlers::EventScriptError;
 use super::raw::Source;
 use crate::model::{AddressError, NameError, TagsError, Versions};
 use crate::telemetry::FacilityError;
+use crate::wire::seal::KeyError;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -141,6 +142,19 @@ pub enum Problem {
     AdvertiseUnspecified(SocketAddr),
     /// A tag cannot be read, or they do not fit.
     Tags(TagsError),
+    /// An encryption key cannot be read.
+    Key(KeyError),
+    /// The file with the encryption key cannot be read.
+    KeyFile {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        why: String,
+    },
+    /// An encryption key is given twice.
+    TwoKeys,
+    /// An encryption key is given beside a file that keeps the keys.
+    KeyBesideKeyring,
     /// Tags are configured beside a file that keeps them.
     TagsBesideFile,
     /// Not a profile.
@@ -272,6 +286,12 @@ impl fmt::Display for Problem {
                 write!(f, "Invalid advertise address: nobody can reach {addr}")
             }
             Problem::Tags(e) => write!(f, "Error: {e}"),
+            Problem::Key(e) => write!(f, "Invalid encryption key: {e}"),
+            Problem::KeyFile { path, why } => {
+                write!(f, "Error reading encryption key file '{}': {why}", path.display())
+            }
+            Problem::TwoKeys => write!(f, "Only one of encrypt_key and encrypt_key_file is allowed"),
+            Problem::KeyBesideKeyring => write!(f, "Encryption key not allowed while using a keyring"),
             Problem::TagsBesideFile => write!(f, "Tags config not allowed while using tag files"),
             Problem::Profile(e) => f.write_str(e),
             Problem::LogLevel(s) => {

@@ -7,6 +7,7 @@
 
 mod addresses;
 pub mod agent;
+pub mod encryption;
 mod error;
 pub mod files;
 pub mod flags;
@@ -21,6 +22,7 @@ pub mod usage;
 mod validate;
 
 pub use agent::{AgentConfig, DEFAULT_BIND_PORT, DEFAULT_RPC_PORT, MdnsConfig, RpcAddress};
+pub use encryption::KeySource;
 pub use error::{ConfigError, FileError, FileProblem, Problem};
 pub use flags::{FlagError, Flags, Parsed, Value, parse};
 pub use handlers::{EventScript, EventScriptError};

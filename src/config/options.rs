@@ -218,13 +218,16 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
     ),
     OptionSpec::text("--discover", "cluster", "Find members of this cluster by mDNS and join them.")
         .key("discover"),
-    OptionSpec::text("--encrypt", "key", "Key that encrypts all gossip, in base64 (see 'serf keygen').")
+    OptionSpec::text(
+        "--encrypt",
+        "key",
+        "Key that encrypts all gossip, in base64 (see 'serf keygen'). SERF_ENCRYPT_KEY in the environment and \
+         encrypt_key_file in a configuration file do the same, and do not show in the process list.",
+    )
         .key("encrypt_key")
-        .secret()
-        .later(),
+        .secret(),
     OptionSpec::text("--keyring-file", "path", "File that keeps the encryption keys across restarts.")
-        .key("keyring_file")
-        .later(),
+        .key("keyring_file"),
     OptionSpec::text(
         "--event-handler",
         "[filter=]script",
@@ -240,6 +243,13 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
     )
     .repeatable()
     .key("start_join"),
+    OptionSpec::text(
+        "--label",
+        "text",
+        "Name of the cluster, at most 255 bytes. Members with different labels, or without one, never join \
+         each other. No secret: it is sent in the clear.",
+    )
+    .key("label"),
     OptionSpec::text("--log-level", "level", "Least severe lines to log: trace, debug, info, warn or err.")
         .default("info")
         .key("log_level"),
@@ -460,10 +470,10 @@ mod tests {
     fn the_agent_has_every_flag_of_serf() {
         let mut names: Vec<&str> = AGENT.options.iter().map(|o| o.name()).collect();
         names.sort_unstable();
-        // `check-config` is ours.
+        // `check-config` and `label` are ours.
         let expected = "advertise bind broadcast-timeout check-config config-dir config-file \
                         disable-compression discover encrypt \
-                        event-handler iface join keyring-file log-level mdns-disable-ipv4 mdns-disable-ipv6 \
+                        event-handler iface join keyring-file label log-level mdns-disable-ipv4 mdns-disable-ipv6 \
                         mdns-iface node profile protocol rejoin replay retry-interval retry-join retry-max role \
                         rpc-addr snapshot syslog tag tags-file";
         assert_eq!(names, expected.split_whitespace().collect::<Vec<_>>());
@@ -482,6 +492,7 @@ mod tests {
                         retry_max_attempts role rpc_addr rpc_auth skip_leave_on_interrupt snapshot_path start_join \
                         statsd_addr statsite_addr syslog_facility tags tags_file tombstone_timeout \
                         user_event_size_limit validate_node_names \
+                        encrypt_key_file encrypt_verify_incoming encrypt_verify_outgoing label \
                         handler_timeout log_format metrics_addr rpc_socket_mode";
         let mut expected: Vec<&str> = expected.split_whitespace().collect();
         expected.sort_unstable();

@@ -120,6 +120,11 @@ impl RawConfig {
         matches!(self.last(key), Some(Setting { value: Value::Switch(true), .. }))
     }
 
+    /// A switch that is `default` unless set.
+    pub fn switch_unless(&self, key: &str, default: bool) -> bool {
+        self.last(key).map_or(default, |setting| setting.value == Value::Switch(true))
+    }
+
     /// A number.
     pub fn number(&self, key: &str) -> Option<i64> {
         match self.last(key)?.value {

@@ -29,6 +29,10 @@ pub fn differences(old: &AgentConfig, new: &AgentConfig) -> Vec<(&'static str, E
         interface = "interface", AtRestart;
         rpc_addr = "rpc_addr", AtRestart;
         rpc_auth = "rpc_auth", Now;
+        keys = "encrypt_key", AtRestart;
+        encrypt_verify_incoming = "encrypt_verify_incoming", AtRestart;
+        encrypt_verify_outgoing = "encrypt_verify_outgoing", AtRestart;
+        label = "label", AtRestart;
         tags = "tags", Now;
         tags_file = "tags_file", AtRestart;
         profile = "profile", AtRestart;

@@ -10,6 +10,7 @@ use super::addresses::{
 use super::agent::{
     AgentConfig, DEFAULT_BIND_PORT, DEFAULT_RPC_SOCKET_MODE, MAX_VALIDATED_NAME_LEN, MdnsConfig,
 };
+use super::encryption::{KEY_VARIABLE, key_source};
 use super::error::{ConfigError, Problem};
 use super::flags::Value;
 use super::handlers::EventScript;
@@ -17,6 +18,7 @@ use super::options::{Availability, settings};
 use super::raw::{RawConfig, Setting, Source};
 use crate::model::{NodeName, Tags, Versions, format_duration};
 use crate::telemetry::{Facility, Format, parse_level};
+use crate::wire::envelope::Label;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,6 +48,10 @@ pub(super) fn validate(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<Ag
         interface: raw.text("interface").map(str::to_string),
         rpc_addr: setting.read("rpc_addr", "127.0.0.1", |text| rpc_address(text, mode))?,
         rpc_auth: raw.text("rpc_auth").map(str::to_string),
+        keys: key_source(raw, std::env::var(KEY_VARIABLE).ok().as_deref(), warnings)?,
+        encrypt_verify_incoming: raw.switch_unless("encrypt_verify_incoming", true),
+        encrypt_verify_outgoing: raw.switch_unless("encrypt_verify_outgoing", true),
+        label: setting.read("label", "", label)?,
         tags: tags(raw, warnings)?,
         tags_file: raw.text("tags_file").map(PathBuf::from),
         profile: setting.read("profile", "lan", |text| text.parse().map_err(Problem::Profile))?,
@@ -180,6 +186,14 @@ impl Reading<'_> {
     fn refuse(&self, key: &'static str, value: String, expected: String) -> ConfigError {
         Problem::Value { key, value, expected }.at(self.raw.source(key))
     }
+}
+
+fn label(text: &str) -> Result<Label, Problem> {
+    Label::new(text).map_err(|e| Problem::Value {
+        key: "label",
+        value: format!("{} bytes", e.0),
+        expected: format!("at most {} bytes", Label::MAX_LEN),
+    })
 }
 
 /// A setting that does nothing yet is refused rather than ignored. A switch that is set to false asks

@@ -91,6 +91,11 @@ counters! {
     REFUSED_CHECKSUM = "refused_checksum", "Packets refused because their checksum was wrong.";
     REFUSED_OVERSIZE = "refused_oversize", "Packets refused because they or a part of them were too large.";
     REFUSED_NAME = "refused_name", "Members refused because of characters in their names or their length.";
+    REFUSED_HEADER = "refused_header", "Packets refused because a label or encryption header was malformed.";
+    REFUSED_LABEL = "refused_label", "Packets refused because they have another cluster's label.";
+    REFUSED_UNDECRYPTABLE = "refused_undecryptable", "Packets refused because no installed key opens them.";
+    REFUSED_PLAINTEXT = "refused_plaintext", "Packets refused because they are not encrypted.";
+    REFUSED_ENCRYPTED = "refused_encrypted", "Packets refused because they are encrypted and no key is configured.";
     REFUSED_FULL = "refused_full", "Members refused because the table was full.";
     REFUSED_UNKNOWN_SENDER = "refused_unknown_sender", "Requests refused because they came from or named a stranger.";
     REFUSED_ABSURD = "refused_absurd", "Messages refused because a time or incarnation was out of range.";

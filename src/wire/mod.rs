@@ -115,6 +115,14 @@ impl fmt::Display for WireError {
 
 impl std::error::Error for WireError {}
 
+impl WireError {
+    /// Whether it comes from another cluster, or from a member with other keys.
+    pub fn is_foreign(&self) -> bool {
+        use WireError::*;
+        matches!(self, Label(_) | NoKey | Undecryptable | NotEncrypted)
+    }
+}
+
 /// Writes one message.
 pub fn encode(dialect: Dialect, message: &Message) -> Vec<u8> {
     match dialect {

@@ -26,6 +26,8 @@ struct Recording {
     datagrams: Vec<Vec<u8>>,
     /// What each connection's opener sent, complete or up to now.
     streams: Vec<Vec<u8>>,
+    /// What the agent answered, datagrams and pieces of streams.
+    answers: Vec<Vec<u8>>,
 }
 
 /// Runs until it is dropped.
@@ -62,6 +64,17 @@ impl Relay {
         streams.retain(|stream| !stream.is_empty());
         streams
     }
+
+    /// All that went through so far, in both directions.
+    pub fn everything(&self) -> Vec<u8> {
+        let recording = lock(&self.recording);
+        [&recording.datagrams, &recording.streams, &recording.answers]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .copied()
+            .collect()
+    }
 }
 
 impl Drop for Relay {
@@ -84,6 +97,10 @@ fn relay_datagrams(socket: &UdpSocket, agent: SocketAddr, recording: &Mutex<Reco
         if from == agent {
             if let Some(caller) = caller {
                 let _ = socket.send_to(datagram, caller);
+            }
+            let mut recording = lock(recording);
+            if recording.answers.len() < RECORD_LIMIT {
+                recording.answers.push(datagram.to_vec());
             }
             continue;
         }
@@ -115,14 +132,17 @@ fn relay_streams(
             recording.streams.len() - 1
         };
         let answers = (callee.try_clone(), caller.try_clone());
-        let (recording, stop_asking, stop_answering) = (recording.clone(), stop.clone(), stop.clone());
+        let (answered, recording) = (recording.clone(), recording.clone());
+        let (stop_asking, stop_answering) = (stop.clone(), stop.clone());
         thread::spawn(move || {
             copy(caller, callee, &stop_asking, |bytes| {
                 lock(&recording).streams[index].extend_from_slice(bytes)
             });
         });
         if let (Ok(callee), Ok(caller)) = answers {
-            thread::spawn(move || copy(callee, caller, &stop_answering, |_| ()));
+            thread::spawn(move || {
+                copy(callee, caller, &stop_answering, |bytes| lock(&answered).answers.push(bytes.to_vec()))
+            });
         }
     }
 }

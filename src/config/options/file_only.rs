@@ -30,6 +30,18 @@ pub const FILE_ONLY: &[OptionSpec] = &[
         "Accepted for compatibility. As with Serf, -disable-compression alone decides.",
     )
     .default("true"),
+    text("encrypt_key_file", "path", "File with the key that encrypts all gossip, in base64."),
+    switch(
+        "encrypt_verify_incoming",
+        "Refuse gossip that is not encrypted. Set it to false while encryption is being turned on in a running \
+         cluster.",
+    )
+    .default("true"),
+    switch(
+        "encrypt_verify_outgoing",
+        "Encrypt what is sent. Set it to false while members that have no key yet are in the cluster.",
+    )
+    .default("true"),
     duration(
         "handler_timeout",
         "",
