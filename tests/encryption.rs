@@ -178,10 +178,12 @@ fn strangers_stay_outside_and_both_sides_say_why() {
         let friend = flags.iter().fold(net.agent("friend", 4), |spec, flag| spec.flag(flag));
         let friend = friend.flag(format!("-advertise={}", net.gossip(host))).start();
         let stranger = spec.join(net.gossip(host)).start();
-        wait_until(soon(), "the stranger talks to its friend", || {
-            relay.datagrams().pop().ok_or("no datagram yet".to_string())
+        let sample = wait_until(soon(), "the stranger talks to its friend", || {
+            let mut datagrams = relay.datagrams();
+            // One nonce in sixteen looks like a plain ping of memberlist's to an agent without a key.
+            datagrams.retain(|datagram| !matches!(datagram.get(1), Some(0x80..=0x8f)));
+            datagrams.pop().ok_or("no datagram yet".to_string())
         });
-        let sample = relay.datagrams().pop().expect("it was there");
         let lines = victim.log_count(logged);
         pester(&net, &sample, victim, counter);
         let lines = victim.log_count(logged) - lines;
