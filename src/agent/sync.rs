@@ -576,7 +576,9 @@ impl SyncActor {
                 if let (Purpose::Inbound, StreamError::Wire(e)) = (&*purpose, &why) {
                     // Say why, if the other side still listens: a stranger with another setting
                     // learns it there, not only in our log.
-                    if let Some(passed) = self.complaints.pass(stream.peer.ip(), refusals::cause(e), self.clock.now()) {
+                    if let Some(passed) =
+                        self.complaints.pass(stream.peer.ip(), refusals::cause(e), self.clock.now())
+                    {
                         log::warn!(target: "memberlist", "Ignoring a stream from {}: {e}{passed}", stream.peer);
                     }
                     stream.refuse(e);

@@ -135,7 +135,7 @@ mod tests {
              \x20                             default, and unlike the flag it does not show in\n\
              \x20                             the process list."
         );
-        assert!(help("serf", &options::AGENT).contains("(Not in this version.) Key that"));
+        assert!(help("serf", &options::AGENT).contains("Find members of this cluster"));
     }
 
     #[test]
