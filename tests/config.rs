@@ -7,7 +7,6 @@
 mod common;
 
 use common::{Answer, Scratch, run, serf};
-use serf::config::options::{Availability, settings};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -63,12 +62,7 @@ fn each_broken_configuration_has_its_one_clear_error() {
         assert!(titles.insert(title, ()).is_none(), "two are called {title}");
         let path = scratch.file("c.json", text);
         let said = refusal(&scratch, &["-config-file", &path]);
-        // What another version cannot do at all is refused for that reason first.
-        let later = settings().any(|option| {
-            let key = option.key.unwrap_or_default();
-            option.availability == Availability::Later && said.contains(&format!("'{key}' is not supported"))
-        });
-        if said != *expected && !later {
+        if said != *expected {
             wrong.push(format!("{title}:\n  expected {expected}\n  but said {said}"));
         }
     }

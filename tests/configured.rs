@@ -10,7 +10,7 @@ use common::{
     wait_until, within,
 };
 use serde_json::{Map, Value, json};
-use serf::config::options::{Availability, settings};
+use serf::config::options::settings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -19,40 +19,27 @@ use std::path::Path;
 const KEY: &str = "HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8=";
 const TOKEN: &str = "-rpc-auth=token";
 /// What HashiCorp's agent in Debian does not know: newer keys of Serf's, and ours.
-const NEWER: [&str; 8] = [
+const NEWER: [&str; 12] = [
+    "encrypt_key_file",
+    "encrypt_verify_incoming",
+    "encrypt_verify_outgoing",
     "handler_timeout",
     "log_format",
     "mdns.disable_ipv4",
     "mdns.disable_ipv6",
     "mdns.interface",
+    "label",
     "metrics_addr",
     "rpc_socket_mode",
     "validate_node_names",
 ];
 
-/// The program that is started, and what it is able to do.
-struct Program<'a> {
-    path: &'a Path,
-    ours: bool,
+fn file(scratch: &Scratch, name: &str, settings: Map<String, Value>) {
+    scratch.file(name, &Value::Object(settings).to_string());
 }
 
-impl Program<'_> {
-    /// Whether a setting does something in this version of this program.
-    fn knows(&self, key: &str) -> bool {
-        let row = settings().find(|option| option.key == Some(key));
-        let row = row.unwrap_or_else(|| panic!("no setting is called {key}"));
-        !self.ours || row.availability == Availability::Ready
-    }
-
-    /// Writes a file with those of the settings that this version does not refuse.
-    fn file(&self, scratch: &Scratch, name: &str, mut settings: Map<String, Value>) {
-        settings.retain(|key, _| self.knows(key));
-        scratch.file(name, &Value::Object(settings).to_string());
-    }
-
-    fn spec(&self, spec: AgentSpec, scratch: &Scratch) -> AgentSpec {
-        spec.program(self.path).named_in_files().flag(format!("-config-dir={}", scratch.path().display()))
-    }
+fn spec(program: &Path, spec: AgentSpec, scratch: &Scratch) -> AgentSpec {
+    spec.program(program).named_in_files().flag(format!("-config-dir={}", scratch.path().display()))
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -139,27 +126,23 @@ fn one_directory_starts_both() {
     // Somebody must be there to send metrics to.
     let _statsd = UdpSocket::bind((net.ip(3), 8126)).unwrap();
     let _statsite = TcpListener::bind((net.ip(3), 8125)).unwrap();
-    let [theirs, ours] = [Program { path: &theirs, ours: false }, Program { path: &serf(), ours: true }];
-    let [expected, seen] = [&theirs, &ours].map(|program| with_everything(program, &net));
+    let [expected, seen] = [theirs, serf()].map(|program| with_everything(&program, &net));
     for (what, expected) in &expected {
         assert_eq!(seen.get(what), Some(expected), "{what}");
     }
     assert_eq!(seen.len(), expected.len());
 }
 
-fn with_everything(program: &Program, net: &Network) -> Seen {
+fn with_everything(program: &Path, net: &Network) -> Seen {
     let (scratch, out) = (Scratch::new("everything"), Scratch::new("out"));
     let [first, second] = everything(net, out.path());
-    program.file(&scratch, "10-first.json", first);
-    program.file(&scratch, "20-second.json", second);
+    file(&scratch, "10-first.json", first);
+    file(&scratch, "20-second.json", second);
     scratch.file("ignored.conf", "not read");
 
-    let mut seed = net.agent("seed", 2).program(program.path).flag("-profile=local");
-    if program.knows("encrypt_key") {
-        seed = seed.flag(format!("-encrypt={KEY}"));
-    }
-    let seed = seed.start();
-    let spec = program.spec(net.agent("n1", 1), &scratch);
+    let seed =
+        net.agent("seed", 2).program(program).flag("-profile=local").flag(format!("-encrypt={KEY}")).start();
+    let spec = spec(program, net.agent("n1", 1), &scratch);
     let mut n1 = spec.start();
     let members = || members(&n1);
     wait_until(soon(), "n1 has joined the seed", || all_see(&[&seed], &[("n1", "alive")]));
@@ -167,13 +150,13 @@ fn with_everything(program: &Program, net: &Network) -> Seen {
 
     let mut seen = Seen::new();
     seen.insert("members", format!("{:?}", members()));
-    look_at_info(&n1, program, &mut seen);
+    look_at_info(&n1, &mut seen);
     look_at_talk(&n1, out.path(), &mut seen);
     look_at_rpc(&n1, &mut seen);
     for line in ["Node name: 'n1'", "Profile: local", "Joining cluster...(replay: true)", "[DEBUG]"] {
         assert!(n1.log().contains(line), "'{line}' is not in the log:\n{}", n1.log());
     }
-    assert_eq!(out.path().join("snapshot").exists(), program.knows("snapshot_path"));
+    assert!(out.path().join("snapshot").exists());
 
     n1.signal(Signal::Interrupt);
     seen.insert("exit after SIGINT", format!("{:?}", n1.wait_exit(within(20)).code()));
@@ -200,7 +183,7 @@ fn members(agent: &Agent) -> Vec<String> {
     members
 }
 
-fn look_at_info(agent: &Agent, program: &Program, seen: &mut Seen) {
+fn look_at_info(agent: &Agent, seen: &mut Seen) {
     let answer = agent.ctl(&["info", TOKEN, "-format=json"]);
     let info: Value = serde_json::from_str(answer.ok()).expect("info prints JSON");
     seen.insert("info: name", info["agent"]["name"].to_string());
@@ -209,7 +192,7 @@ fn look_at_info(agent: &Agent, program: &Program, seen: &mut Seen) {
     for key in ["members", "failed", "left"] {
         seen.insert(key, info["serf"][key].to_string());
     }
-    assert_eq!(info["serf"]["encrypted"], program.knows("encrypt_key").to_string());
+    assert_eq!(info["serf"]["encrypted"], "true");
 }
 
 /// Events, queries, their limits, and what handlers are given.
@@ -249,29 +232,26 @@ fn look_at_rpc(agent: &Agent, seen: &mut Seen) {
 #[test]
 fn settings_that_exclude_others_start_both() {
     let Some(theirs) = hashicorp_serf() else { return };
-    let [theirs, ours] = [Program { path: &theirs, ours: false }, Program { path: &serf(), ours: true }];
     // Only this address is one of the interface, so that it is the ports that are our own.
     let here = |addr: SocketAddr| SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()));
     let (bind, rpc) = free_ipv6_addresses();
     let (bind, rpc) = (here(bind), here(rpc));
-    let [expected, seen] = [&theirs, &ours].map(|program| with_alternatives(program, bind, rpc));
+    let [expected, seen] = [theirs, serf()].map(|program| with_alternatives(&program, bind, rpc));
     assert_eq!(expected["name"], seen["name"]);
     assert_eq!(expected["bind"], seen["bind"]);
     for (what, key) in [("tags", "tags_file"), ("encrypted", "keyring_file")] {
-        if ours.knows(key) {
-            assert_eq!(expected[what], seen[what], "{key}");
-        }
+        assert_eq!(expected[what], seen[what], "{key}");
     }
     assert_eq!(expected["tags"], "{\"kept\":\"yes\"}");
     assert_eq!(expected["encrypted"], "\"true\"");
 }
 
-fn with_alternatives(program: &Program, bind: SocketAddr, rpc: SocketAddr) -> Seen {
+fn with_alternatives(program: &Path, bind: SocketAddr, rpc: SocketAddr) -> Seen {
     let (scratch, out) = (Scratch::new("alternatives"), Scratch::new("out"));
     out.file("keyring", &json!([KEY]).to_string());
     out.file("tags", &json!({"kept": "yes"}).to_string());
-    program.file(&scratch, "all.json", alternatives(bind, rpc, out.path()));
-    let agent = program.spec(AgentSpec::new("n1", bind, rpc), &scratch).start();
+    file(&scratch, "all.json", alternatives(bind, rpc, out.path()));
+    let agent = spec(program, AgentSpec::new("n1", bind, rpc), &scratch).start();
     let info: Value = serde_json::from_str(agent.ctl(&["info", "-format=json"]).ok()).expect("JSON");
     let addr = agent.members().expect("a list")[0].addr.clone();
     Seen::from([

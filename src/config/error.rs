@@ -107,8 +107,6 @@ pub enum FileProblem {
 /// What is wrong with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// The setting exists, but not yet in this version. Holds its flag or its key.
-    NotInThisVersion(String),
     /// No host name could be read and no name was given.
     NoHostName,
     /// The node name cannot be used.
@@ -264,9 +262,6 @@ impl fmt::Display for FileError {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::NotInThisVersion(option) => {
-                write!(f, "{option} is not supported in this version of serf")
-            }
             Problem::NoHostName => write!(f, "Error determining hostname: this host has none; use -node"),
             Problem::Name(e) => write!(f, "Invalid node name: {e}"),
             Problem::NameRefused(name) => write!(

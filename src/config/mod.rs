@@ -26,4 +26,4 @@ pub use encryption::KeySource;
 pub use error::{ConfigError, FileError, FileProblem, Problem};
 pub use flags::{FlagError, Flags, Parsed, Value, parse};
 pub use handlers::{EventScript, EventScriptError};
-pub use options::{Availability, CommandSpec, Kind, OptionSpec};
+pub use options::{CommandSpec, Kind, OptionSpec};

@@ -24,16 +24,6 @@ pub enum Kind {
     Pair,
 }
 
-/// Whether an option does what it says in this version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Availability {
-    /// It works.
-    Ready,
-    /// It is understood, and refused with a clear message: ignoring it in silence could mean
-    /// an unencrypted agent or a handler that never runs.
-    Later,
-}
-
 /// One option of one command, or one setting of an agent's configuration file.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionSpec {
@@ -53,8 +43,6 @@ pub struct OptionSpec {
     pub key: Option<&'static str>,
     /// Whether its value must not show up in messages.
     pub secret: bool,
-    /// Whether it works in this version.
-    pub availability: Availability,
 }
 
 impl OptionSpec {
@@ -74,17 +62,7 @@ impl OptionSpec {
         placeholder: &'static str,
         help: &'static str,
     ) -> OptionSpec {
-        OptionSpec {
-            long,
-            kind,
-            placeholder,
-            repeatable: false,
-            default: "",
-            help,
-            key: None,
-            secret: false,
-            availability: Availability::Ready,
-        }
+        OptionSpec { long, kind, placeholder, repeatable: false, default: "", help, key: None, secret: false }
     }
 
     const fn switch(long: &'static str, help: &'static str) -> OptionSpec {
@@ -124,12 +102,6 @@ impl OptionSpec {
 
     const fn secret(mut self) -> OptionSpec {
         self.secret = true;
-        self
-    }
-
-    #[allow(dead_code, reason = "every setting works at the moment; the next new one may not at first")]
-    const fn later(mut self) -> OptionSpec {
-        self.availability = Availability::Later;
         self
     }
 }

@@ -1,7 +1,7 @@
 //! The reference of an agent's settings, made from the option table. The README has it; a test
 //! holds it there.
 
-use super::options::{AGENT, Availability, FILE_ONLY, Kind, OptionSpec};
+use super::options::{AGENT, FILE_ONLY, Kind, OptionSpec};
 
 /// The table in Markdown, a line for its head, one for the rule, and one for each setting: those
 /// with a flag in the order of `-h`, then those that only files have.
@@ -20,8 +20,7 @@ fn row(option: &OptionSpec) -> String {
         words if words.contains(' ') => words.to_string(),
         value => format!("`{value}`"),
     };
-    let later = if option.availability == Availability::Later { "(Not in this version.) " } else { "" };
-    let cells = [flag, key, value(option), default, format!("{later}{}", option.help)];
+    let cells = [flag, key, value(option), default, option.help.to_string()];
     // Within a cell the character that separates cells is written so.
     let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
     format!("| {} |", cells.join(" | ")).replace("  ", " ")

@@ -1,7 +1,7 @@
 //! Help text, made from the option table. Nothing here is written twice, so nothing can be
 //! forgotten.
 
-use super::options::{Availability, CommandSpec, Kind, OptionSpec};
+use super::options::{CommandSpec, Kind, OptionSpec};
 use std::fmt::Write;
 
 /// Lines end before this column, so that help is readable in the smallest usual terminal.
@@ -53,11 +53,7 @@ fn head(option: &OptionSpec) -> String {
 }
 
 fn describe(out: &mut String, option: &OptionSpec) {
-    let mut text = String::new();
-    if option.availability == Availability::Later {
-        text.push_str("(Not in this version.) ");
-    }
-    text.push_str(option.help);
+    let mut text = option.help.to_string();
     if option.repeatable {
         text.push_str(" May be repeated.");
     }

@@ -14,7 +14,6 @@ use super::encryption::{KEY_VARIABLE, key_source};
 use super::error::{ConfigError, Problem};
 use super::flags::Value;
 use super::handlers::EventScript;
-use super::options::{Availability, settings};
 use super::raw::{RawConfig, Setting, Source};
 use crate::model::{NodeName, Tags, Versions, format_duration};
 use crate::telemetry::{Facility, Format, parse_level};
@@ -35,7 +34,6 @@ const MAX_QUERY_SIZE: usize = 64 * 1024;
 
 /// Checks every setting. Warnings are added, one line each.
 pub(super) fn validate(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<AgentConfig, ConfigError> {
-    refuse_what_is_missing(raw)?;
     let setting = Reading { raw };
 
     let bind = setting.read("bind", "0.0.0.0", |text| listen_address("bind", text, DEFAULT_BIND_PORT))?;
@@ -194,23 +192,6 @@ fn label(text: &str) -> Result<Label, Problem> {
         value: format!("{} bytes", e.0),
         expected: format!("at most {} bytes", Label::MAX_LEN),
     })
-}
-
-/// A setting that does nothing yet is refused rather than ignored. A switch that is set to false asks
-/// for nothing and passes.
-fn refuse_what_is_missing(raw: &RawConfig) -> Result<(), ConfigError> {
-    for option in settings().filter(|option| option.availability == Availability::Later) {
-        let Some(key) = option.key else { continue };
-        let asked = raw.last(key).filter(|setting| setting.value != Value::Switch(false));
-        if let Some(Setting { source, .. }) = asked {
-            let name = match source {
-                Source::Flag(flag) => format!("-{flag}"),
-                Source::File(_) | Source::Default => format!("'{key}'"),
-            };
-            return Err(Problem::NotInThisVersion(name).at(source.clone()));
-        }
-    }
-    Ok(())
 }
 
 fn node_name(raw: &RawConfig, strictly: bool) -> Result<NodeName, ConfigError> {

@@ -4,7 +4,7 @@
 use super::*;
 use crate::config::MdnsConfig;
 use crate::config::flags::{Parsed, parse};
-use crate::config::options::{AGENT, Availability, Kind};
+use crate::config::options::AGENT;
 use crate::config::validate::host_name;
 use proptest::prelude::*;
 
@@ -190,23 +190,6 @@ fn a_broadcast_timeout_that_is_too_low_is_raised() {
     assert_eq!(warnings, ["Warning: 'BroadcastTimeout' is too low. Setting to 1s"]);
 }
 
-#[test]
-fn nothing_that_is_missing_is_ignored_in_silence() {
-    for option in AGENT.options.iter().filter(|o| o.availability == Availability::Later) {
-        let name = option.name();
-        let argument = match option.kind {
-            Kind::Switch => format!("-{name}"),
-            Kind::Text | Kind::Pair => format!("-{name}=x"),
-            Kind::Number => format!("-{name}=3"),
-            Kind::Duration => format!("-{name}=30s"),
-        };
-        assert_eq!(refusal(&[&argument]), format!("-{name} is not supported in this version of serf"));
-        if option.kind == Kind::Switch {
-            assert_eq!(config(&[&format!("-{name}=false")]), config(&[]));
-        }
-    }
-}
-
 proptest! {
     #[test]
     fn no_flags_panic(
@@ -386,13 +369,10 @@ fn a_file_that_others_cannot_read_may_hold_secrets() {
 fn what_depends_on_other_settings() {
     let scratch = Scratch::new("depends");
     let tags_file = scratch.refusal("{\"tags_file\": \"/x\",\n\"tags\": {\n\"a\": \"b\"}}");
-    let known = AGENT.options.iter().find(|o| o.name() == "tags-file").unwrap().availability;
-    if known == Availability::Ready {
-        assert_eq!(
-            tags_file,
-            "Error in 'one.json', line 3, key 'tags': Tags config not allowed while using tag files"
-        );
-    }
+    assert_eq!(
+        tags_file,
+        "Error in 'one.json', line 3, key 'tags': Tags config not allowed while using tag files"
+    );
     assert_eq!(
         scratch.refusal("{\"validate_node_names\": true, \"node_name\": \"a b\", \"bind\": \"127.0.0.1:x\"}"),
         "Error in 'one.json', line 1, key 'bind': Invalid bind address: '127.0.0.1:x' has no valid port \
