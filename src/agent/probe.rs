@@ -10,7 +10,7 @@ use super::refusals;
 use super::table::{Outgoing, SharedTable};
 use crate::membership::{self, Effects, Prober, Transmit};
 use crate::telemetry::{RateLimit, counters, metrics};
-use crate::wire::datagram::{self, MAX_DATAGRAM};
+use crate::wire::datagram::MAX_DATAGRAM;
 use crate::wire::envelope::Envelope;
 use crate::wire::message::Message;
 use crate::wire::{self, Shared, WireError};
@@ -102,7 +102,15 @@ impl ProbeActor {
                     counters::DATAGRAM_BYTES_RECEIVED.add(len);
                     let bytes = buffer.get_mut(..len).unwrap_or_default();
                     let content = self.envelope.unwrap_datagram(bytes);
-                    if let Err(e) = content.and_then(|content| decode(content, from, batch)) {
+                    let read = content.and_then(|content| {
+                        wire::read_datagram(content, |message, len| {
+                            if is_talk(&message) {
+                                metrics::TALK_BYTES_RECEIVED.record_size(len);
+                            }
+                            batch.push((from, message));
+                        })
+                    });
+                    if let Err(e) = read {
                         self.refuse(from, &e);
                     }
                 }
@@ -166,17 +174,6 @@ impl ProbeActor {
             self.prober.send_failed(seq_no, self.clock.now());
         }
     }
-}
-
-fn decode(bytes: &[u8], from: SocketAddr, batch: &mut Vec<(SocketAddr, Message)>) -> Result<(), WireError> {
-    for part in datagram::open(bytes)? {
-        let message = wire::decode(part)?;
-        if is_talk(&message) {
-            metrics::TALK_BYTES_RECEIVED.record_size(part.len());
-        }
-        batch.push((from, message));
-    }
-    Ok(())
 }
 
 /// Whether Serf, and not memberlist, would take it: intents, events, queries and their answers.

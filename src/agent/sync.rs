@@ -14,7 +14,7 @@ use crate::membership::{Effects, ExchangeSchedule, ReconnectSchedule, Seeds, Str
 use crate::model::{Moment, NodeName};
 use crate::telemetry::{Passed, RateLimit, counters, metrics};
 use crate::wire::envelope::Envelope;
-use crate::wire::message::{Ack, Ping, PushPull, Talk};
+use crate::wire::message::{Ack, Message, Ping, PushPull, Talk};
 use crate::wire::stream::StreamMessage;
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
@@ -266,6 +266,10 @@ impl SyncActor {
                 }
                 return self.remove(token);
             }
+            StreamMessage::User(message) => {
+                self.hear(message);
+                return self.remove(token);
+            }
             StreamMessage::Ack(_) => {
                 let peer = stream.peer;
                 if let Some(passed) = self.complain(peer, "answer") {
@@ -286,6 +290,21 @@ impl SyncActor {
             Err(e) => {
                 if let Some((stream, purpose)) = self.take(token) {
                     self.failed(purpose, stream.peer, &StreamError::Io(e));
+                }
+            }
+        }
+    }
+
+    /// Takes in what is otherwise said in datagrams.
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::JoinIntent(m) => self.change(|table, now, _, fx| table.members.join_intent(&m, now, fx)),
+            Message::LeaveIntent(m) => {
+                self.change(|table, now, _, fx| table.members.leave_intent(&m, now, fx))
+            }
+            talk => {
+                if self.corridors.events.try_send(EventMessage::Talk(vec![talk])).is_err() {
+                    counters::NEWS_DROPPED.inc();
                 }
             }
         }

@@ -22,7 +22,7 @@ impl Members {
     /// Everything this process knows; `talk` is what it remembers of events and queries.
     pub fn push_pull(&self, join: bool, talk: Talk) -> PushPull {
         let rows = self.rows.values().chain(self.forgotten.rows()).map(Row::peer_row).collect();
-        PushPull { join, ltime: self.clock.time(), rows, talk }
+        PushPull { join, ltime: self.clock.time(), rows, intents: Vec::new(), talk }
     }
 
     /// Takes in everything another member knows.

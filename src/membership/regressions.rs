@@ -93,7 +93,13 @@ fn a_join_outweighs_a_leave_of_the_same_time() {
     members.leave_intent(&leave("b", 10), START, &mut fx);
     let row =
         PeerRow { status_ltime: LamportTime(10), leaving: false, ..members.row("b").unwrap().peer_row() };
-    let theirs = PushPull { join: false, ltime: LamportTime(11), rows: vec![row], talk: Default::default() };
+    let theirs = PushPull {
+        join: false,
+        ltime: LamportTime(11),
+        rows: vec![row],
+        intents: vec![],
+        talk: Default::default(),
+    };
     members.merge(&theirs, START, &mut rng, &mut fx);
     assert_eq!(status(&members, "b"), Status::Alive);
 }
@@ -113,7 +119,13 @@ fn a_member_objects_to_a_leave_of_its_own_time_however_it_hears_of_it() {
         status_ltime: LamportTime(20),
         ..members.my_row().peer_row()
     };
-    let theirs = PushPull { join: false, ltime: LamportTime(21), rows: vec![left], talk: Default::default() };
+    let theirs = PushPull {
+        join: false,
+        ltime: LamportTime(21),
+        rows: vec![left],
+        intents: vec![],
+        talk: Default::default(),
+    };
     members.merge(&theirs, START, &mut rng, &mut fx);
     assert!(members.my_row().status_ltime > LamportTime(20));
     assert_eq!(status(&members, "me"), Status::Alive);

@@ -5,9 +5,12 @@
 //! 12  crc32(rest), big-endian   rest = message | 7  count  count × u16 length  messages
 //! ```
 //!
+//! In HashiCorp's dialect the rest may be compressed, and old agents know no checksum.
+//!
 //! One size budget, counted with every overhead, holds for every datagram without exception.
 
 use super::WireError;
+use super::compression::{self, COMPRESSED};
 
 /// memberlist's `hasCrcMsg`.
 const CHECKSUM: u8 = 12;
@@ -24,6 +27,15 @@ pub const PART_OVERHEAD: usize = 2;
 pub const MAX_PARTS: usize = 255;
 /// The largest datagram that is read; UDP itself ends here.
 pub const MAX_DATAGRAM: usize = 65_507;
+
+/// What a datagram is wrapped in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrapping {
+    /// Whether the receiver knows checksums.
+    pub checksum: bool,
+    /// Whether to compress, if that makes it smaller.
+    pub compress: bool,
+}
 
 /// Collects messages for one datagram, as long as they fit its budget.
 #[derive(Debug)]
@@ -73,10 +85,27 @@ impl Packer {
         self.lengths.is_empty()
     }
 
-    /// The datagram.
+    /// The datagram, with a checksum and uncompressed.
     pub fn finish(self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.parts.len() + 2 * self.lengths.len() + 8);
-        out.extend_from_slice(&[CHECKSUM, 0, 0, 0, 0]);
+        self.finish_in(Wrapping { checksum: true, compress: false })
+    }
+
+    /// The datagram. However it is wrapped, it keeps within the budget.
+    pub fn finish_in(self, wrapping: Wrapping) -> Vec<u8> {
+        let mut content = self.content();
+        if wrapping.compress {
+            content = compression::pack(content);
+        }
+        if wrapping.checksum {
+            let crc = crc32fast::hash(&content);
+            content.splice(..0, [CHECKSUM].into_iter().chain(crc.to_be_bytes()));
+        }
+        content
+    }
+
+    fn content(self) -> Vec<u8> {
+        let room = CHECKSUM_OVERHEAD + COMPOUND_OVERHEAD + PART_OVERHEAD * self.lengths.len();
+        let mut out = Vec::with_capacity(self.parts.len() + room);
         if self.lengths.len() != 1 {
             out.push(COMPOUND);
             // `push` keeps the number of parts within a byte.
@@ -86,13 +115,12 @@ impl Packer {
             }
         }
         out.extend_from_slice(&self.parts);
-        let crc = crc32fast::hash(&out[CHECKSUM_OVERHEAD..]);
-        out[1..CHECKSUM_OVERHEAD].copy_from_slice(&crc.to_be_bytes());
         out
     }
 }
 
-/// Checks a datagram and splits it into its messages, still encoded.
+/// Checks a datagram and splits it into its messages, still encoded. What is compressed comes as
+/// one, for [`open_inflated`] to split.
 ///
 /// A compound that is cut short is refused as a whole: with the checksum it is either whole
 /// or damaged.
@@ -118,6 +146,14 @@ pub fn open(datagram: &[u8]) -> Result<Vec<&[u8]>, WireError> {
     }
 }
 
+/// Splits what was compressed in a datagram.
+pub fn open_inflated(content: &[u8]) -> Result<Vec<&[u8]>, WireError> {
+    match content.first() {
+        Some(&(CHECKSUM | COMPRESSED)) => Err(WireError::Nested),
+        _ => open(content),
+    }
+}
+
 fn split(compound: &[u8]) -> Result<Vec<&[u8]>, WireError> {
     let (&count, rest) = compound.split_first().ok_or(WireError::Truncated)?;
     let (lengths, mut rest) =
@@ -128,7 +164,7 @@ fn split(compound: &[u8]) -> Result<Vec<&[u8]>, WireError> {
         let (part, tail) = rest.split_at_checked(len).ok_or(WireError::Truncated)?;
         match part.first() {
             None => return Err(WireError::Empty),
-            Some(&(COMPOUND | CHECKSUM)) => return Err(WireError::Nested),
+            Some(&(COMPOUND | CHECKSUM | COMPRESSED)) => return Err(WireError::Nested),
             Some(_) => parts.push(part),
         }
         rest = tail;
@@ -184,6 +220,9 @@ mod tests {
         assert_eq!(d(&[7, 1, 0, 0]), WireError::Empty);
         assert_eq!(d(&[7, 1, 0, 1, 7]), WireError::Nested);
         assert_eq!(d(&[7, 1, 0, 1, 12]), WireError::Nested);
+        assert_eq!(d(&[7, 1, 0, 1, 9]), WireError::Nested);
+        assert_eq!(open_inflated(&[9, 0x80]), Err(WireError::Nested));
+        assert_eq!(open_inflated(&[12, 0, 0, 0, 0]), Err(WireError::Nested));
         assert_eq!(d(&[7, 1, 0, 1, 1, 1]), WireError::Truncated);
         assert_eq!(d(&vec![0; 70_000]), WireError::TooLong { len: 70_000, limit: MAX_DATAGRAM });
     }

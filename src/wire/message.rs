@@ -14,6 +14,14 @@ pub struct Source {
     pub addr: SocketAddr,
 }
 
+impl Source {
+    /// Stands for the name of a source that the message left out, as old agents do. No member is
+    /// found by it.
+    pub fn nameless() -> NodeName {
+        NodeName::new("?").unwrap_or_else(|_| unreachable!("it is not empty"))
+    }
+}
+
 /// "Are you there?"
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ping {
@@ -277,6 +285,17 @@ pub struct PeerRow {
     pub versions: Versions,
 }
 
+/// What is known of the last intent about a member of whom nothing else is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerIntent {
+    /// Who.
+    pub node: NodeName,
+    /// Lamport time of the intent.
+    pub ltime: LamportTime,
+    /// Whether it has left.
+    pub left: bool,
+}
+
 /// A full exchange of what two members know, over TCP, in both directions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushPull {
@@ -286,6 +305,10 @@ pub struct PushPull {
     pub ltime: LamportTime,
     /// Everyone the sender knows, itself included.
     pub rows: Vec<PeerRow>,
+    /// Intents about members of whom there is no row: HashiCorp's agents forget where the dead
+    /// were before they forget that they died. Not in the native dialect.
+    #[serde(skip)]
+    pub intents: Vec<PeerIntent>,
     /// What the sender remembers of events and queries.
     pub talk: Talk,
 }

@@ -3,8 +3,9 @@
 //! wrong.
 //!
 //! * [`message`]: every message once, typed.
-//! * `native`: our own dialect. The seam for a second one is [`Dialect`]: bytes are always
-//!   chosen for one receiver, never globally.
+//! * `native`: our own dialect; `hashicorp`: that of HashiCorp's agents. Which of them is spoken
+//!   is chosen for one receiver at a time, never globally; see [`Dialect`].
+//! * [`compression`]: what HashiCorp's agents compress.
 //! * [`datagram`]: several messages in one UDP datagram, with a checksum and a size budget.
 //! * [`stream`]: messages over TCP.
 //! * [`coordinate`]: what acks carry besides.
@@ -15,9 +16,11 @@
 //! Every byte that comes in is hostile until decoded: lengths are bounded before anything is
 //! allocated, nesting is refused, nothing is indexed unchecked, nothing panics.
 
+pub mod compression;
 pub mod coordinate;
 pub mod datagram;
 pub mod envelope;
+mod hashicorp;
 pub mod keyring;
 pub mod message;
 mod native;
@@ -39,13 +42,23 @@ use std::sync::{Arc, OnceLock};
 pub enum Dialect {
     /// bincode, little-endian varints: what our agents speak among themselves.
     Native,
+    /// memberlist's and Serf's MessagePack: what everyone reads.
+    Hashicorp,
 }
 
 impl Dialect {
     /// The dialect in which to address a receiver; `None` is a stranger, whose versions are
     /// not known yet.
-    pub fn for_receiver(_versions: Option<&Versions>) -> Dialect {
-        Dialect::Native
+    pub fn for_receiver(versions: Option<&Versions>) -> Dialect {
+        match versions {
+            Some(versions) if versions.speaks_native() => Dialect::Native,
+            _ => Dialect::Hashicorp,
+        }
+    }
+
+    /// The dialect of a message, by its first byte.
+    pub fn of(first: u8) -> Dialect {
+        if first >= native::FIRST_TAG { Dialect::Native } else { Dialect::Hashicorp }
     }
 }
 
@@ -65,7 +78,7 @@ pub enum WireError {
     Checksum,
     /// No dialect knows this first byte.
     UnknownType(u8),
-    /// A compound message inside a compound message.
+    /// A compound or compressed message inside another.
     Nested,
     /// The content ends before its announced end, or continues behind it.
     Truncated,
@@ -97,7 +110,7 @@ impl fmt::Display for WireError {
             }
             WireError::Checksum => write!(f, "checksum does not match"),
             WireError::UnknownType(t) => write!(f, "unknown message type {t}"),
-            WireError::Nested => write!(f, "compound message inside a compound message"),
+            WireError::Nested => write!(f, "compound or compressed message inside another"),
             WireError::Truncated => write!(f, "message does not end where it should"),
             WireError::Header(what) => write!(f, "malformed header: {what}"),
             WireError::Label(label) if label.is_empty() => {
@@ -127,16 +140,34 @@ impl WireError {
 pub fn encode(dialect: Dialect, message: &Message) -> Vec<u8> {
     match dialect {
         Dialect::Native => native::encode(message),
+        Dialect::Hashicorp => hashicorp::encode(message),
     }
 }
 
 /// Reads one message, whatever its dialect.
 pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
-    match bytes.first() {
+    match bytes.first().map(|first| Dialect::of(*first)) {
         None => Err(WireError::Empty),
-        Some(&tag) if tag >= native::FIRST_TAG => native::decode(bytes),
-        Some(&tag) => Err(WireError::UnknownType(tag)),
+        Some(Dialect::Native) => native::decode(bytes),
+        Some(Dialect::Hashicorp) => hashicorp::decode(bytes),
     }
+}
+
+/// Reads a datagram: checksum, compression, compound. `each` is given a message and its length in
+/// bytes. The messages in front of one that does not
+/// decode are kept.
+pub fn read_datagram(bytes: &[u8], mut each: impl FnMut(Message, usize)) -> Result<(), WireError> {
+    for part in datagram::open(bytes)? {
+        if part.first() == Some(&compression::COMPRESSED) {
+            let plain = compression::unpack(part, compression::MAX_INFLATED_DATAGRAM)?;
+            for part in datagram::open_inflated(&plain)? {
+                each(decode(part)?, part.len());
+            }
+        } else {
+            each(decode(part)?, part.len());
+        }
+    }
+    Ok(())
 }
 
 /// A message that goes to several receivers: encoded at most once per dialect. Cloning is
@@ -148,12 +179,13 @@ pub struct Shared(Arc<SharedInner>);
 struct SharedInner {
     message: Message,
     native: OnceLock<Box<[u8]>>,
+    hashicorp: OnceLock<Box<[u8]>>,
 }
 
 impl Shared {
     /// Takes the message; nothing is encoded yet.
     pub fn new(message: Message) -> Self {
-        Shared(Arc::new(SharedInner { message, native: OnceLock::new() }))
+        Shared(Arc::new(SharedInner { message, native: OnceLock::new(), hashicorp: OnceLock::new() }))
     }
 
     /// What is said.
@@ -163,11 +195,11 @@ impl Shared {
 
     /// Its bytes in one dialect.
     pub fn bytes(&self, dialect: Dialect) -> &[u8] {
-        match dialect {
-            Dialect::Native => {
-                self.0.native.get_or_init(|| encode(dialect, &self.0.message).into_boxed_slice())
-            }
-        }
+        let bytes = match dialect {
+            Dialect::Native => &self.0.native,
+            Dialect::Hashicorp => &self.0.hashicorp,
+        };
+        bytes.get_or_init(|| encode(dialect, &self.0.message).into_boxed_slice())
     }
 }
 
@@ -179,7 +211,8 @@ mod tests {
     #[test]
     fn the_first_byte_tells_the_dialect() {
         assert_eq!(decode(&[]), Err(WireError::Empty));
-        assert_eq!(decode(&[0, 1, 2]), Err(WireError::UnknownType(0)));
+        assert_eq!(decode(&[6, 1, 2]), Err(WireError::UnknownType(6)));
+        assert!(matches!(decode(&[0, 1, 2]), Err(WireError::Malformed { what: "ping", .. })));
         assert_eq!(decode(&[0xff]), Err(WireError::UnknownType(0xff)));
     }
 
@@ -188,8 +221,11 @@ mod tests {
         let name = NodeName::new("a").unwrap();
         let m = Message::Dead(message::Dead { incarnation: Incarnation(3), node: name.clone(), from: name });
         let shared = Shared::new(m.clone());
-        let first = shared.bytes(Dialect::Native).as_ptr();
-        assert_eq!(first, shared.clone().bytes(Dialect::Native).as_ptr());
-        assert_eq!(decode(shared.bytes(Dialect::Native)), Ok(m));
+        for dialect in [Dialect::Native, Dialect::Hashicorp] {
+            let first = shared.bytes(dialect).as_ptr();
+            assert_eq!(first, shared.clone().bytes(dialect).as_ptr());
+            assert_eq!(Dialect::of(shared.bytes(dialect)[0]), dialect);
+            assert_eq!(decode(shared.bytes(dialect)), Ok(m.clone()));
+        }
     }
 }

@@ -1,20 +1,21 @@
-//! Framing of streams: what is said over TCP, one frame a message.
+//! Framing of streams: what is said over TCP, one frame a message. In the native dialect:
 //!
 //! ```text
 //! tag   length of body, u32 little-endian   crc32(tag, body), little-endian   body
 //! ```
 //!
-//! The tag is in the native range, so that a reader can tell a stream of another dialect by
-//! its first byte. A frame is buffered as its bytes arrive, never ahead of them, and never
+//! The tag is in the native range, so that a reader can tell a stream of HashiCorp's dialect by
+//! its first byte; its framing is memberlist's. A frame is buffered as its bytes arrive, never ahead of them, and never
 //! beyond [`MAX_FRAME`].
 
-use super::message::{Ack, Ping, PushPull};
-use super::{Dialect, WireError, native};
+use super::message::{Ack, Message, Ping, PushPull};
+use super::{Dialect, WireError, hashicorp, native};
 
 const PUSH_PULL: u8 = 0xa0;
 const PING: u8 = 0xa1;
 const ACK: u8 = 0xa2;
 const ERROR: u8 = 0xa3;
+const USER: u8 = 0xa4;
 
 const HEADER: usize = 9;
 
@@ -36,6 +37,8 @@ pub enum StreamMessage {
     Ack(Ack),
     /// Why the sender refuses.
     Error(String),
+    /// Something that is otherwise said in datagrams. Read, and never written by our agents.
+    User(Message),
 }
 
 /// Writes one frame.
@@ -48,6 +51,10 @@ pub fn encode(dialect: Dialect, message: &StreamMessage) -> Vec<u8> {
                 StreamMessage::Ping(m) => write(&mut out, PING, m),
                 StreamMessage::Ack(m) => write(&mut out, ACK, m),
                 StreamMessage::Error(m) => write(&mut out, ERROR, m),
+                StreamMessage::User(m) => {
+                    out.extend(native::encode(m));
+                    USER
+                }
             };
             // A body is never near 4 GiB: tables are bounded.
             let len = (out.len() - HEADER) as u32;
@@ -57,6 +64,7 @@ pub fn encode(dialect: Dialect, message: &StreamMessage) -> Vec<u8> {
             out[5..9].copy_from_slice(&crc.to_le_bytes());
             out
         }
+        Dialect::Hashicorp => hashicorp::stream::encode(message),
     }
 }
 
@@ -72,14 +80,52 @@ fn checksum(tag: u8, body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// How many bytes the frame at the start of `buffer` has in all, once its header is there.
-///
-/// Fails as soon as the header shows that the frame cannot be accepted.
-pub fn frame_len(buffer: &[u8]) -> Result<Option<usize>, WireError> {
+/// Finds the end of the message at the start of a buffer that grows, and reads it.
+#[derive(Clone, Debug, Default)]
+pub struct Reader {
+    scan: hashicorp::stream::Scan,
+}
+
+impl Reader {
+    /// How many bytes the message at the start of `buffer` has in all, once that is known. The
+    /// buffer must be the one of the last call, with more bytes behind it.
+    ///
+    /// Fails as soon as it shows that the message cannot be accepted.
+    pub fn frame_len(&mut self, buffer: &[u8]) -> Result<Option<usize>, WireError> {
+        match buffer.first().map(|first| Dialect::of(*first)) {
+            None => Ok(None),
+            Some(Dialect::Native) => native_frame_len(buffer),
+            Some(Dialect::Hashicorp) => self.scan.frame_len(buffer),
+        }
+    }
+
+    /// Reads the message at the start of `buffer`; `None` while it is not complete. Bytes behind
+    /// it are refused: a stream carries one message in each direction.
+    pub fn read(&mut self, buffer: &[u8]) -> Result<Option<StreamMessage>, WireError> {
+        let Some(len) = self.frame_len(buffer)? else { return Ok(None) };
+        if buffer.len() < len {
+            return Ok(None);
+        }
+        if buffer.len() > len {
+            return Err(WireError::Truncated);
+        }
+        match buffer.first().map(|first| Dialect::of(*first)) {
+            Some(Dialect::Hashicorp) => hashicorp::stream::decode(buffer).map(Some),
+            _ => decode_native(buffer).map(Some),
+        }
+    }
+}
+
+/// Reads a message all of whose bytes may be there; see [`Reader::read`].
+pub fn decode(buffer: &[u8]) -> Result<Option<StreamMessage>, WireError> {
+    Reader::default().read(buffer)
+}
+
+fn native_frame_len(buffer: &[u8]) -> Result<Option<usize>, WireError> {
     let Some(&tag) = buffer.first() else { return Ok(None) };
     let limit = match tag {
         PUSH_PULL => MAX_FRAME,
-        PING | ACK | ERROR => MAX_SMALL_FRAME,
+        PING | ACK | ERROR | USER => MAX_SMALL_FRAME,
         other => return Err(WireError::UnknownType(other)),
     };
     let Some(len) = buffer.get(1..5) else { return Ok(None) };
@@ -90,27 +136,19 @@ pub fn frame_len(buffer: &[u8]) -> Result<Option<usize>, WireError> {
     Ok(Some(HEADER + len))
 }
 
-/// Reads the frame at the start of `buffer`; `None` while it is not complete. Bytes behind
-/// it are refused: a stream carries one message in each direction.
-pub fn decode(buffer: &[u8]) -> Result<Option<StreamMessage>, WireError> {
-    let Some(len) = frame_len(buffer)? else { return Ok(None) };
-    if buffer.len() < len {
-        return Ok(None);
-    }
-    if buffer.len() > len {
-        return Err(WireError::Truncated);
-    }
-    let (header, body) = buffer.split_at(HEADER);
+fn decode_native(frame: &[u8]) -> Result<StreamMessage, WireError> {
+    let (header, body) = frame.split_at_checked(HEADER).ok_or(WireError::Truncated)?;
     let (tag, crc) = (header[0], u32::from_le_bytes([header[5], header[6], header[7], header[8]]));
     if checksum(tag, body) != crc {
         return Err(WireError::Checksum);
     }
-    Ok(Some(match tag {
+    Ok(match tag {
         PUSH_PULL => StreamMessage::PushPull(native::read("push/pull", body)?),
         PING => StreamMessage::Ping(native::read("ping", body)?),
         ACK => StreamMessage::Ack(native::read("ack", body)?),
+        USER => StreamMessage::User(native::decode(body)?),
         _ => StreamMessage::Error(native::read("error", body)?),
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -135,6 +173,7 @@ mod tests {
             join: true,
             ltime: LamportTime(100),
             rows: (0..n).map(row).collect(),
+            intents: vec![],
             talk: Default::default(),
         })
     }
@@ -172,7 +211,7 @@ mod tests {
         assert_eq!(decode(&header), Err(WireError::TooLong { len: MAX_FRAME + 1, limit: MAX_FRAME }));
         let header = [PING, 1, 0x10, 0, 0];
         assert!(matches!(decode(&header), Err(WireError::TooLong { len: 4097, .. })));
-        assert_eq!(decode(&[6, 0, 0]), Err(WireError::UnknownType(6)));
+        assert_eq!(decode(&[0x70, 0, 0]), Err(WireError::UnknownType(0x70)));
     }
 
     proptest! {

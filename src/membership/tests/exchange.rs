@@ -130,7 +130,13 @@ fn a_merge_brings_the_clock_and_intents_along_without_passing_them_on() {
         ..peer_row(node, 1, PeerState::Alive)
     };
     let rows = vec![intent("a", true, 20), intent("b", false, 21), intent("c", false, 30)];
-    b.merge_all(&PushPull { join: false, ltime: LamportTime(50), rows, talk: Default::default() });
+    b.merge_all(&PushPull {
+        join: false,
+        ltime: LamportTime(50),
+        rows,
+        intents: vec![],
+        talk: Default::default(),
+    });
     b.silent();
     assert_eq!((b.status("a"), b.status("c"), b.members.time()), ("leaving", "alive", LamportTime(50)));
     assert_eq!(b.members.row("b").unwrap().status_ltime, LamportTime(21));

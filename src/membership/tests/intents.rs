@@ -127,6 +127,7 @@ fn lamport_times_that_jump_absurdly_are_refused() {
             join: true,
             ltime: LamportTime(ltime.saturating_add(1)),
             rows: vec![],
+            intents: vec![],
             talk: Default::default(),
         });
         b.merge(vec![PeerRow {
@@ -139,6 +140,7 @@ fn lamport_times_that_jump_absurdly_are_refused() {
         join: true,
         ltime: LamportTime(u64::MAX),
         rows: vec![],
+        intents: vec![],
         talk: Default::default(),
     });
     b.silent();

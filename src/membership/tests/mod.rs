@@ -80,7 +80,7 @@ pub fn peer_row(node: &str, incarnation: u32, state: PeerState) -> PeerRow {
 }
 
 pub fn push_pull(rows: Vec<PeerRow>) -> PushPull {
-    PushPull { join: false, ltime: LamportTime(1), rows, talk: Default::default() }
+    PushPull { join: false, ltime: LamportTime(1), rows, intents: vec![], talk: Default::default() }
 }
 
 /// A message in words.

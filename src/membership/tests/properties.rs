@@ -134,9 +134,13 @@ fn step() -> impl Strategy<Value = Step> {
 fn take(b: &mut Bench, step: Step, last_ping: u32) {
     match step {
         Step::Hear(messages) => drop(b.hear("x", messages)),
-        Step::Merge(ltime, rows) => {
-            b.merge_all(&PushPull { join: false, ltime: LamportTime(ltime), rows, talk: Default::default() })
-        }
+        Step::Merge(ltime, rows) => b.merge_all(&PushPull {
+            join: false,
+            ltime: LamportTime(ltime),
+            rows,
+            intents: vec![],
+            talk: Default::default(),
+        }),
         Step::Answer(digest) => drop(b.hear("x", vec![super::probing::ack(last_ping, digest)])),
         Step::StreamPing(answered) => b.prober.stream_ping_done(last_ping, answered, &mut b.members),
         Step::SendFailed => b.prober.send_failed(last_ping, b.now),

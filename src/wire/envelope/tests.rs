@@ -58,6 +58,7 @@ fn message() -> StreamMessage {
         join: true,
         ltime: crate::model::LamportTime(9),
         rows: Vec::new(),
+        intents: vec![],
         talk: Default::default(),
     })
 }

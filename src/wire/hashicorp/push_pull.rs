@@ -1,0 +1,289 @@
+//! Push/pull in HashiCorp's dialect: memberlist's part, one record a member, and behind it Serf's
+//! part with Lamport times, the names of those who left, and recent user events.
+//!
+//! # Intents
+//!
+//! Serf's part says of each name the time of its last intent, and of some that they have left.
+//! Of those, HashiCorp's agents conclude a leave intent one tick after that time; they never say
+//! that a member is about to leave, and would take such a row for a join intent. So of who is
+//! leaving we say that it left, with the time one tick earlier: they conclude the very intent.
+//! Of who has left we say the time itself, as they do among themselves.
+
+use super::msgpack::{Fault, Reader, Writer};
+use super::{name, read_ip, read_user_event, read_versions, write_ip, write_versions};
+use crate::model::{Incarnation, LamportTime, NodeName, Versions};
+use crate::telemetry::counters;
+use crate::wire::message::{PeerIntent, PeerRow, PeerState, PushPull, Talk, UserEvent};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+/// memberlist's `pushPullMsg`.
+pub(super) const PUSH_PULL: u8 = 6;
+/// Serf's `messagePushPullType`, in front of its part.
+const SERF_PART: u8 = 2;
+
+/// The most names in Serf's part beyond those with a row of their own: memberlist forgets the dead
+/// before Serf does.
+const MAX_EXTRA_NAMES: usize = 16_384;
+/// The most user events that are taken from one push/pull; Serf keeps those of 512 Lamport times.
+const MAX_EVENTS: usize = 16_384;
+
+/// What precedes the rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// How many rows follow.
+    pub rows: u64,
+    /// How many bytes of Serf's part follow them.
+    pub serf_len: u64,
+    /// Whether this is a join.
+    pub join: bool,
+}
+
+impl Header {
+    /// Reads the header, which follows the type of the message.
+    pub fn read(r: &mut Reader) -> Result<Header, Fault> {
+        let mut header = Header::default();
+        r.record(|r, field| {
+            match field {
+                b"Nodes" => header.rows = r.unsigned()?,
+                b"UserStateLen" => header.serf_len = r.unsigned()?,
+                b"Join" => header.join = r.flag()?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        Ok(header)
+    }
+}
+
+/// Writes everything, the type included.
+pub fn write(m: &PushPull) -> Vec<u8> {
+    let serf = write_serf(m);
+    let mut w = Writer::of_type(PUSH_PULL);
+    w.map(3);
+    w.field("Join").flag(m.join);
+    w.field("Nodes").unsigned(m.rows.len() as u64);
+    w.field("UserStateLen").unsigned(serf.len() as u64);
+    for row in &m.rows {
+        write_row(&mut w, row);
+    }
+    w.out.extend_from_slice(&serf);
+    w.out
+}
+
+fn write_row(w: &mut Writer, row: &PeerRow) {
+    w.map(7);
+    write_ip(w.field("Addr"), row.addr.ip());
+    w.field("Incarnation").unsigned(row.incarnation.0);
+    w.field("Meta").slice(&row.meta);
+    w.field("Name").raw(row.node.as_str().as_bytes());
+    w.field("Port").unsigned(row.addr.port());
+    let state: u8 = match row.state {
+        PeerState::Alive => 0,
+        PeerState::Suspect => 1,
+        PeerState::Dead => 2,
+        PeerState::Left => 3,
+    };
+    w.field("State").unsigned(state);
+    write_versions(w.field("Vsn"), &row.versions);
+}
+
+fn is_leaving(row: &PeerRow) -> bool {
+    row.leaving && matches!(row.state, PeerState::Alive | PeerState::Suspect)
+}
+
+fn write_serf(m: &PushPull) -> Vec<u8> {
+    let mut w = Writer::of_type(SERF_PART);
+    w.map(6);
+    w.field("EventLTime").unsigned(m.talk.event_ltime.0);
+    let times: Vec<&[UserEvent]> = m.talk.events.chunk_by(|a, b| a.ltime == b.ltime).collect();
+    w.field("Events").list(times.len());
+    for events in times {
+        w.map(2);
+        w.field("Events").list(events.len());
+        for event in events {
+            w.map(2);
+            w.field("Name").raw(event.name.as_bytes());
+            w.field("Payload").slice(&event.payload);
+        }
+        w.field("LTime").unsigned(events.first().map_or(0, |event| event.ltime.0));
+    }
+    w.field("LTime").unsigned(m.ltime.0);
+    let gone = m.rows.iter().filter(|row| is_leaving(row) || row.state == PeerState::Left);
+    let extra = m.intents.iter().filter(|intent| intent.left);
+    let left: Vec<&NodeName> = gone.map(|row| &row.node).chain(extra.map(|intent| &intent.node)).collect();
+    w.field("LeftMembers").list(left.len());
+    for node in left {
+        w.raw(node.as_str().as_bytes());
+    }
+    w.field("QueryLTime").unsigned(m.talk.query_ltime.0);
+    w.field("StatusLTimes").map(m.rows.len() + m.intents.len());
+    for row in &m.rows {
+        let time = if is_leaving(row) { row.status_ltime.previous() } else { row.status_ltime };
+        w.field(row.node.as_str()).unsigned(time.0);
+    }
+    for intent in &m.intents {
+        w.field(intent.node.as_str()).unsigned(intent.ltime.0);
+    }
+    w.out
+}
+
+/// Reads everything behind the type. A row that makes no sense is left out and counted: it must
+/// not keep the others from being heard.
+pub fn read(r: &mut Reader) -> Result<PushPull, Fault> {
+    let header = Header::read(r)?;
+    let mut rows = Vec::new();
+    for _ in 0..header.rows {
+        match read_row(r)? {
+            Some(row) => rows.push(row),
+            None => counters::REFUSED_MALFORMED.inc(),
+        }
+    }
+    let mut m = PushPull {
+        join: header.join,
+        ltime: LamportTime::ZERO,
+        rows,
+        intents: Vec::new(),
+        talk: Talk::default(),
+    };
+    let serf_len = usize::try_from(header.serf_len).map_err(|_| Fault::Short)?;
+    let serf = r.take(serf_len)?;
+    if !serf.is_empty() {
+        read_serf(&mut Reader::new(serf), &mut m)?;
+    }
+    Ok(m)
+}
+
+fn read_row(r: &mut Reader) -> Result<Option<PeerRow>, Fault> {
+    let (mut node, mut ip, mut port) = (None, None, 0);
+    let (mut meta, mut incarnation, mut state) = (&[][..], 0, 0);
+    let mut versions = Versions::default();
+    r.record(|r, field| {
+        match field {
+            b"Name" => {
+                // Not what kind of value, only which value it is can be forgiven.
+                let bytes = r.bytes()?;
+                node = std::str::from_utf8(bytes).ok().and_then(|text| name(text).ok());
+            }
+            b"Addr" => {
+                let mut at = r.clone();
+                ip = read_ip(&mut at).ok();
+                r.bytes()?;
+            }
+            b"Port" => port = r.number_in()?,
+            b"Meta" => meta = r.bytes()?,
+            b"Incarnation" => incarnation = r.number_in()?,
+            b"State" => state = r.unsigned()?,
+            b"Vsn" => versions = read_versions(r)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let state = match state {
+        0 => PeerState::Alive,
+        1 => PeerState::Suspect,
+        2 => PeerState::Dead,
+        3 => PeerState::Left,
+        _ => return Ok(None),
+    };
+    let (Some(node), Some(ip)) = (node, ip) else { return Ok(None) };
+    Ok(Some(PeerRow {
+        node,
+        addr: SocketAddr::new(ip, port),
+        meta: meta.to_vec(),
+        incarnation: Incarnation(incarnation),
+        state,
+        leaving: false,
+        status_ltime: LamportTime::ZERO,
+        versions,
+    }))
+}
+
+fn read_serf(r: &mut Reader, m: &mut PushPull) -> Result<(), Fault> {
+    if r.byte()? != SERF_PART {
+        return Err(Fault::Not("Serf push/pull"));
+    }
+    let most_names = m.rows.len() + MAX_EXTRA_NAMES;
+    let mut times = BTreeMap::new();
+    let mut left = BTreeSet::new();
+    r.record(|r, field| {
+        match field {
+            b"LTime" => m.ltime = LamportTime(r.unsigned()?),
+            b"EventLTime" => m.talk.event_ltime = LamportTime(r.unsigned()?),
+            b"QueryLTime" => m.talk.query_ltime = LamportTime(r.unsigned()?),
+            b"StatusLTimes" => {
+                let count = r.map()?;
+                if count > most_names {
+                    return Err(Fault::Beyond("the number of names"));
+                }
+                for _ in 0..count {
+                    let node = r.bytes()?;
+                    times.insert(node, LamportTime(r.unsigned()?));
+                }
+            }
+            b"LeftMembers" => {
+                let count = r.list()?;
+                if count > most_names {
+                    return Err(Fault::Beyond("the number of names"));
+                }
+                for _ in 0..count {
+                    left.insert(r.bytes()?);
+                }
+            }
+            b"Events" => m.talk.events = read_events(r)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    for row in &mut m.rows {
+        let node = row.node.as_str().as_bytes();
+        let left = left.remove(node);
+        row.status_ltime = times.remove(node).unwrap_or_default();
+        match row.state {
+            PeerState::Alive | PeerState::Suspect if left => {
+                row.leaving = true;
+                row.status_ltime = row.status_ltime.next();
+            }
+            // memberlist had no state of its own for members that left before 2020.
+            PeerState::Dead if left => row.state = PeerState::Left,
+            _ => {}
+        }
+    }
+    for (node, ltime) in times {
+        let text = std::str::from_utf8(node).map_err(|_| Fault::Not("text in UTF-8"));
+        if let Ok(node_name) = text.and_then(name) {
+            m.intents.push(PeerIntent { node: node_name, ltime, left: left.contains(node) });
+        }
+    }
+    Ok(())
+}
+
+/// Events by Lamport time; of each time that the sender has none of there is a nil.
+fn read_events(r: &mut Reader) -> Result<Vec<UserEvent>, Fault> {
+    let mut all = Vec::new();
+    for _ in 0..r.list()? {
+        let start = all.len();
+        let mut ltime = LamportTime::ZERO;
+        r.record(|r, field| {
+            match field {
+                b"LTime" => ltime = LamportTime(r.unsigned()?),
+                b"Events" => {
+                    for _ in 0..r.list()? {
+                        let event = read_user_event(r)?;
+                        if all.len() < MAX_EVENTS {
+                            all.push(event);
+                        }
+                    }
+                }
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        for event in all.iter_mut().skip(start) {
+            event.ltime = ltime;
+        }
+    }
+    // The sender's list is a ring, so that its times may begin anywhere.
+    all.sort_by_key(|event: &UserEvent| event.ltime);
+    Ok(all)
+}

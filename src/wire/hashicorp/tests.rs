@@ -1,0 +1,335 @@
+//! HashiCorp's dialect against what HashiCorp's agents wrote, and against itself.
+
+use super::*;
+use crate::wire::message::{PeerIntent, PeerRow, PeerState, PushPull, Talk};
+use crate::wire::native::tests::{message, name as any_name};
+use crate::wire::stream::{Reader as StreamReader, StreamMessage};
+use crate::wire::{Dialect, compression, decode as decode_any, read_datagram, stream as framing};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// What was recorded of HashiCorp's agents: see `tests/corpus/hashicorp/README.md`.
+const CORPUS: &str = include_str!("../../../tests/corpus/hashicorp/recorded.txt");
+
+fn recorded(label: &str) -> Vec<Vec<u8>> {
+    let lines = CORPUS.lines().filter_map(|line| line.strip_prefix(label)?.strip_prefix(' '));
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    lines.map(|hex| hex.as_bytes().chunks(2).map(byte).collect()).collect()
+}
+
+#[test]
+fn recorded_messages_are_read_and_written_byte_for_byte() {
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    for bytes in recorded("message") {
+        if bytes[0] == compression::COMPRESSED {
+            continue;
+        }
+        let message = decode(&bytes).unwrap_or_else(|e| panic!("{e}: {}", bytes.escape_ascii()));
+        assert_eq!(encode(&message), bytes, "{message:?}\n{}", bytes.escape_ascii());
+        let kind = match message {
+            Message::Ping(_) => "ping",
+            Message::IndirectPing(_) => "indirect ping",
+            Message::Ack(_) => "ack",
+            Message::Nack(_) => "nack",
+            Message::Suspect(_) => "suspect",
+            Message::Alive(_) => "alive",
+            Message::Dead(_) => "dead",
+            Message::JoinIntent(_) => "join",
+            Message::LeaveIntent(_) => "leave",
+            Message::UserEvent(_) => "event",
+            Message::Query(_) => "query",
+            Message::QueryResponse(_) => "response",
+            Message::Relay(_) => "relay",
+        };
+        *kinds.entry(kind).or_default() += 1;
+    }
+    assert_eq!(kinds.len(), 13, "there is a recording of every message: {kinds:?}");
+}
+
+#[test]
+fn recorded_datagrams_are_read_whole() {
+    let (mut compressed, mut messages) = (0, 0);
+    for bytes in recorded("datagram") {
+        read_datagram(&bytes, |_, _| messages += 1).unwrap();
+        let content = if bytes[0] == 12 { &bytes[5..] } else { &bytes[..] };
+        compressed += usize::from(content[0] == compression::COMPRESSED);
+    }
+    assert!(compressed >= 2 && messages > 20, "{compressed} compressed, {messages} messages");
+}
+
+/// What is compressed here is what Go would have compressed.
+#[test]
+fn recorded_compression_is_reproduced() {
+    let mut seen = 0;
+    for bytes in recorded("stream").into_iter().filter(|b| b[0] == compression::COMPRESSED) {
+        let plain = compression::unpack(&bytes, 1 << 20).unwrap();
+        let packed = compression::pack(plain.clone());
+        assert!(packed == bytes || packed == plain && bytes.len() >= plain.len());
+        seen += usize::from(packed == bytes);
+    }
+    assert!(seen > 2);
+}
+
+#[test]
+fn recorded_streams_are_read_at_every_cut() {
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    for bytes in recorded("stream") {
+        let mut reader = StreamReader::default();
+        for cut in 0..bytes.len() {
+            assert_eq!(reader.read(&bytes[..cut]), Ok(None), "{cut} of {}", bytes.len());
+        }
+        let message = reader.read(&bytes).unwrap().unwrap();
+        let kind = match &message {
+            StreamMessage::PushPull(m) => {
+                assert!(!m.rows.is_empty() && m.rows.iter().all(|row| row.versions.protocol_max == 5));
+                assert!(m.ltime > LamportTime::ZERO && m.talk.event_ltime > LamportTime::ZERO);
+                "push/pull"
+            }
+            StreamMessage::Ping(_) => "ping",
+            StreamMessage::Ack(_) => "ack",
+            StreamMessage::Error(_) => "error",
+            StreamMessage::User(_) => "user",
+        };
+        *kinds.entry(kind).or_default() += 1;
+        if !matches!(message, StreamMessage::PushPull(_)) && bytes[0] != compression::COMPRESSED {
+            // A push/pull has its members in a random order, and a list of 512 events, most nil.
+            assert_eq!(framing::encode(Dialect::Hashicorp, &message), bytes);
+        }
+    }
+    let expected = ["ack", "error", "ping", "push/pull"];
+    assert_eq!(kinds.keys().copied().collect::<Vec<_>>(), expected, "{kinds:?}");
+}
+
+/// A later join of the recorded cluster: one member has left, one was made to.
+#[test]
+fn recorded_push_pulls_tell_who_left() {
+    let streams = recorded("stream").into_iter().filter_map(|b| framing::decode(&b).ok().flatten());
+    let push_pulls = streams.filter_map(|m| if let StreamMessage::PushPull(m) = m { Some(m) } else { None });
+    let all: Vec<PushPull> = push_pulls.collect();
+    let left = |m: &&PushPull| m.rows.iter().any(|row| row.state == PeerState::Left);
+    let m = all.iter().find(left).expect("a push/pull after someone left");
+    let states: Vec<String> =
+        m.rows.iter().map(|row| format!("{} {:?} {}", row.node, row.state, row.status_ltime)).collect();
+    assert!(states.iter().any(|s| s.starts_with("h4 Left ") || s.starts_with("h3 Left ")), "{states:?}");
+    let events: Vec<&str> = m.talk.events.iter().map(|event| &*event.name).collect();
+    assert!(
+        events.contains(&"deploy") && events.contains(&"plain") && events.contains(&"long"),
+        "{events:?}"
+    );
+}
+
+/// What is left of a message when it has been said in this dialect.
+fn as_said(message: Message) -> Message {
+    let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
+    let said = |answer| if answer == Answer::Payload { answer } else { Answer::Ack };
+    match message {
+        Message::Ping(mut m) => {
+            m.source.addr = canonical(m.source.addr);
+            Message::Ping(m)
+        }
+        Message::IndirectPing(mut m) => {
+            m.source.addr = canonical(m.source.addr);
+            m.target = canonical(m.target);
+            Message::IndirectPing(m)
+        }
+        Message::Ack(m) => Message::Ack(Ack { digest: None, ..m }),
+        Message::Alive(m) => Message::Alive(Alive { addr: canonical(m.addr), ..m }),
+        Message::Query(mut m) => {
+            m.source.addr = canonical(m.source.addr);
+            m.timeout_ms = m.timeout_ms.min((i64::MAX as u64).div_ceil(NANOSECONDS_PER_MS));
+            Message::Query(m)
+        }
+        Message::QueryResponse(m) => Message::QueryResponse(QueryResponse { answer: said(m.answer), ..m }),
+        Message::Relay(mut m) => {
+            m.to.addr = canonical(m.to.addr);
+            m.response.answer = said(m.response.answer);
+            Message::Relay(m)
+        }
+        other => other,
+    }
+}
+
+fn row() -> impl Strategy<Value = PeerRow> {
+    let states = [PeerState::Alive, PeerState::Suspect, PeerState::Dead, PeerState::Left];
+    let meta = proptest::collection::vec(any::<u8>(), 0..40);
+    let parts = (any_name(), any::<[u8; 4]>(), any::<u16>(), meta, any::<u32>());
+    (parts, proptest::sample::select(states.to_vec()), any::<bool>(), 1..u64::MAX).prop_map(
+        |((node, ip, port, meta, incarnation), state, leaving, ltime)| PeerRow {
+            node,
+            addr: SocketAddr::from((ip, port)),
+            meta,
+            incarnation: Incarnation(incarnation),
+            state,
+            leaving: leaving && matches!(state, PeerState::Alive | PeerState::Suspect),
+            status_ltime: LamportTime(ltime),
+            versions: Versions::OURS,
+        },
+    )
+}
+
+fn push_pull() -> impl Strategy<Value = PushPull> {
+    let rows = proptest::collection::vec(row(), 0..8);
+    let intents = proptest::collection::vec((any_name(), any::<u64>(), any::<bool>()), 0..4);
+    let events = proptest::collection::vec((0u64..5, ".{1,9}", ".{0,9}"), 0..6);
+    (any::<bool>(), any::<[u64; 3]>(), rows, intents, events).prop_map(
+        |(join, times, mut rows, intents, mut events)| {
+            rows.sort_by(|a, b| a.node.cmp(&b.node));
+            rows.dedup_by(|a, b| a.node == b.node);
+            let mut intents: Vec<PeerIntent> = intents
+                .into_iter()
+                .map(|(node, ltime, left)| PeerIntent { node, ltime: LamportTime(ltime), left })
+                .filter(|intent| rows.iter().all(|row| row.node != intent.node))
+                .collect();
+            intents.sort_by(|a, b| a.node.cmp(&b.node));
+            intents.dedup_by(|a, b| a.node == b.node);
+            events.sort_by_key(|(ltime, ..)| *ltime);
+            let event = |(ltime, name, payload): (u64, String, String)| UserEvent {
+                ltime: LamportTime(ltime),
+                name,
+                payload: payload.into(),
+                coalesce: false,
+            };
+            let [ltime, event_ltime, query_ltime] = times.map(LamportTime);
+            let talk = Talk { event_ltime, query_ltime, events: events.into_iter().map(event).collect() };
+            PushPull { join, ltime, rows, intents, talk }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn decode_reverses_encode(m in message()) {
+        prop_assert_eq!(decode_any(&encode(&m)), Ok(as_said(m)));
+    }
+
+    #[test]
+    fn push_pulls_round_trip_at_any_cut(m in push_pull(), cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..4)) {
+        let message = StreamMessage::PushPull(m);
+        let plain = framing::encode(Dialect::Hashicorp, &message);
+        for bytes in [compression::pack(plain.clone()), plain] {
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+            cuts.sort_unstable();
+            let mut reader = StreamReader::default();
+            for cut in cuts {
+                prop_assert_eq!(reader.read(&bytes[..cut]), Ok(None));
+            }
+            prop_assert_eq!(reader.read(&bytes), Ok(Some(message.clone())));
+        }
+    }
+
+    #[test]
+    fn user_messages_come_over_streams_as_well(m in message()) {
+        if encode(&m)[0] == USER {
+            let bytes = framing::encode(Dialect::Hashicorp, &StreamMessage::User(m.clone()));
+            prop_assert_eq!(framing::decode(&bytes), Ok(Some(StreamMessage::User(as_said(m)))));
+        }
+    }
+
+    #[test]
+    fn missing_bytes_are_refused(m in message(), cut in 1usize..20) {
+        let mut bytes = encode(&m);
+        bytes.truncate(bytes.len().saturating_sub(cut));
+        prop_assert!(decode_any(&bytes).is_err());
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(tag in 0u8..0x80, body in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let bytes = [&[tag][..], &body].concat();
+        let _ = decode(&bytes);
+        let _ = framing::decode(&bytes);
+        let _ = read_datagram(&bytes, |_, _| {});
+    }
+
+    #[test]
+    fn damaged_records_never_panic(which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), to in any::<u8>()) {
+        for label in ["message", "datagram", "stream"] {
+            let mut all = recorded(label);
+            let which = which.index(all.len());
+            let bytes = &mut all[which];
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+            let _ = decode_any(bytes);
+            let _ = framing::decode(bytes);
+            let _ = read_datagram(bytes, |_, _| {});
+        }
+    }
+}
+
+#[test]
+fn one_bad_member_does_not_keep_the_others_from_being_heard() {
+    let row = |name: &str, fields: &dyn Fn(&mut Writer)| {
+        let mut w = Writer::default();
+        w.map(4);
+        w.field("Name").raw(name.as_bytes());
+        w.field("Port").unsigned(7946u16);
+        w.field("Unknown").list(0);
+        fields(&mut w);
+        w.out
+    };
+    let addr = |bytes: &'static [u8]| move |w: &mut Writer| w.field("Addr").raw(bytes);
+    let rows = [
+        row("good", &addr(&[10, 0, 0, 1])),
+        row("", &addr(&[10, 0, 0, 2])),
+        row("three bytes", &addr(&[10, 0, 0])),
+        row("nowhere", &|w: &mut Writer| w.field("Addr").slice(&[])),
+        row("no such state", &|w: &mut Writer| w.field("State").unsigned(9u8)),
+        row(&"x".repeat(300), &addr(&[10, 0, 0, 3])),
+        row("last", &addr(&[10, 0, 0, 4])),
+    ];
+    let mut w = Writer::of_type(push_pull::PUSH_PULL);
+    w.map(2);
+    w.field("Nodes").unsigned(rows.len() as u64);
+    w.field("UserStateLen").unsigned(0u8);
+    w.out.extend(rows.concat());
+    let Ok(Some(StreamMessage::PushPull(m))) = framing::decode(&w.out) else { panic!("it is refused") };
+    let names: Vec<&str> = m.rows.iter().map(|row| row.node.as_str()).collect();
+    assert_eq!(names, ["good", "last"]);
+}
+
+#[test]
+fn old_pings_without_a_source_are_read() {
+    let mut w = Writer::of_type(PING);
+    w.map(2);
+    w.field("SeqNo").unsigned(7u8);
+    w.field("Node").raw(b"me");
+    let Ok(Message::Ping(ping)) = decode(&w.out) else { panic!("it is refused") };
+    assert_eq!((ping.seq_no, ping.node.as_str()), (7, "me"));
+    assert_eq!(ping.source, Source { node: Source::nameless(), addr: "0.0.0.0:0".parse().unwrap() });
+}
+
+#[test]
+fn announced_sizes_do_not_allocate_and_are_refused_early() {
+    let header = |nodes: u64, len: u64| {
+        let mut w = Writer::of_type(push_pull::PUSH_PULL);
+        w.map(2);
+        w.field("Nodes").unsigned(nodes);
+        w.field("UserStateLen").unsigned(len);
+        w.out
+    };
+    for bytes in [header(u64::MAX, 0), header(0, u64::MAX), header(9 << 20, 0), header(0, 9 << 20)] {
+        assert!(matches!(framing::decode(&bytes), Err(WireError::TooLong { .. })));
+    }
+    assert_eq!(framing::decode(&header(5, 5)), Ok(None));
+    // A single row that never ends.
+    let endless = [header(1, 0), [0x91].repeat(10_000)].concat();
+    assert!(matches!(framing::decode(&endless), Err(WireError::Malformed { .. })));
+    let bomb = compression::pack(vec![0; 20 << 20]);
+    assert!(matches!(framing::decode(&bomb), Err(WireError::TooLong { .. })));
+    let nested = compression::pack(compression::pack(vec![0; 300]).repeat(50));
+    assert_eq!(framing::decode(&nested), Err(WireError::Nested));
+}
+
+#[test]
+fn what_is_said_twice_counts_once_and_unknown_fields_are_skipped() {
+    let mut w = Writer::of_type(NACK);
+    w.map(4);
+    w.field("SeqNo").unsigned(1u8);
+    w.field("Later").map(1);
+    w.raw(b"nested");
+    w.list(2);
+    w.flag(true);
+    w.slice(&[]);
+    w.field("SeqNo").unsigned(2u8);
+    w.field("Last").unsigned(u64::MAX);
+    assert_eq!(decode(&w.out), Ok(Message::Nack(Nack { seq_no: 2 })));
+}
