@@ -86,7 +86,8 @@ fn members_prints_serfs_columns() {
         assert_eq!(lines.len(), 2, "{text}");
 
         let detailed = zoe.ctl_with(&program, &["members", "-detailed", "-name=adam"]);
-        let expected = "alive  role=db  Protocol Version: 5  Available Protocol Range: [2, 5]";
+        let expected =
+            "alive  role=db  Protocol Version: 5  Available Protocol Range: [2, 5]  Dialect: native";
         assert_eq!(detailed.ok().trim_end(), format!("adam  {address2}  {expected}"));
     }
 }

@@ -19,7 +19,7 @@
 use super::handlers;
 use super::snapshot::format::Line;
 use crate::config::EventScript;
-use crate::membership::{Origin, StreamRequest};
+use crate::membership::{Origin, StreamRequest, Target};
 use crate::messaging::filter::EventFilter;
 use crate::messaging::name_vote::NameLost;
 use crate::messaging::{QueryParams, Ticket};
@@ -132,15 +132,15 @@ pub enum TalkPlan {
     Exchange {
         /// Its name.
         node: NodeName,
-        /// Where it is.
-        addr: SocketAddr,
+        /// Where it is, and what it speaks.
+        to: Target,
     },
     /// Opens a stream to someone who may well not answer.
     Reach {
         /// A failed member or a seed; for the log.
         whom: String,
-        /// The address.
-        addr: SocketAddr,
+        /// Where, and in which dialect.
+        to: Target,
     },
     /// Opens a stream to join through an address.
     Join {

@@ -60,6 +60,10 @@ impl AgentControl {
         let table = self.table.read();
         let members = &table.members;
         let depth = |n: &std::sync::atomic::AtomicUsize| n.load(Ordering::Relaxed).to_string();
+        let speaking = |native| {
+            let speaks = |row: &&Row| row.is_present() && row.versions.speaks_native() == native;
+            members.rows().filter(speaks).count().to_string()
+        };
         let mut stats = strings([
             ("members", members.len().to_string()),
             ("failed", members.failed().to_string()),
@@ -74,6 +78,8 @@ impl AgentControl {
             ("query_queue", depth(&self.depths.queries)),
             ("encrypted", self.encrypted.to_string()),
             ("incarnation", members.my_row().incarnation.to_string()),
+            ("native_members", speaking(true)),
+            ("hashicorp_members", speaking(false)),
         ]);
         if let Some(resets) = members.coordinate_resets() {
             stats.insert("coordinate_resets".to_string(), resets.to_string());

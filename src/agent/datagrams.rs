@@ -1,12 +1,12 @@
 //! Sending datagrams: the UDP socket as the threads use it, and what its errors mean.
 
 use super::clock::Clock;
-use crate::membership::{Target, Transmit};
+use crate::membership::{Config, Target, Transmit};
 use crate::messaging::Datagram;
 use crate::telemetry::{RateLimit, counters};
 use crate::wire::datagram::Packer;
 use crate::wire::envelope::Envelope;
-use crate::wire::{self, Shared};
+use crate::wire::{self, Dialect, Shared};
 use mio::net::UdpSocket;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +18,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct DatagramSender {
     socket: Arc<UdpSocket>,
-    budget: usize,
+    config: Arc<Config>,
     envelope: Envelope,
     /// About datagrams that could not be sent, by whom they were for.
     complaints: Arc<Mutex<RateLimit<IpAddr>>>,
@@ -29,26 +29,29 @@ pub struct DatagramSender {
 const COMPLAINTS: (u32, Duration) = (5, Duration::from_secs(60));
 
 impl DatagramSender {
-    /// Sends through `socket` datagrams whose content has at most `budget` bytes, each in `envelope`.
-    pub fn new(socket: Arc<UdpSocket>, budget: usize, envelope: Envelope, clock: Clock) -> Self {
+    /// Sends through `socket` datagrams whose content is as large as `config` says, each in `envelope`.
+    pub fn new(socket: Arc<UdpSocket>, config: Config, envelope: Envelope, clock: Clock) -> Self {
         let complaints = Arc::new(Mutex::new(RateLimit::new(COMPLAINTS.0, COMPLAINTS.1)));
-        DatagramSender { socket, budget, envelope, complaints, clock }
+        DatagramSender { socket, config: Arc::new(config), envelope, complaints, clock }
     }
 
     /// Sends one datagram.
     pub fn send(&self, datagram: &Datagram) -> io::Result<()> {
-        self.send_to(datagram.to.addr, &datagram.bytes)
+        self.send_to(datagram.to, &datagram.bytes)
     }
 
     /// Packs and sends messages, and as many riders as still fit.
     pub fn transmit(&self, transmit: &Transmit, riders: &[Shared]) -> io::Result<()> {
-        let Target { addr, dialect } = transmit.to;
-        let mut packer = Packer::new(self.budget);
+        let Target { addr, dialect, .. } = transmit.to;
+        let mut packer = Packer::new(self.config.datagram_budget);
         for message in &transmit.messages {
             if !packer.push(&wire::encode(dialect, message)) {
                 counters::DATAGRAMS_TOO_LARGE.inc();
                 self.complain(addr, "size", || {
-                    format!("A message to {addr} does not fit {} bytes: {message:?}", self.budget)
+                    format!(
+                        "A message to {addr} does not fit {} bytes: {message:?}",
+                        self.config.datagram_budget
+                    )
                 });
                 return Err(io::ErrorKind::InvalidInput.into());
             }
@@ -57,16 +60,21 @@ impl DatagramSender {
             // What does not fit has other chances.
             let _ = packer.push(rider.bytes(dialect));
         }
-        self.send_to(addr, &packer.finish())
+        self.send_to(transmit.to, &packer.finish_in(transmit.to.wrapping(&self.config)))
     }
 
     /// The one way out of this process, so that no datagram leaves without its envelope.
-    fn send_to(&self, addr: SocketAddr, content: &[u8]) -> io::Result<()> {
+    fn send_to(&self, to: Target, content: &[u8]) -> io::Result<()> {
+        let addr = to.addr;
         let wrapped = self.envelope.wrap_datagram(content).map_err(io::Error::other);
         let sent = wrapped.and_then(|bytes| self.socket.send_to(&bytes, addr));
         match sent {
             Ok(len) => {
                 counters::DATAGRAMS_SENT.inc();
+                match to.dialect {
+                    Dialect::Native => counters::DATAGRAMS_SENT_NATIVE.inc(),
+                    Dialect::Hashicorp => counters::DATAGRAMS_SENT_HASHICORP.inc(),
+                }
                 counters::DATAGRAM_BYTES_SENT.add(len);
                 Ok(())
             }

@@ -13,7 +13,7 @@ use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::datagram::MAX_DATAGRAM;
 use crate::wire::envelope::Envelope;
 use crate::wire::message::Message;
-use crate::wire::{self, Shared, WireError};
+use crate::wire::{self, Dialect, Shared, WireError};
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
 use log::Level;
@@ -42,6 +42,8 @@ pub struct ProbeActor {
     pub sender: DatagramSender,
     /// What datagrams must come in.
     pub envelope: Envelope,
+    /// The one dialect that is read, if it is only one.
+    pub only: Option<Dialect>,
     /// The table.
     pub table: SharedTable,
     /// The rules.
@@ -103,7 +105,7 @@ impl ProbeActor {
                     let bytes = buffer.get_mut(..len).unwrap_or_default();
                     let content = self.envelope.unwrap_datagram(bytes);
                     let read = content.and_then(|content| {
-                        wire::read_datagram(content, |message, len| {
+                        wire::read_datagram(content, self.only, |message, len| {
                             if is_talk(&message) {
                                 metrics::TALK_BYTES_RECEIVED.record_size(len);
                             }

@@ -25,6 +25,7 @@ pub fn count(error: &WireError) {
         WireError::NoKey => counters::REFUSED_ENCRYPTED.inc(),
         WireError::Undecryptable => counters::REFUSED_UNDECRYPTABLE.inc(),
         WireError::NotEncrypted => counters::REFUSED_PLAINTEXT.inc(),
+        WireError::Dialect => counters::REFUSED_FOREIGN.inc(),
         WireError::Empty
         | WireError::UnknownType(_)
         | WireError::Nested
@@ -40,6 +41,7 @@ pub fn cause(error: &WireError) -> &'static str {
         WireError::NoKey => "no key",
         WireError::Undecryptable => "undecryptable",
         WireError::NotEncrypted => "plaintext",
+        WireError::Dialect => "dialect",
         _ => "malformed",
     }
 }

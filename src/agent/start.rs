@@ -20,6 +20,7 @@ use super::rejoin::Rejoin;
 use super::rpc::{RpcError, RpcHandle, RpcServer, RpcSettings};
 use super::signals::Signals;
 use super::snapshot::{Snapshot, SnapshotError, SnapshotHandle};
+use super::stream::Manner;
 use super::sync::{self, SyncActor, SyncParts};
 use super::table::SharedTable;
 use super::{say, say_indented};
@@ -29,6 +30,7 @@ use crate::messaging::Gossip;
 use crate::messaging::queries::QueryLimits;
 use crate::model::{Tags, TagsError};
 use crate::telemetry::{LoggerHandle, counters};
+use crate::wire::Dialect;
 use crate::wire::envelope::Envelope;
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
@@ -194,6 +196,8 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         tombstone_timeout: config.tombstone_timeout,
         validate_names: config.validate_node_names,
         coordinates: !config.disable_coordinates,
+        compression: config.enable_compression,
+        native_only: config.native_only,
         // What rules pack gets an envelope when it is sent.
         datagram_budget: defaults.datagram_budget - envelope.datagram_overhead(),
         ..defaults
@@ -202,7 +206,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     let mut members = Members::new(rules, me, now, &mut fx).map_err(StartError::Tags)?;
     members.resume(resumed.member);
     let prober = Prober::new(&members, now, &mut rng);
-    let budget = members.config().datagram_budget;
+    let rules = members.config().clone();
     let table = SharedTable::new(members);
     table.write().post(fx, None);
     let (corridors, ends) = channels::open(wakers);
@@ -224,13 +228,15 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     .encrypted(config.keys != KeySource::None);
     say(logger, "Starting Serf agent RPC...");
 
+    let only = config.native_only.then_some(Dialect::Native);
     let udp = Arc::new(udp);
-    let sender = DatagramSender::new(Arc::clone(&udp), budget, envelope.clone(), clock);
+    let sender = DatagramSender::new(Arc::clone(&udp), rules, envelope.clone(), clock);
     let probe = ProbeActor {
         poll: probe_poll,
         socket: udp,
         sender: sender.clone(),
         envelope: envelope.clone(),
+        only,
         table: table.clone(),
         prober,
         messages: ends.probe,
@@ -260,7 +266,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         messages: ends.sync,
         corridors: corridors.clone(),
         sender: sync_sender,
-        envelope,
+        manner: Manner { envelope, only, compress: config.enable_compression },
         clock,
         rng: rng.fork(),
     });

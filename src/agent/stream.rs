@@ -1,8 +1,10 @@
 //! One TCP stream of `serf-sync`: a non-blocking connection that carries one message out, one in,
 //! or both, before its deadline. Knows nothing of membership.
 
+use crate::membership::Target;
 use crate::model::Moment;
 use crate::telemetry::{counters, metrics};
+use crate::wire::compression;
 use crate::wire::envelope::{Envelope, Side};
 use crate::wire::stream::{self, StreamMessage};
 use crate::wire::{Dialect, WireError};
@@ -56,11 +58,25 @@ impl fmt::Display for StreamError {
 
 impl std::error::Error for StreamError {}
 
+/// What is around the messages of a stream, and how they are written.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// Label and encryption.
+    pub envelope: Envelope,
+    /// The one dialect that is read and spoken, if it is only one.
+    pub only: Option<Dialect>,
+    /// Whether what is said in HashiCorp's dialect is compressed.
+    pub compress: bool,
+}
+
 /// A connection and what is under way on it.
 #[derive(Debug)]
 pub struct Stream {
     socket: TcpStream,
-    envelope: Envelope,
+    manner: Manner,
+    reader: stream::Reader,
+    /// The dialect that is spoken; in answering, that of what was read.
+    dialect: Option<Dialect>,
     /// Who opened it decides what comes first.
     reads_from: Side,
     /// The address of the other side.
@@ -75,22 +91,33 @@ pub struct Stream {
 
 impl Stream {
     /// A connection that was accepted.
-    pub fn accepted(socket: TcpStream, peer: SocketAddr, deadline: Moment, envelope: Envelope) -> Self {
-        let (outbox, inbox) = Default::default();
-        let reads_from = Side::Opener;
-        Stream { socket, envelope, reads_from, peer, deadline, connected: true, outbox, sent: 0, inbox }
+    pub fn accepted(socket: TcpStream, peer: SocketAddr, deadline: Moment, manner: Manner) -> Self {
+        Stream {
+            socket,
+            reader: stream::Reader::new(manner.only),
+            dialect: manner.only,
+            manner,
+            reads_from: Side::Opener,
+            peer,
+            deadline,
+            connected: true,
+            outbox: Vec::new(),
+            sent: 0,
+            inbox: Vec::new(),
+        }
     }
 
     /// Begins to connect, to send `message`.
     pub fn connect(
-        peer: SocketAddr,
+        to: Target,
         deadline: Moment,
-        envelope: Envelope,
+        manner: Manner,
         message: &StreamMessage,
     ) -> io::Result<Self> {
-        let outbox = envelope.wrap_request(encode(message)).map_err(io::Error::other)?;
-        let socket = TcpStream::connect(peer)?;
-        let stream = Stream::accepted(socket, peer, deadline, envelope);
+        let frame = encode(to.dialect, manner.compress, message);
+        let outbox = manner.envelope.wrap_request(frame).map_err(io::Error::other)?;
+        let socket = TcpStream::connect(to.addr)?;
+        let stream = Stream::accepted(socket, to.addr, deadline, manner);
         Ok(Stream { connected: false, reads_from: Side::Answerer, outbox, ..stream })
     }
 
@@ -101,15 +128,17 @@ impl Stream {
 
     /// Queues the answer to whoever opened the stream; [`Stream::drive`] sends it.
     pub fn queue(&mut self, message: &StreamMessage) -> io::Result<()> {
-        let bytes = self.envelope.wrap_answer(encode(message)).map_err(io::Error::other)?;
+        let bytes = self.manner.envelope.wrap_answer(self.encode(message)).map_err(io::Error::other)?;
         self.outbox.extend(bytes);
         Ok(())
     }
 
     /// Tells whoever opened the stream why it is refused, as well as it can be told at once.
     pub fn refuse(&mut self, why: &WireError) {
-        let reason = encode(&StreamMessage::Error(why.to_string()));
-        if let Ok(bytes) = self.envelope.wrap_refusal(reason, why) {
+        // Also what is not spoken otherwise: it is to be understood.
+        self.dialect = self.reader.dialect().or(self.dialect);
+        let reason = self.encode(&StreamMessage::Error(why.to_string()));
+        if let Ok(bytes) = self.manner.envelope.wrap_refusal(reason, why) {
             self.outbox.extend(bytes);
             // Whoever does not listen learns nothing.
             let _ = self.flush();
@@ -182,7 +211,15 @@ impl Stream {
     }
 
     fn read(&mut self) -> Result<Option<StreamMessage>, WireError> {
-        self.envelope.read_stream(self.reads_from, &mut self.inbox)
+        let read = self.manner.envelope.read_stream(self.reads_from, &mut self.reader, &mut self.inbox);
+        // A stranger whose tongue did not show is addressed in the one that everyone reads.
+        self.dialect = self.dialect.or(self.reader.dialect());
+        read
+    }
+
+    fn encode(&self, message: &StreamMessage) -> Vec<u8> {
+        let dialect = self.dialect.unwrap_or_else(|| Dialect::for_receiver(None));
+        encode(dialect, self.manner.compress, message)
     }
 
     /// Sends only; for a stream whose message has been received.
@@ -197,10 +234,19 @@ impl Stream {
     }
 }
 
-fn encode(message: &StreamMessage) -> Vec<u8> {
-    let bytes = stream::encode(Dialect::Native, message);
+fn encode(dialect: Dialect, compress: bool, message: &StreamMessage) -> Vec<u8> {
+    let frame = stream::encode(dialect, message);
     if let StreamMessage::PushPull(_) = message {
-        metrics::LOCAL_STATE_BYTES.set(bytes.len());
+        metrics::LOCAL_STATE_BYTES.set(frame.len());
     }
-    bytes
+    match dialect {
+        Dialect::Native => {
+            counters::STREAMS_SENT_NATIVE.inc();
+            frame
+        }
+        Dialect::Hashicorp => {
+            counters::STREAMS_SENT_HASHICORP.inc();
+            if compress { compression::pack(frame) } else { frame }
+        }
+    }
 }

@@ -8,12 +8,11 @@ use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::refusals;
 use super::resolve;
-use super::stream::{Stream, StreamError};
+use super::stream::{Manner, Stream, StreamError};
 use super::table::SharedTable;
-use crate::membership::{Effects, ExchangeSchedule, ReconnectSchedule, Seeds, StreamRequest};
+use crate::membership::{Effects, ExchangeSchedule, ReconnectSchedule, Seeds, StreamRequest, Target};
 use crate::model::{Moment, NodeName};
 use crate::telemetry::{Passed, RateLimit, counters, metrics};
-use crate::wire::envelope::Envelope;
 use crate::wire::message::{Ack, Message, Ping, PushPull, Talk};
 use crate::wire::stream::StreamMessage;
 use crossbeam_channel::Receiver;
@@ -85,7 +84,7 @@ pub struct SyncActor {
     joins: BTreeMap<u64, Join>,
     next_join: u64,
     complaints: RateLimit<IpAddr>,
-    envelope: Envelope,
+    manner: Manner,
 }
 
 /// What a [`SyncActor`] is made of.
@@ -103,7 +102,7 @@ pub struct SyncParts {
     /// Where a member is told that another claims its name.
     pub sender: DatagramSender,
     /// What streams go and must come in.
-    pub envelope: Envelope,
+    pub manner: Manner,
     /// Time.
     pub clock: Clock,
     /// The thread's own random source.
@@ -137,7 +136,7 @@ impl SyncActor {
             joins: BTreeMap::new(),
             next_join: 0,
             complaints: refusals::complaints(),
-            envelope: parts.envelope,
+            manner: parts.manner,
         }
     }
 
@@ -206,10 +205,7 @@ impl SyncActor {
                     }
                     self.make_room();
                     let deadline = self.clock.now() + self.tcp_timeout();
-                    self.add(
-                        Stream::accepted(socket, peer, deadline, self.envelope.clone()),
-                        Purpose::Inbound,
-                    );
+                    self.add(Stream::accepted(socket, peer, deadline, self.manner.clone()), Purpose::Inbound);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -328,17 +324,19 @@ impl SyncActor {
                 let message = state(join);
                 self.reply(Token(stream), &message);
             }
-            TalkPlan::Exchange { node, addr } => {
+            TalkPlan::Exchange { node, to } => {
                 let message = state(false);
-                self.connect(addr, message, Purpose::Exchange(node));
+                self.connect(to, message, Purpose::Exchange(node));
             }
-            TalkPlan::Reach { whom, addr } => {
+            TalkPlan::Reach { whom, to } => {
                 let message = state(false);
-                self.connect(addr, message, Purpose::Reach(whom));
+                self.connect(to, message, Purpose::Reach(whom));
             }
             TalkPlan::Join { id, addr } => {
                 let message = state(true);
-                self.connect(addr, message, Purpose::Join(id));
+                // Whoever was there before may have been replaced by another kind of agent.
+                let to = self.table.read().members.stranger(addr);
+                self.connect(to, message, Purpose::Join(id));
             }
         }
     }
@@ -379,17 +377,18 @@ impl SyncActor {
                 (to, StreamMessage::Ping(ping), Purpose::Ping(seq_no))
             }
             StreamRequest::PushPull { node, to } => {
-                return self.want_talk(TalkPlan::Exchange { node, addr: to.addr });
+                return self.want_talk(TalkPlan::Exchange { node, to });
             }
             StreamRequest::Reach { whom, to } => {
                 log::info!(target: "serf", "attempting reconnect to {whom} {}", to.addr);
-                return self.want_talk(TalkPlan::Reach { whom, addr: to.addr });
+                return self.want_talk(TalkPlan::Reach { whom, to });
             }
         };
-        self.connect(to.addr, message, purpose);
+        self.connect(to, message, purpose);
     }
 
-    fn connect(&mut self, addr: SocketAddr, message: StreamMessage, purpose: Purpose) {
+    fn connect(&mut self, to: Target, message: StreamMessage, purpose: Purpose) {
+        let addr = to.addr;
         let outbound = self
             .streams
             .values()
@@ -399,7 +398,7 @@ impl SyncActor {
         }
         counters::STREAMS_OPENED.inc();
         let deadline = self.clock.now() + self.tcp_timeout();
-        match Stream::connect(addr, deadline, self.envelope.clone(), &message) {
+        match Stream::connect(to, deadline, self.manner.clone(), &message) {
             Ok(stream) => self.add(stream, purpose),
             Err(e) => self.failed(purpose, addr, &StreamError::Io(e)),
         }

@@ -4,7 +4,7 @@ use super::connection::connect;
 use super::console::{Console, Failure};
 use super::format::{Format, columns, json, printable};
 use crate::config::Flags;
-use crate::model::{Status, Tags};
+use crate::model::{Status, Tags, Versions};
 use crate::rpc::record::{MemberRecord, MembersFilteredRequest};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -89,13 +89,15 @@ fn as_text(members: &[MemberRecord], detailed: bool) -> String {
     if !detailed {
         return columns(&members.iter().map(cells).collect::<Vec<_>>());
     }
-    let rows: Vec<[String; 6]> = members
+    let rows: Vec<[String; 7]> = members
         .iter()
         .map(|m| {
             let [name, addr, status, tags] = cells(m);
             let speaks = format!("Protocol Version: {}", m.delegate_cur);
             let understands = format!("Available Protocol Range: [{}, {}]", m.delegate_min, m.delegate_max);
-            [name, addr, status, tags, speaks, understands]
+            let native = m.protocol_max >= Versions::NATIVE_BASE;
+            let dialect = format!("Dialect: {}", if native { "native" } else { "hashicorp" });
+            [name, addr, status, tags, speaks, understands, dialect]
         })
         .collect();
     columns(&rows)
@@ -173,7 +175,7 @@ mod tests {
     }
 
     // The three expectations that follow are what Serf 0.8.2 printed for such a cluster, with
-    // the tags in order.
+    // the tags in order; the dialect is ours.
 
     #[test]
     fn text_is_that_of_serf() {
@@ -184,8 +186,8 @@ mod tests {
         );
         assert_eq!(
             as_text(&two(), true),
-            "a         127.8.2.1:7946  alive  h=<a&b>,x=1  Protocol Version: 5  Available Protocol Range: [2, 5]\n\
-             a-longer  127.8.2.2:7946  alive               Protocol Version: 5  Available Protocol Range: [2, 5]"
+            "a         127.8.2.1:7946  alive  h=<a&b>,x=1  Protocol Version: 5  Available Protocol Range: [2, 5]  Dialect: native\n\
+             a-longer  127.8.2.2:7946  alive               Protocol Version: 5  Available Protocol Range: [2, 5]  Dialect: native"
         );
         let mut reversed = two();
         reversed.reverse();

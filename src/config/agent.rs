@@ -98,6 +98,8 @@ pub struct AgentConfig {
     pub validate_node_names: bool,
     /// Whether what is sent to agents that understand it may be compressed. Ours never need it.
     pub enable_compression: bool,
+    /// Whether HashiCorp's agents are refused: only the native dialect is read and spoken.
+    pub native_only: bool,
     /// Whether SIGTERM leaves gracefully.
     pub leave_on_terminate: bool,
     /// Whether SIGINT does not.

@@ -249,9 +249,15 @@ const AGENT_OPTIONS: &[OptionSpec] = &[
         .key("retry_max_attempts"),
     OptionSpec::switch(
         "--disable-compression",
-        "Send nothing compressed. Accepted for compatibility: this agent never compresses what it sends, \
-         and always understands what others compressed.",
+        "Send nothing compressed. Only what HashiCorp's agents are sent is compressed at all; what others \
+         compressed is always understood.",
     ),
+    OptionSpec::switch(
+        "--native-only",
+        "Refuse HashiCorp's agents: read and speak nothing but the dialect of our own. Set it on every member \
+         of a cluster or on none.",
+    )
+    .key("native_only"),
     OptionSpec::text("--role", "name", "Old form of '-tag role=name'.").key("role"),
     OptionSpec::text("--rpc-addr", "addr:port", "Address for the control protocol.")
         .default("127.0.0.1:7373")
@@ -447,7 +453,7 @@ mod tests {
         let expected = "advertise bind broadcast-timeout check-config config-dir config-file \
                         disable-compression discover encrypt \
                         event-handler iface join keyring-file label log-level mdns-disable-ipv4 mdns-disable-ipv6 \
-                        mdns-iface node profile protocol rejoin replay retry-interval retry-join retry-max role \
+                        mdns-iface native-only node profile protocol rejoin replay retry-interval retry-join retry-max role \
                         rpc-addr snapshot syslog tag tags-file";
         assert_eq!(names, expected.split_whitespace().collect::<Vec<_>>());
     }
@@ -466,7 +472,7 @@ mod tests {
                         statsd_addr statsite_addr syslog_facility tags tags_file tombstone_timeout \
                         user_event_size_limit validate_node_names \
                         encrypt_key_file encrypt_verify_incoming encrypt_verify_outgoing label \
-                        handler_timeout log_format metrics_addr rpc_socket_mode";
+                        handler_timeout log_format metrics_addr native_only rpc_socket_mode";
         let mut expected: Vec<&str> = expected.split_whitespace().collect();
         expected.sort_unstable();
         assert_eq!(keys, expected);

@@ -57,6 +57,7 @@ pub fn differences(old: &AgentConfig, new: &AgentConfig) -> Vec<(&'static str, E
         disable_name_resolution = "disable_name_resolution", AtRestart;
         validate_node_names = "validate_node_names", AtRestart;
         enable_compression = "enable_compression", AtRestart;
+        native_only = "native_only", AtRestart;
         leave_on_terminate = "leave_on_terminate", Now;
         skip_leave_on_interrupt = "skip_leave_on_interrupt", Now;
         broadcast_timeout = "broadcast_timeout", Now;

@@ -83,6 +83,7 @@ pub(super) fn validate(raw: &RawConfig, warnings: &mut Vec<String>) -> Result<Ag
         disable_name_resolution: raw.switch("disable_name_resolution"),
         validate_node_names,
         enable_compression: raw.switch("enable_compression"),
+        native_only: raw.switch("native_only"),
         leave_on_terminate: raw.switch("leave_on_terminate"),
         skip_leave_on_interrupt: raw.switch("skip_leave_on_interrupt"),
         broadcast_timeout: setting.at_least(

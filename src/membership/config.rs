@@ -88,6 +88,10 @@ pub struct Config {
     pub datagram_budget: usize,
     /// Whether this process takes part in network coordinates.
     pub coordinates: bool,
+    /// Whether what is sent to HashiCorp's agents may be compressed.
+    pub compression: bool,
+    /// Whether only members that speak the native dialect are admitted.
+    pub native_only: bool,
 }
 
 impl Config {
@@ -115,6 +119,8 @@ impl Config {
             validate_names: false,
             datagram_budget: 1400,
             coordinates: true,
+            compression: true,
+            native_only: false,
         };
         match profile {
             Profile::Lan => lan,

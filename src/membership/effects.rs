@@ -1,10 +1,15 @@
 //! What rules ask to be done. Rules fill an [`Effects`]; whoever drives them (a thread after it
 //! has released the table, or the simulator) carries it out and clears it.
 
+use super::config::Config;
 use crate::model::{MemberEvent, NodeName, Versions};
 use crate::wire::Dialect;
+use crate::wire::datagram::Wrapping;
 use crate::wire::message::{Message, Ping};
 use std::net::SocketAddr;
+
+/// The memberlist protocol from which on checksums are known.
+const CHECKSUM_PROTOCOL: u8 = 5;
 
 /// A receiver of bytes: where it is and which dialect it is addressed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,17 +18,21 @@ pub struct Target {
     pub addr: SocketAddr,
     /// The dialect it understands.
     pub dialect: Dialect,
+    /// Whether it knows checksums of datagrams.
+    pub checksum: bool,
 }
 
 impl Target {
     /// A member whose versions are known.
     pub fn member(addr: SocketAddr, versions: &Versions) -> Self {
-        Target { addr, dialect: Dialect::for_receiver(Some(versions)) }
+        let checksum = versions.protocol_max >= CHECKSUM_PROTOCOL;
+        Target { addr, dialect: Dialect::for_receiver(Some(versions)), checksum }
     }
 
-    /// An address about which nothing is known.
-    pub fn stranger(addr: SocketAddr) -> Self {
-        Target { addr, dialect: Dialect::for_receiver(None) }
+    /// How a datagram to this receiver is wrapped.
+    pub fn wrapping(&self, config: &Config) -> Wrapping {
+        let compress = config.compression && self.dialect == Dialect::Hashicorp;
+        Wrapping { checksum: self.checksum, compress }
     }
 }
 
@@ -99,8 +108,7 @@ impl Effects {
     }
 
     /// Asks for one message to an address about which nothing is known.
-    pub fn send_to_stranger(&mut self, addr: SocketAddr, message: Message) {
-        let to = Target::stranger(addr);
+    pub fn send_to_stranger(&mut self, to: Target, message: Message) {
         self.transmits.push(Transmit { to, messages: vec![message], probe: None, rides: false });
     }
 }

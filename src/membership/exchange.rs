@@ -3,12 +3,12 @@
 
 use super::effects::{Effects, StreamRequest};
 use super::row::{Row, State};
-use super::swim::{Spread, check_versions};
+use super::swim::Spread;
 use super::table::{Members, Presence};
 use crate::model::{MemberEvent, MemberEventKind, Moment};
 use crate::telemetry::counters;
 use crate::wire::message::{
-    Alive, Dead, JoinIntent, LeaveIntent, PeerRow, PeerState, PushPull, Suspect, Talk,
+    Alive, Dead, JoinIntent, LeaveIntent, PeerIntent, PeerRow, PeerState, PushPull, Suspect, Talk,
 };
 use fastrand::Rng;
 use std::time::Duration;
@@ -44,10 +44,18 @@ impl Members {
         for row in &msg.rows {
             self.merge_row(row, spread, now, rng, fx);
         }
+        for PeerIntent { node, ltime, left } in &msg.intents {
+            let (ltime, node) = (*ltime, node.clone());
+            if *left {
+                self.admit_leave_intent(&LeaveIntent { ltime, node, prune: false }, now, fx);
+            } else {
+                self.admit_join_intent(&JoinIntent { ltime, node }, now);
+            }
+        }
     }
 
     fn merge_row(&mut self, row: &PeerRow, spread: Spread, now: Moment, rng: &mut Rng, fx: &mut Effects) {
-        if let Err(why) = check_versions(&row.versions) {
+        if let Err(why) = self.admits_versions(&row.versions) {
             self.complain(&row.node, "versions", now, |_| {
                 format!("Ignoring '{}' ({}) in a push/pull: {why}", row.node, row.addr)
             });

@@ -19,6 +19,11 @@ use std::time::Duration;
 /// The most indirect probes that are served for others at once.
 pub const MAX_RELAYS: usize = 1024;
 
+/// The memberlist protocol from which on members answer pings over TCP.
+const TCP_PING_PROTOCOL: u8 = 3;
+/// The memberlist protocol from which on members say that a member they asked did not answer.
+const NACK_PROTOCOL: u8 = 4;
+
 /// How one probe went, for coordinates and statistics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeOutcome {
@@ -198,19 +203,23 @@ impl Prober {
         let source = own_source(members);
         let k = members.config().indirect_checks;
         let (target, to) = (row.addr, row.target());
+        let tcp = row.versions.protocol_max >= TCP_PING_PROTOCOL;
         for peer in members.random_rows(k, rng, |r| r.is_alive() && r.name != round.node) {
-            round.nacks_expected += 1;
+            let nack = peer.versions.protocol_max >= NACK_PROTOCOL;
+            round.nacks_expected += u32::from(nack);
             let ask = IndirectPing {
                 seq_no: round.seq_no,
                 target,
                 node: round.node.clone(),
-                nack: true,
+                nack,
                 source: source.clone(),
             };
             fx.send(peer.target(), Message::IndirectPing(ask));
         }
         let ping = Ping { seq_no: round.seq_no, node: round.node.clone(), source };
-        fx.streams.push(StreamRequest::Ping { to, ping });
+        if tcp {
+            fx.streams.push(StreamRequest::Ping { to, ping });
+        }
         record(members, &round.node, |r| r.udp_failed = r.udp_failed.saturating_add(1));
     }
 
@@ -285,7 +294,7 @@ impl Prober {
         // the ping, which may be forged.
         match members.row(msg.source.node.as_str()) {
             Some(row) if row.addr == msg.source.addr => fx.send(row.target(), ack(members.ack_payload())),
-            _ => fx.send_to_stranger(from, ack(Vec::new())),
+            _ => fx.send_to_stranger(members.stranger(from), ack(Vec::new())),
         }
     }
 

@@ -4,6 +4,7 @@ use super::effects::Target;
 use super::suspicion::Suspicion;
 use super::vivaldi::RoundTrips;
 use crate::model::{Coordinate, Incarnation, LamportTime, Member, Moment, NodeName, Status, Tags, Versions};
+use crate::wire::Dialect;
 use crate::wire::message::{Alive, PeerRow, PeerState};
 use std::net::SocketAddr;
 
@@ -48,6 +49,11 @@ pub struct Row {
     pub probes: ProbeRecord,
     /// Where it is on the network, since it first told so in an ack.
     pub located: Option<Box<Located>>,
+    /// When it was last told that it counts as dead, because it said to be alive in a life that is
+    /// over.
+    pub(super) challenged: Option<Moment>,
+    /// Whether only one dialect is spoken here.
+    pub(super) native_only: bool,
     /// Whether it is in the probe order.
     pub(super) in_order: bool,
 }
@@ -96,9 +102,15 @@ impl Row {
         matches!(self.state, State::Alive)
     }
 
-    /// Where to send, and in which dialect.
+    /// Where to send, and in which dialect. Whoever is suspected or dead may come back as another
+    /// kind of agent, and is addressed in the dialect that everyone reads.
     pub fn target(&self) -> Target {
-        Target::member(self.addr, &self.versions)
+        let target = Target::member(self.addr, &self.versions);
+        match self.state {
+            State::Alive => target,
+            _ if self.native_only => target,
+            _ => Target { dialect: Dialect::for_receiver(None), ..target },
+        }
     }
 
     /// A copy for everyone outside the table.

@@ -20,7 +20,7 @@
 //! retired for good costs a connection that fails now and then, until it is taken out of the
 //! configuration.
 
-use super::effects::{StreamRequest, Target};
+use super::effects::StreamRequest;
 use super::exchange::random_up_to;
 use super::row::Row;
 use super::table::{Members, Presence};
@@ -157,7 +157,7 @@ impl Seeds {
         let taken = addresses_of_the_present(members);
         let others: Vec<SocketAddr> = seed.addrs.iter().filter(|a| !taken.contains(a)).copied().collect();
         let addr = rng.choice(others)?;
-        Some(StreamRequest::Reach { whom: seed.text.clone(), to: Target::stranger(addr) })
+        Some(StreamRequest::Reach { whom: seed.text.clone(), to: members.stranger(addr) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! SWIM's rules: what an alive, suspect or dead message changes (SWIM §4, Lifeguard §IV).
 
-use super::effects::Effects;
+use super::effects::{Effects, Transmit};
 use super::row::{Row, State};
 use super::suspicion::Suspicion;
 use super::table::{MAX_PRESENT, Members, Presence};
@@ -37,7 +37,7 @@ impl Members {
         fx: &mut Effects,
     ) {
         let addr = SocketAddr::new(canonical_ip(msg.addr.ip()), msg.addr.port());
-        if let Err(why) = check_versions(&msg.versions) {
+        if let Err(why) = self.admits_versions(&msg.versions) {
             counters::REFUSED_MALFORMED.inc();
             let name = &msg.node;
             self.complain(name, "versions", now, |_| {
@@ -85,11 +85,41 @@ impl Members {
                     return self.report_conflict(msg, addr, now, fx);
                 }
                 if msg.incarnation <= row.incarnation {
-                    return;
+                    let same_place = row.addr == addr;
+                    return if same_place {
+                        self.challenge(&msg.node, now, fx)
+                    };
                 }
                 self.admit_known(msg, addr, spread, now, rng, fx);
             }
         }
+    }
+
+    /// Someone who counts as gone says to be alive in an incarnation that is over: old news, or a
+    /// new life that does not know of the old one. HashiCorp's agents forget the dead after a
+    /// while, so that nobody tells one of theirs that comes back, in its first incarnation again.
+    /// Told what its last was, it raises its own. It is asked at its address, where nobody else is
+    /// bothered, and not often.
+    fn challenge(&mut self, node: &NodeName, now: Moment, fx: &mut Effects) {
+        let (pause, from) = (self.config.probe_interval, self.me.clone());
+        let Some(row) = self.rows.get_mut(node) else { return };
+        if row.is_present() || row.challenged.is_some_and(|at| now.since(at) < pause) {
+            return;
+        }
+        row.challenged = Some(now);
+        let suspect = Suspect { incarnation: row.incarnation, node: node.clone(), from };
+        let (to, messages) = (row.target(), vec![Message::Suspect(suspect)]);
+        fx.transmits.push(Transmit { to, messages, probe: None, rides: false });
+    }
+
+    /// Whether a member that announces these versions can be one of this cluster.
+    pub(super) fn admits_versions(&self, theirs: &Versions) -> Result<(), String> {
+        check_versions(theirs)?;
+        if self.config.native_only && !theirs.speaks_native() {
+            counters::REFUSED_FOREIGN.inc();
+            return Err("it does not speak the native dialect and native_only is set".into());
+        }
+        Ok(())
     }
 
     fn admit_stranger(
@@ -136,6 +166,8 @@ impl Members {
             status_ltime: intent.map_or(before, |i| i.ltime),
             probes: Default::default(),
             located: None,
+            challenged: None,
+            native_only: self.config.native_only,
             in_order: false,
         };
         let event = MemberEvent { kind: MemberEventKind::Join, member: row.member() };
@@ -466,7 +498,7 @@ impl Members {
 
 /// Whether a member that announces `theirs` and this process understand each other (memberlist's
 /// `verifyProtocol`, one member at a time, so that one bad entry never blocks a whole join).
-pub(super) fn check_versions(theirs: &Versions) -> Result<(), String> {
+fn check_versions(theirs: &Versions) -> Result<(), String> {
     let ours = Versions::OURS;
     let within = |v: u8, min: u8, max: u8| min <= v && v <= max;
     if theirs.protocol_min == 0

@@ -5,7 +5,7 @@
 use super::awareness::Awareness;
 use super::config::Config;
 use super::conflict::{MAX_RIVALS, Rival};
-use super::effects::Effects;
+use super::effects::{Effects, Target};
 use super::forgotten::Forgotten;
 use super::row::{Row, State};
 use super::vivaldi::Vivaldi;
@@ -14,6 +14,7 @@ use crate::model::{
     Tags, TagsError, Versions, canonical_ip,
 };
 use crate::telemetry::{RateLimit, counters};
+use crate::wire::Dialect;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -148,6 +149,8 @@ impl Members {
             status_ltime: LamportTime::ZERO,
             probes: Default::default(),
             located: None,
+            challenged: None,
+            native_only: members.config.native_only,
             in_order: false,
         };
         let event = MemberEvent { kind: MemberEventKind::Join, member: row.member() };
@@ -217,6 +220,22 @@ impl Members {
     /// How many have left.
     pub fn left(&self) -> usize {
         self.left.len()
+    }
+
+    /// Where and how to reach an address about which nothing is known: in the dialect that everyone
+    /// reads, unless only one is allowed.
+    pub fn stranger(&self, addr: SocketAddr) -> Target {
+        if self.config.native_only {
+            Target::member(addr, &Versions::OURS)
+        } else {
+            Target::member(addr, &Versions::default())
+        }
+    }
+
+    /// The dialect by which the size of news is judged: the longest that anyone present needs.
+    pub fn widest_dialect(&self) -> Dialect {
+        let foreign = |row: &Row| row.is_present() && !row.versions.speaks_native();
+        if self.rows.values().any(foreign) { Dialect::Hashicorp } else { Dialect::Native }
     }
 
     /// Whether anyone else is alive and staying.

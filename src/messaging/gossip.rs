@@ -7,8 +7,8 @@
 use super::queue::{BroadcastQueue, Ticket};
 use crate::membership::{Members, Target};
 use crate::model::Moment;
+use crate::wire::Shared;
 use crate::wire::datagram::Packer;
-use crate::wire::{Dialect, Shared};
 use fastrand::Rng;
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Gossip {
     /// would never be sent, and enough of it would keep what is queued behind it from being found.
     pub fn push(&mut self, message: Shared, ticket: Option<Ticket>, members: &Members, now: Moment) {
         let room = Packer::new(members.config().datagram_budget).room();
-        if message.bytes(Dialect::for_receiver(None)).len() > room {
+        if message.bytes(members.widest_dialect()).len() > room {
             return self.queue.give_up(ticket);
         }
         self.queue.push(message, ticket, members.present());
@@ -121,7 +121,7 @@ impl Gossip {
                 return false;
             }
             full = packer.room() < NEARLY_FULL;
-            out.push(Datagram { to, bytes: packer.finish() });
+            out.push(Datagram { to, bytes: packer.finish_in(to.wrapping(config)) });
         }
         full
     }
@@ -130,6 +130,6 @@ impl Gossip {
     /// probes and acks. Counts as a transmission.
     pub fn riders(&mut self, room: usize, members: &Members) -> Vec<Shared> {
         let limit = members.config().transmit_limit(members.present());
-        self.queue.select(room, MAX_RIDERS, Dialect::for_receiver(None), u32::MAX, limit)
+        self.queue.select(room, MAX_RIDERS, members.widest_dialect(), u32::MAX, limit)
     }
 }

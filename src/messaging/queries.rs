@@ -31,6 +31,9 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// So many queries of an agent that was refused its name are answered in [`RIVAL_INTERVAL`].
 const RIVAL_ANSWERS: u32 = 2;
 const RIVAL_INTERVAL: Duration = Duration::from_secs(30);
+/// The dialect in which sizes are limited: the longest, so that what is accepted reaches everyone;
+/// and HashiCorp's, so that both programs accept the same.
+const LONGEST: Dialect = Dialect::Hashicorp;
 /// Names that begin so belong to agents themselves.
 pub const INTERNAL_PREFIX: &str = "_serf_";
 
@@ -205,7 +208,7 @@ impl Queries {
             name: params.name,
             payload: params.payload,
         };
-        if encode(Dialect::Native, &Message::Query(query.clone())).len() > self.limits.query {
+        if encode(LONGEST, &Message::Query(query.clone())).len() > self.limits.query {
             return Err(QueryError::TooLarge(self.limits.query));
         }
         self.clock.increment();
@@ -360,7 +363,7 @@ impl Queries {
         }
         let from = members.me().clone();
         let response = QueryResponse { ltime: key.ltime, id: key.id, from, answer, payload };
-        if encode(Dialect::Native, &Message::QueryResponse(response.clone())).len() > self.limits.response {
+        if encode(LONGEST, &Message::QueryResponse(response.clone())).len() > self.limits.response {
             return Err(QueryError::ResponseTooLarge(self.limits.response));
         }
         pending.answered |= is_final;

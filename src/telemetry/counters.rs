@@ -86,6 +86,8 @@ counters! {
     DATAGRAM_BYTES_RECEIVED = "datagram_bytes_received" as "memberlist.udp.received", "Bytes of datagrams read from the gossip socket.";
     DATAGRAMS_SENT = "datagrams_sent", "Datagrams handed to the kernel.";
     DATAGRAM_BYTES_SENT = "datagram_bytes_sent" as "memberlist.udp.sent", "Bytes of datagrams handed to the kernel.";
+    DATAGRAMS_SENT_NATIVE = "datagrams_sent_native", "Datagrams sent in the native dialect.";
+    DATAGRAMS_SENT_HASHICORP = "datagrams_sent_hashicorp", "Datagrams sent in HashiCorp's dialect.";
     DATAGRAMS_UNSENT = "datagrams_unsent", "Datagrams that the kernel did not take.";
     REFUSED_MALFORMED = "refused_malformed", "Packets refused because they could not be decoded.";
     REFUSED_CHECKSUM = "refused_checksum", "Packets refused because their checksum was wrong.";
@@ -98,11 +100,14 @@ counters! {
     REFUSED_ENCRYPTED = "refused_encrypted", "Packets refused because they are encrypted and no key is configured.";
     REFUSED_FULL = "refused_full", "Members refused because the table was full.";
     REFUSED_UNKNOWN_SENDER = "refused_unknown_sender", "Requests refused because they came from or named a stranger.";
+    REFUSED_FOREIGN = "refused_foreign", "Packets and members refused because they do not speak the native dialect and native_only is set.";
     REFUSED_ABSURD = "refused_absurd", "Messages refused because a time or incarnation was out of range.";
     REFUSED_COORDINATE = "refused_coordinate" as "serf.coordinate.rejected", "Network coordinates refused because they were malformed or out of range.";
     STREAMS_ACCEPTED = "streams_accepted" as "memberlist.tcp.accept", "Gossip streams accepted.";
     STREAMS_REFUSED = "streams_refused", "Gossip streams refused because too many were open.";
     STREAMS_OPENED = "streams_opened" as "memberlist.tcp.connect", "Gossip streams opened to others.";
+    STREAMS_SENT_NATIVE = "streams_sent_native", "Messages sent over gossip streams in the native dialect.";
+    STREAMS_SENT_HASHICORP = "streams_sent_hashicorp", "Messages sent over gossip streams in HashiCorp's dialect.";
     STREAMS_SKIPPED = "streams_skipped", "Exchanges left out because the TCP thread did not keep up.";
     DATAGRAMS_TOO_LARGE = "datagrams_too_large", "Messages that fit no datagram and were not sent.";
     SEEDS_DROPPED = "seeds_dropped", "Seeds not kept because there were too many.";

@@ -238,8 +238,14 @@ impl Envelope {
     }
 
     /// Reads what `from` has sent on a stream so far; `None` while it is not complete. Nothing is
-    /// decrypted before all of it is there. Fails as soon as it cannot be accepted any more.
-    pub fn read_stream(&self, from: Side, buffer: &mut [u8]) -> Result<Option<StreamMessage>, WireError> {
+    /// decrypted before all of it is there. Fails as soon as it cannot be accepted any more. The
+    /// `reader` is the same in every call for a stream.
+    pub fn read_stream(
+        &self,
+        from: Side,
+        reader: &mut stream::Reader,
+        buffer: &mut [u8],
+    ) -> Result<Option<StreamMessage>, WireError> {
         let content = match from {
             Side::Answerer => buffer,
             Side::Opener => {
@@ -252,15 +258,16 @@ impl Envelope {
         match (content.first(), &self.keyring) {
             (None, _) => Ok(None),
             (Some(&SEALED), None) => Err(WireError::NoKey),
-            (Some(&SEALED), Some(keyring)) => self.read_sealed(content, keyring),
+            (Some(&SEALED), Some(keyring)) => self.read_sealed(content, reader, keyring),
             (Some(_), Some(_)) if self.verify_incoming => Err(WireError::NotEncrypted),
-            (Some(_), _) => stream::decode(content),
+            (Some(_), _) => reader.read(content),
         }
     }
 
     fn read_sealed(
         &self,
         content: &mut [u8],
+        reader: &mut stream::Reader,
         keyring: &SharedKeyring,
     ) -> Result<Option<StreamMessage>, WireError> {
         let Some((header, sealed)) = content.split_first_chunk_mut::<SEALED_HEADER>() else {
@@ -278,7 +285,7 @@ impl Envelope {
         let data = [&header[..], &self.label.0].concat();
         let range = seal::open(keyring.now().keys(), &data, sealed)?;
         let frame = single_layer(sealed.get(range).unwrap_or_default())?;
-        stream::decode(frame)?.map(Some).ok_or(WireError::Truncated)
+        reader.read(frame)?.map(Some).ok_or(WireError::Truncated)
     }
 }
 

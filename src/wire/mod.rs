@@ -92,6 +92,8 @@ pub enum WireError {
     Undecryptable,
     /// It must be encrypted, and is not.
     NotEncrypted,
+    /// It is in HashiCorp's dialect, and only the native one is read.
+    Dialect,
     /// The body of a message does not decode.
     Malformed {
         /// Which message.
@@ -121,6 +123,7 @@ impl fmt::Display for WireError {
             WireError::NoKey => write!(f, "it is encrypted and encryption is not configured"),
             WireError::Undecryptable => write!(f, "no installed keys could decrypt the message"),
             WireError::NotEncrypted => write!(f, "encryption is configured but it is not encrypted"),
+            WireError::Dialect => write!(f, "it is in HashiCorp's dialect and native_only is set"),
             WireError::Malformed { what, why } => write!(f, "malformed {what}: {why}"),
         }
     }
@@ -129,10 +132,10 @@ impl fmt::Display for WireError {
 impl std::error::Error for WireError {}
 
 impl WireError {
-    /// Whether it comes from another cluster, or from a member with other keys.
+    /// Whether it comes from another cluster, or from a member with other keys or tongues.
     pub fn is_foreign(&self) -> bool {
         use WireError::*;
-        matches!(self, Label(_) | NoKey | Undecryptable | NotEncrypted)
+        matches!(self, Label(_) | NoKey | Undecryptable | NotEncrypted | Dialect)
     }
 }
 
@@ -154,10 +157,15 @@ pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
 }
 
 /// Reads a datagram: checksum, compression, compound. `each` is given a message and its length in
-/// bytes. The messages in front of one that does not
-/// decode are kept.
-pub fn read_datagram(bytes: &[u8], mut each: impl FnMut(Message, usize)) -> Result<(), WireError> {
+/// bytes; those in front of one that does not decode are kept. With `only`, nothing is read that is
+/// in another dialect.
+pub fn read_datagram(
+    bytes: &[u8],
+    only: Option<Dialect>,
+    mut each: impl FnMut(Message, usize),
+) -> Result<(), WireError> {
     for part in datagram::open(bytes)? {
+        check_dialect(part, only)?;
         if part.first() == Some(&compression::COMPRESSED) {
             let plain = compression::unpack(part, compression::MAX_INFLATED_DATAGRAM)?;
             for part in datagram::open_inflated(&plain)? {
@@ -168,6 +176,13 @@ pub fn read_datagram(bytes: &[u8], mut each: impl FnMut(Message, usize)) -> Resu
         }
     }
     Ok(())
+}
+
+fn check_dialect(bytes: &[u8], only: Option<Dialect>) -> Result<(), WireError> {
+    match (bytes.first(), only) {
+        (Some(&first), Some(only)) if Dialect::of(first) != only => Err(WireError::Dialect),
+        _ => Ok(()),
+    }
 }
 
 /// A message that goes to several receivers: encoded at most once per dialect. Cloning is

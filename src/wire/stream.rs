@@ -84,15 +84,29 @@ fn checksum(tag: u8, body: &[u8]) -> u32 {
 #[derive(Clone, Debug, Default)]
 pub struct Reader {
     scan: hashicorp::stream::Scan,
+    only: Option<Dialect>,
+    seen: Option<Dialect>,
 }
 
 impl Reader {
+    /// With `only`, nothing is read that is in another dialect.
+    pub fn new(only: Option<Dialect>) -> Self {
+        Reader { only, ..Reader::default() }
+    }
+
+    /// The dialect of what has been read, or refused.
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.seen
+    }
+
     /// How many bytes the message at the start of `buffer` has in all, once that is known. The
     /// buffer must be the one of the last call, with more bytes behind it.
     ///
     /// Fails as soon as it shows that the message cannot be accepted.
     pub fn frame_len(&mut self, buffer: &[u8]) -> Result<Option<usize>, WireError> {
-        match buffer.first().map(|first| Dialect::of(*first)) {
+        self.seen = buffer.first().map(|first| Dialect::of(*first));
+        super::check_dialect(buffer, self.only)?;
+        match self.seen {
             None => Ok(None),
             Some(Dialect::Native) => native_frame_len(buffer),
             Some(Dialect::Hashicorp) => self.scan.frame_len(buffer),
@@ -109,7 +123,7 @@ impl Reader {
         if buffer.len() > len {
             return Err(WireError::Truncated);
         }
-        match buffer.first().map(|first| Dialect::of(*first)) {
+        match self.seen {
             Some(Dialect::Hashicorp) => hashicorp::stream::decode(buffer).map(Some),
             _ => decode_native(buffer).map(Some),
         }

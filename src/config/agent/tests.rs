@@ -62,6 +62,7 @@ fn defaults_are_those_of_serf() {
         disable_name_resolution: false,
         validate_node_names: false,
         enable_compression: true,
+        native_only: false,
         leave_on_terminate: false,
         skip_leave_on_interrupt: false,
         broadcast_timeout: Duration::from_secs(5),

@@ -108,6 +108,57 @@ fn one_bad_entry_does_not_block_a_join() {
     assert_eq!(b.members.row("late").unwrap().status_ltime, LamportTime::ZERO);
 }
 
+/// Versions of agents that exist, may come, and cannot be.
+#[test]
+fn versions_decide_who_is_admitted_one_by_one() {
+    let vector = |v: [u8; 6]| Versions {
+        protocol_min: v[0],
+        protocol_max: v[1],
+        protocol_cur: v[2],
+        delegate_min: v[3],
+        delegate_max: v[4],
+        delegate_cur: v[5],
+    };
+    let cases = [
+        ("today", [1, 5, 2, 2, 5, 5], true),
+        ("future", [1, 9, 2, 2, 9, 5], true),
+        ("memberlist 2, speaks Serf 2", [1, 2, 2, 2, 5, 2], true),
+        ("memberlist 3, speaks Serf 3", [1, 3, 2, 2, 5, 3], true),
+        ("memberlist 4, speaks Serf 4", [1, 4, 2, 2, 5, 4], true),
+        ("knows no Serf 5", [1, 4, 2, 2, 4, 4], false),
+        ("too far ahead", [3, 9, 3, 2, 5, 5], false),
+        ("speaks what it does not know", [1, 5, 2, 2, 5, 9], false),
+        ("nothing", [0; 6], false),
+        ("upside down", [5, 1, 2, 2, 5, 5], false),
+    ];
+    let mut b = Bench::alone();
+    b.merge(
+        cases.map(|(n, v, _)| PeerRow { versions: vector(v), ..peer_row(n, 1, PeerState::Alive) }).to_vec(),
+    );
+    for (who, _, admitted) in cases {
+        assert_eq!(b.members.row(who).is_some(), admitted, "{who}");
+    }
+    // Who knows no checksums gets none, and who knows no nacks is not expected to send any.
+    let row = |who| b.members.row(who).unwrap();
+    assert!(!row("memberlist 4, speaks Serf 4").target().checksum && row("today").target().checksum);
+}
+
+/// HashiCorp's agents forget where the dead were before they forget that they left.
+#[test]
+fn intents_without_a_row_count() {
+    let mut b = Bench::with(&["a", "b"]);
+    b.dead("a", 1, "b");
+    b.forget();
+    let intent = |node: &str, ltime, left| PeerIntent { node: name(node), ltime: LamportTime(ltime), left };
+    let intents = vec![intent("a", 20, true), intent("b", 21, false), intent("c", 22, true)];
+    b.merge_all(&PushPull { intents, ..push_pull(vec![]) });
+    assert_eq!(b.told(), ["member-leave a left"]);
+    assert_eq!(b.members.row("b").unwrap().status_ltime, LamportTime(21));
+    b.alive("c", 1);
+    assert_eq!(b.status("c"), "leaving", "what was said before it came");
+    assert!(b.said().iter().all(|said| said.starts_with("alive")), "nothing of it is passed on");
+}
+
 #[test]
 fn who_joins_an_existing_cluster_does_not_repeat_its_members_to_it() {
     let rows = || (0..10).map(|i| peer_row(&format!("m{i}"), 1, PeerState::Alive)).collect::<Vec<_>>();

@@ -17,7 +17,9 @@ mod swim;
 
 use super::*;
 use crate::model::{Incarnation, LamportTime, Member, NodeName, Tags, Versions};
-use crate::wire::message::{Alive, Dead, JoinIntent, LeaveIntent, PeerRow, PeerState, PushPull, Suspect};
+use crate::wire::message::{
+    Alive, Dead, JoinIntent, LeaveIntent, PeerIntent, PeerRow, PeerState, PushPull, Suspect,
+};
 use std::time::Duration;
 
 /// Seconds.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::MAX_INCARNATION_JUMP as JUMP;
+use crate::wire::Dialect;
 
 const LAST: u32 = u32::MAX;
 
@@ -69,7 +70,59 @@ fn a_stale_alive_resurrects_neither_the_failed_nor_the_left() {
     }
     b.alive("b", 1);
     assert_eq!((b.status("a"), b.status("b")), ("failed", "left"));
-    b.silent();
+    assert!(b.said().is_empty() && b.told().is_empty());
+}
+
+/// HashiCorp's agents forget the dead after a while. One of theirs that comes back begins with its
+/// first incarnation, and nobody of theirs tells it of the one that is remembered here.
+#[test]
+fn who_returns_in_a_life_that_is_over_is_told_so_and_raises_its_incarnation() {
+    let mut b = Bench::with(&["a", "b"]);
+    b.alive("a", 5);
+    b.dead("a", 5, "b");
+    b.pass(S(60));
+    b.forget();
+    for _ in 0..10 {
+        b.alive("a", 1);
+    }
+    assert_eq!(b.sent(), [(addr("a"), "suspect a 5 by me".to_string())], "once, whatever the echo");
+    b.alive_at("a", 1, addr("elsewhere"));
+    assert!(b.sent().is_empty(), "nothing is sent to an address that only a message names");
+    b.alive("a", 6);
+    assert_eq!((b.status("a"), b.told().as_slice()), ("alive", &["member-join a alive".to_string()][..]));
+}
+
+/// A member that may have been replaced by another kind of agent is addressed as a stranger is.
+#[test]
+fn the_suspected_and_the_dead_are_addressed_in_the_dialect_that_everyone_reads() {
+    let mut b = Bench::with(&["a", "b"]);
+    let dialect = |b: &Bench| b.members.row("a").unwrap().target().dialect;
+    assert_eq!(dialect(&b), Dialect::Native);
+    b.suspect("a", 1, "b");
+    assert_eq!(dialect(&b), Dialect::Hashicorp);
+    b.alive("a", 2);
+    assert_eq!(dialect(&b), Dialect::Native);
+    b.dead("a", 2, "b");
+    assert_eq!(dialect(&b), Dialect::Hashicorp);
+    assert_eq!(b.members.stranger(addr("c")).dialect, Dialect::Hashicorp);
+
+    let mut b = Bench::configured(Config { native_only: true, ..Config::for_profile(Profile::Lan) });
+    b.alive("a", 1);
+    b.suspect("a", 1, "b");
+    assert_eq!((dialect(&b), b.members.stranger(addr("c")).dialect), (Dialect::Native, Dialect::Native));
+}
+
+#[test]
+fn with_one_dialect_only_its_speakers_are_admitted() {
+    let theirs = Versions { protocol_max: 5, ..Versions::OURS };
+    for (native_only, admitted) in [(true, false), (false, true)] {
+        let mut b = Bench::configured(Config { native_only, ..Config::for_profile(Profile::Lan) });
+        b.news(Message::Alive(Alive { versions: theirs, ..alive("h", 1) }));
+        b.merge(vec![PeerRow { versions: theirs, ..peer_row("p", 1, PeerState::Alive) }]);
+        b.alive("ours", 1);
+        let known = |who: &str| b.members.row(who).is_some();
+        assert_eq!((known("h"), known("p"), known("ours")), (admitted, admitted, true));
+    }
 }
 
 #[test]

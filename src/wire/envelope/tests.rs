@@ -68,7 +68,7 @@ fn frame(message: &StreamMessage) -> Vec<u8> {
 }
 
 fn read(to: &Envelope, from: Side, bytes: &[u8]) -> Result<Option<StreamMessage>, WireError> {
-    to.read_stream(from, &mut bytes.to_vec())
+    to.read_stream(from, &mut Default::default(), &mut bytes.to_vec())
 }
 
 fn request(from: &Envelope, to: &Envelope) -> Result<Option<StreamMessage>, WireError> {

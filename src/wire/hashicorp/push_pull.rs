@@ -28,6 +28,9 @@ const MAX_EXTRA_NAMES: usize = 16_384;
 /// The most user events that are taken from one push/pull; Serf keeps those of 512 Lamport times.
 const MAX_EVENTS: usize = 16_384;
 
+/// For how many Lamport times Serf remembers events: 512, less some by which its clock may be ahead.
+const EVENT_WINDOW: u64 = 480;
+
 /// What precedes the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
@@ -96,7 +99,10 @@ fn write_serf(m: &PushPull) -> Vec<u8> {
     let mut w = Writer::of_type(SERF_PART);
     w.map(6);
     w.field("EventLTime").unsigned(m.talk.event_ltime.0);
-    let times: Vec<&[UserEvent]> = m.talk.events.chunk_by(|a, b| a.ltime == b.ltime).collect();
+    // They complain about events that are older than what they remember.
+    let recent = |event: &UserEvent| event.ltime.0.saturating_add(EVENT_WINDOW) > m.talk.event_ltime.0;
+    let events: Vec<&UserEvent> = m.talk.events.iter().filter(|event| recent(event)).collect();
+    let times: Vec<&[&UserEvent]> = events.chunk_by(|a, b| a.ltime == b.ltime).collect();
     w.field("Events").list(times.len());
     for events in times {
         w.map(2);
