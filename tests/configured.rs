@@ -19,7 +19,7 @@ use std::path::Path;
 const KEY: &str = "HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8=";
 const TOKEN: &str = "-rpc-auth=token";
 /// What HashiCorp's agent in Debian does not know: newer keys of Serf's, and ours.
-const NEWER: [&str; 12] = [
+const NEWER: [&str; 13] = [
     "encrypt_key_file",
     "encrypt_verify_incoming",
     "encrypt_verify_outgoing",
@@ -30,6 +30,7 @@ const NEWER: [&str; 12] = [
     "mdns.interface",
     "label",
     "metrics_addr",
+    "native_only",
     "rpc_socket_mode",
     "validate_node_names",
 ];
