@@ -4,6 +4,7 @@ pub mod coalesce;
 pub mod filter;
 mod gossip;
 pub mod internal;
+pub mod keys;
 pub mod name_vote;
 pub mod queries;
 mod query_params;

@@ -2,6 +2,8 @@
 //! HashiCorp's: the type byte of Serf's message, then MessagePack with Go's field names, because
 //! agents of both kinds answer each other's.
 
+pub mod keys;
+
 use crate::model::{Member, Status, canonical_ip, write_raw};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
