@@ -21,6 +21,7 @@ use super::snapshot::format::Line;
 use crate::config::EventScript;
 use crate::membership::{Origin, StreamRequest, Target};
 use crate::messaging::filter::EventFilter;
+use crate::messaging::keys::{KeyChange, KeyCommand, KeyStep};
 use crate::messaging::name_vote::NameLost;
 use crate::messaging::{QueryParams, Ticket};
 use crate::model::{NodeName, QueryKey};
@@ -84,6 +85,22 @@ pub enum EventMessage {
         params: Box<QueryParams>,
         /// Whom to tell.
         token: Token,
+    },
+    /// A control connection asks everyone about keys.
+    AskKeys {
+        /// What they are to do.
+        command: KeyCommand,
+        /// Whom to tell.
+        token: Token,
+    },
+    /// The keyring has been changed, or has not.
+    KeyChanged {
+        /// Who asked for it.
+        query: QueryKey,
+        /// What was asked for.
+        step: KeyStep,
+        /// Why it could not be changed.
+        result: Result<(), String>,
     },
     /// A control connection answers a query.
     Respond {
@@ -240,6 +257,13 @@ pub enum MainMessage {
     },
     /// The others have decided that another agent keeps this one's name.
     NameLost(NameLost),
+    /// The keyring is to be changed, which may take as long as the disk takes.
+    ChangeKey {
+        /// How.
+        change: KeyChange,
+        /// Who asks for it; answered by [`EventMessage::KeyChanged`].
+        query: QueryKey,
+    },
 }
 
 /// The sending end of a corridor to a thread that waits in a mio poll: sends, then wakes.

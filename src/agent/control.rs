@@ -9,6 +9,7 @@ use super::table::SharedTable;
 use crate::membership::{Effects, Row};
 use crate::messaging::QueryParams;
 use crate::messaging::filter::EventFilter;
+use crate::messaging::keys::KeyCommand;
 use crate::model::{Coordinate, Member, NodeName, QueryKey};
 use crate::rpc::Token;
 use crate::rpc::record::Stats;
@@ -219,6 +220,13 @@ impl Control for AgentControl {
         log::debug!(target: "agent", "Requesting query send: {}. Payload: {} bytes", params.name, params.payload.len());
         if self.tell_events(EventMessage::Ask { params: Box::new(params), token }).is_err() {
             self.rpc.send(RpcMessage::QueryStarted { token, result: Err(BUSY.to_string()) });
+        }
+    }
+
+    fn keys(&mut self, command: KeyCommand, token: Token) {
+        if self.tell_events(EventMessage::AskKeys { command, token }).is_err() {
+            let (report, error) = (Box::default(), BUSY.to_string());
+            self.rpc.send(RpcMessage::Keys { token, report, error });
         }
     }
 

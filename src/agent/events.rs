@@ -6,6 +6,7 @@
 //! messages, and only its own.
 
 mod internal;
+mod keys;
 
 use super::channels::{Corridors, EventMessage, SyncMessage};
 use super::clock::Clock;
@@ -21,6 +22,7 @@ use crate::membership::Effects;
 use crate::messaging::coalesce::{MemberCoalescer, UserCoalescer};
 use crate::messaging::filter::EventFilter;
 use crate::messaging::internal::InternalQuery;
+use crate::messaging::keys::KeyReport;
 use crate::messaging::name_vote::NameVote;
 use crate::messaging::queries::{self, Queries, QueryError, QueryLimits};
 use crate::messaging::user_events::UserEvents;
@@ -28,6 +30,7 @@ use crate::messaging::{QueryParams, QueryProgress};
 use crate::model::{Event, LamportTime, MemberEventKind, Moment, NodeName, QueryKey, UserEvent};
 use crate::rpc::Token;
 use crate::telemetry::{RateLimit, counters, metrics};
+use crate::wire::keyring::SharedKeyring;
 use crate::wire::message::{self, Answer, Message, Query, QueryResponse, Talk};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use fastrand::Rng;
@@ -59,6 +62,8 @@ pub struct EventParts {
     pub query_limits: QueryLimits,
     /// Whether a vote decides on this agent's name when another claims it.
     pub resolve_names: bool,
+    /// The keys, for whoever asks for a list of them.
+    pub keyring: Option<SharedKeyring>,
     /// To control connections.
     pub rpc: RpcSender,
     /// To the snapshot, if one is kept.
@@ -78,6 +83,8 @@ pub struct EventParts {
 enum Asker {
     /// A control connection.
     Client(Token),
+    /// A control connection, about keys.
+    Keys(Token),
     /// The agent itself, about its name.
     NameVote,
 }
@@ -91,6 +98,8 @@ pub struct EventActor {
     queries: Queries,
     /// Who asked the queries of this process.
     askers: BTreeMap<QueryKey, Asker>,
+    /// What was answered so far to those of them that are about keys.
+    key_reports: BTreeMap<QueryKey, KeyReport>,
     /// What becomes of this agent's name when another claims it.
     name_vote: NameVote,
     /// Filters of all streams of control connections together.
@@ -112,6 +121,7 @@ impl EventActor {
             events,
             queries,
             askers: BTreeMap::new(),
+            key_reports: BTreeMap::new(),
             name_vote: NameVote::new(parts.resolve_names),
             streams: Vec::new(),
             complaints: RateLimit::new(5, Duration::from_secs(60)),
@@ -191,6 +201,8 @@ impl EventActor {
                 self.parts.rpc.send(RpcMessage::Fired { token, result });
             }
             EventMessage::Ask { params, token } => self.ask_for_client(*params, token),
+            EventMessage::AskKeys { command, token } => self.ask_about_keys(&command, token),
+            EventMessage::KeyChanged { query, step, result } => self.key_changed(query, step, result),
             EventMessage::Respond { query, payload, token } => {
                 let result = self.answer(query, Answer::Payload, payload).map_err(|e| e.to_string());
                 self.parts.rpc.send(RpcMessage::Responded { token, result });
@@ -435,6 +447,7 @@ impl EventActor {
             Some(Asker::Client(token)) => {
                 self.parts.rpc.send(RpcMessage::QueryProgress { token, progress });
             }
+            Some(Asker::Keys(token)) => self.hear_about_keys(key, progress, token),
             Some(Asker::NameVote) => self.hear_vote(key, progress),
             None => {}
         }

@@ -85,7 +85,6 @@ impl Keys {
 
     /// Changes the keyring, in its file first: what is in force survives a crash. Only one thread
     /// may do this. Writes to disk.
-    #[allow(dead_code, reason = "for whoever rotates keys")]
     pub fn change(
         &self,
         change: impl FnOnce(&mut Keyring) -> Result<(), KeyringError>,

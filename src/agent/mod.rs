@@ -51,11 +51,12 @@ pub use sync::{MAX_BUFFERED, MAX_INBOUND, MAX_OUTBOUND};
 
 use crate::config::{AgentConfig, Flags};
 use crate::membership::{AfterFailure, RetryJoin};
+use crate::messaging::keys::{KeyChange, NOTHING_TO_MODIFY};
 use crate::messaging::name_vote::NameLost;
-use crate::model::{Moment, format_duration};
+use crate::model::{Moment, QueryKey, format_duration};
 use crate::rpc::Token;
 use crate::telemetry::{LogOptions, Logger, LoggerHandle, SYSLOG_SOCKET, SyslogOptions};
-use channels::{JoinRequest, JoinResult, MainMessage, SyncMessage};
+use channels::{EventMessage, JoinRequest, JoinResult, MainMessage, SyncMessage};
 use dump::Dump;
 use leave::Leave;
 use metrics::Levels;
@@ -230,6 +231,9 @@ impl Agent {
                     Wake::Message(MainMessage::Tags { set, delete, token }) => {
                         self.change_tags(set, delete, token);
                     }
+                    Wake::Message(MainMessage::ChangeKey { change, query }) => {
+                        self.change_key(&change, query)
+                    }
                     Wake::Signal(Signal::User1) => self.dump_metrics(),
                     Wake::Signal(Signal::Hangup) => self.reload_asked = true,
                     Wake::Message(MainMessage::Said(_) | MainMessage::RetryJoined(_)) | Wake::Deadline => {}
@@ -278,6 +282,9 @@ impl Agent {
                     }
                     Wake::Message(MainMessage::Tags { set, delete, token }) => {
                         self.change_tags(set, delete, token);
+                    }
+                    Wake::Message(MainMessage::ChangeKey { change, query }) => {
+                        self.change_key(&change, query)
                     }
                     Wake::Message(MainMessage::RetryJoined(result)) => {
                         if let Some(code) = self.retry_joined(result) {
@@ -421,6 +428,19 @@ impl Agent {
             log::error!(target: "agent", "{why}");
         }
         self.running.rpc.sender().send(RpcMessage::TagsChanged { token, result });
+    }
+
+    /// Changes the keyring, its file first, for whoever asked everyone to do so.
+    fn change_key(&self, change: &KeyChange, query: QueryKey) {
+        let result = match &self.running.keys {
+            Some(keys) => keys.change(|ring| change.apply(ring)).map_err(|e| e.to_string()),
+            None => Err(NOTHING_TO_MODIFY.to_string()),
+        };
+        let answer = EventMessage::KeyChanged { query, step: change.step, result };
+        if self.running.corridors.events.try_send(answer).is_err() {
+            // Whoever asked sees that an answer is missing, and may ask again.
+            log::warn!(target: "agent", "serf-events is too busy to answer about a key");
+        }
     }
 
     /// Waits for something to happen, until `deadline`.

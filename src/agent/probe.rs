@@ -134,7 +134,8 @@ impl ProbeActor {
         refusals::count(why);
         if let Some(passed) = self.complaints.pass(from.ip(), refusals::cause(why), self.clock.now()) {
             let level = if why.is_foreign() { Level::Warn } else { Level::Debug };
-            log::log!(target: "memberlist", level, "Ignoring a datagram from {from}: {why}{passed}");
+            let hint = refusals::hint(why);
+            log::log!(target: "memberlist", level, "Ignoring a datagram from {from}: {why}{hint}{passed}");
         }
     }
 

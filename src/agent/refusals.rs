@@ -34,6 +34,16 @@ pub fn count(error: &WireError) {
     }
 }
 
+/// What an operator should think of, after the error itself.
+pub fn hint(error: &WireError) -> &'static str {
+    match error {
+        WireError::Undecryptable => {
+            " (if a member sent it, the cluster's key was changed while this agent was away)"
+        }
+        _ => "",
+    }
+}
+
 /// The cause in a word, by which complaints are told apart.
 pub fn cause(error: &WireError) -> &'static str {
     match error {

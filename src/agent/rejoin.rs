@@ -58,20 +58,21 @@ impl Rejoin {
     /// The one that was asked has answered or not. Goes on with the next, if there is need.
     pub fn heard(mut self, result: JoinResult, corridors: &Corridors) -> Option<Rejoin> {
         let (name, addr) = &self.trying;
-        match result {
+        let why = match result {
             Ok(_) => {
                 log::info!(target: "serf", "Re-joined to previously known node: {name}: {addr}");
                 return None;
             }
-            Err(why) => log::debug!(target: "serf", "Failed to re-join {name}: {why}"),
-        }
+            Err(why) => why,
+        };
+        log::debug!(target: "serf", "Failed to re-join {name}: {why}");
         if self.tried.len() < MAX_SEEDS {
             self.tried.push(addr.to_string());
         }
         match self.untried.pop() {
             Some(next) => self.trying = next,
             None => {
-                log::warn!(target: "serf", "Failed to re-join any previously known node");
+                log::warn!(target: "serf", "Failed to re-join any previously known node; the last one: {why}");
                 // They may all be starting as well, after a power failure.
                 corridors.keep_seeds(self.tried, Origin::Found);
                 return None;

@@ -115,6 +115,8 @@ pub struct Running {
     pub corridors: Corridors,
     /// To `serf-rpc`.
     pub rpc: RpcHandle,
+    /// The keys, which the main thread alone changes; none without encryption.
+    pub keys: Option<Keys>,
     /// Time.
     pub clock: Clock,
     /// Signals.
@@ -146,7 +148,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     let keys = Keys::load(&config.keys).map_err(StartError::Keys)?;
     let envelope = Envelope {
         label: config.label.clone(),
-        keyring: keys.map(|keys| keys.ring().clone()),
+        keyring: keys.as_ref().map(|keys| keys.ring().clone()),
         verify_incoming: config.encrypt_verify_incoming,
         verify_outgoing: config.encrypt_verify_outgoing,
     };
@@ -288,6 +290,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
             response: config.query_response_size_limit,
         },
         resolve_names: !config.disable_name_resolution,
+        keyring: keys.as_ref().map(|keys| keys.ring().clone()),
         rpc: to_rpc,
         snapshot: snapshot.as_ref().map(SnapshotHandle::sender),
         resumed,
@@ -318,6 +321,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         table,
         corridors,
         rpc,
+        keys,
         clock,
         signals,
         messages: ends.main,

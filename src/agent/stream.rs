@@ -45,7 +45,7 @@ impl fmt::Display for StreamError {
                 io::ErrorKind::ConnectionReset => write!(f, "connection reset by peer"),
                 _ => write!(f, "{e}{}", super::datagrams::hint(e)),
             },
-            StreamError::Wire(e) => write!(f, "{e}"),
+            StreamError::Wire(e) => write!(f, "{e}{}", super::refusals::hint(e)),
             StreamError::Closed => write!(f, "closed by the other side before a message was complete"),
             StreamError::Timeout => write!(f, "timed out"),
             StreamError::Busy => write!(f, "too many exchanges at once"),

@@ -443,6 +443,12 @@ impl SyncActor {
                     log::error!(target: "memberlist", "Push/Pull with {node} ({peer}) failed: {why}{passed}");
                 }
             }
+            // Someone is there who will have nothing to do with this agent.
+            Purpose::Reach(whom) if matches!(why, StreamError::Wire(_) | StreamError::Refused(_)) => {
+                if let Some(passed) = self.complain(peer, "reach") {
+                    log::warn!(target: "serf", "{whom} ({peer}) cannot be reconnected to: {why}{passed}");
+                }
+            }
             // That is how it goes with those who have failed.
             Purpose::Reach(whom) => log::debug!(target: "serf", "{whom} ({peer}) is out of reach: {why}"),
             Purpose::Ping(seq_no) => {
@@ -597,7 +603,8 @@ impl SyncActor {
                     if let Some(passed) =
                         self.complaints.pass(stream.peer.ip(), refusals::cause(e), self.clock.now())
                     {
-                        log::warn!(target: "memberlist", "Ignoring a stream from {}: {e}{passed}", stream.peer);
+                        let (peer, hint) = (stream.peer, refusals::hint(e));
+                        log::warn!(target: "memberlist", "Ignoring a stream from {peer}: {e}{hint}{passed}");
                     }
                     stream.refuse(e);
                 }

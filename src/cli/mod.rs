@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `agent` | flags and files to a running agent |
-//! | `event`, `force_leave`, `info`, `join`, `keygen`, `leave`, `members`, `monitor`, `query`, `reachability`, `rtt`, `tags`, `version` | the command of that name |
+//! | `event`, `force_leave`, `info`, `join`, `keygen`, `keys`, `leave`, `members`, `monitor`, `query`, `reachability`, `rtt`, `tags`, `version` | the command of that name |
 //! | `connection` | how a control command finds its agent |
 //! | `payload` | what events and queries carry |
 //! | `interrupt` | what SIGINT does to a command that waits |
@@ -28,6 +28,7 @@ mod info;
 mod interrupt;
 mod join;
 mod keygen;
+mod keys;
 mod leave;
 mod members;
 mod monitor;
@@ -86,6 +87,7 @@ const CONTROL: &[Command] = &[
     Command { spec: &options::INFO, action: Action::Control(info::run) },
     Command { spec: &options::JOIN, action: Action::Control(join::run) },
     Command { spec: &options::KEYGEN, action: Action::Control(keygen::run) },
+    Command { spec: &options::KEYS, action: Action::Control(keys::run) },
     Command { spec: &options::LEAVE, action: Action::Control(leave::run) },
     Command { spec: &options::MEMBERS, action: Action::Control(members::run) },
     Command { spec: &options::MONITOR, action: Action::Control(monitor::run) },

@@ -335,6 +335,39 @@ pub const KEYGEN: CommandSpec = CommandSpec {
     options: &[],
 };
 
+/// `serf keys`.
+pub const KEYS: CommandSpec = CommandSpec {
+    name: "keys",
+    arguments: "[options]",
+    synopsis: "Manipulate the internal encryption keyring used by Serf",
+    about: "Changes or lists the keys of the whole cluster. To replace its key, install a new one, then use it, \
+            then remove the old one, and go on to the next step only after success: 0 is the exit code if every \
+            member has answered and done it, otherwise 1. Each step may be repeated. Exactly one of these is \
+            needed:",
+    options: &[
+        OptionSpec::text(
+            "--install",
+            "key",
+            "Lets every member decrypt with this key. Nothing is encrypted with it yet.",
+        )
+        .secret(),
+        OptionSpec::text("--use", "key", "Lets every member encrypt with this key, which must be installed.")
+            .secret(),
+        OptionSpec::text(
+            "--remove",
+            "key",
+            "Makes every member forget this key, unless it encrypts with it.",
+        )
+        .secret(),
+        OptionSpec::switch(
+            "--list",
+            "Shows each key with the number of members that have it, and of those that encrypt with it.",
+        ),
+        RPC_ADDR,
+        RPC_AUTH,
+    ],
+};
+
 /// `serf leave`.
 pub const LEAVE: CommandSpec = CommandSpec {
     name: "leave",
@@ -431,6 +464,7 @@ pub const COMMANDS: &[&CommandSpec] = &[
     &INFO,
     &JOIN,
     &KEYGEN,
+    &KEYS,
     &LEAVE,
     &MEMBERS,
     &MONITOR,

@@ -5,10 +5,11 @@
 //! An answer that follows from the membership table alone is given here. What needs more, as keys
 //! do, is a kind of its own in [`InternalQuery`] and is answered by the thread that has it.
 
+use super::keys::{KeyChange, LIST_KEYS};
 use super::queries::INTERNAL_PREFIX;
 use crate::membership::Members;
 use crate::model::QueryEvent;
-use crate::wire::payload::write_conflict_response;
+use crate::wire::payload::{PayloadError, write_conflict_response};
 
 /// The name of the query that asks who has a name.
 pub const CONFLICT: &str = "_serf_conflict";
@@ -22,6 +23,10 @@ pub enum InternalQuery {
     Ping,
     /// Who has this name.
     Conflict(String),
+    /// To change the keyring, or why nobody can tell how.
+    ChangeKey(Result<KeyChange, PayloadError>),
+    /// Which keys are on the keyring.
+    ListKeys,
     /// Nothing that this agent knows of.
     Unknown,
 }
@@ -44,7 +49,11 @@ impl InternalQuery {
         Some(match query.name.as_str() {
             PING => InternalQuery::Ping,
             CONFLICT => InternalQuery::Conflict(String::from_utf8_lossy(&query.payload).into_owned()),
-            _ => InternalQuery::Unknown,
+            LIST_KEYS => InternalQuery::ListKeys,
+            name => match KeyChange::read(name, &query.payload) {
+                Some(change) => InternalQuery::ChangeKey(change),
+                None => InternalQuery::Unknown,
+            },
         })
     }
 }

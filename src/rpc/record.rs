@@ -7,6 +7,7 @@
 //! by `frame.rs` before anything here sees it.
 
 use crate::messaging::QueryProgress;
+use crate::messaging::keys::KeyReport;
 use crate::model::{
     Coordinate, CoordinateError, Member, MemberEventKind, QueryEvent, UserEvent, canonical_ip,
 };
@@ -273,6 +274,25 @@ record! {
         /// How many members answered.
         #[serde(deserialize_with = "or_nil")]
         num_resp: i64,
+        /// How many members seal with each key (`list-keys` alone). HashiCorp's agents do not say
+        /// so, and their clients do not mind.
+        #[serde(deserialize_with = "or_nil", skip_serializing_if = "BTreeMap::is_empty")]
+        primary_keys: BTreeMap<String, i64>,
+    }
+}
+
+impl From<KeyReport> for KeyResponse {
+    fn from(report: KeyReport) -> KeyResponse {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let counts = |keys: BTreeMap<String, usize>| keys.into_iter().map(|(k, n)| (k, number(n))).collect();
+        KeyResponse {
+            keys: counts(report.keys),
+            messages: report.messages,
+            num_err: number(report.errors),
+            num_nodes: number(report.nodes),
+            num_resp: number(report.responses),
+            primary_keys: counts(report.primary_keys),
+        }
     }
 }
 

@@ -23,6 +23,8 @@ impl EventActor {
                 }
                 who_has(&name, &self.parts.table.read().members)
             }
+            InternalQuery::ChangeKey(change) => return self.hear_key_change(change, key, wants_ack),
+            InternalQuery::ListKeys => return self.tell_keys(key, wants_ack),
             InternalQuery::Unknown => {
                 let now = self.now();
                 if let Some(passed) = self.complaints.pass((), "internal query", now) {

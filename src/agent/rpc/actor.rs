@@ -10,10 +10,11 @@ use super::{
 use crate::agent::clock::Clock;
 use crate::model::Moment;
 use crate::rpc::connection::{Connection, Told};
-use crate::rpc::record::JoinResponse;
+use crate::rpc::record::{JoinResponse, KeyResponse};
 use crate::rpc::{Phase, Token};
 use crate::telemetry::counters;
 use mio::{Events, Poll};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -171,7 +172,10 @@ impl RpcActor {
             | RpcMessage::TagsChanged { token, result }
             | RpcMessage::Fired { token, result }
             | RpcMessage::QueryStarted { token, result }
-            | RpcMessage::Responded { token, result } => self.reply(token, result.err(), None),
+            | RpcMessage::Responded { token, result } => self.reply(token, result.err(), None::<&()>),
+            RpcMessage::Keys { token, report, error } => {
+                self.reply(token, Some(error), Some(&KeyResponse::from(*report)));
+            }
             RpcMessage::Event(event) => {
                 let mut told = Told::new(&event);
                 for client in self.clients.values_mut() {
@@ -216,7 +220,7 @@ impl RpcActor {
     }
 
     /// Passes an answer on, unless the client has gone.
-    fn reply(&mut self, token: Token, error: Option<String>, body: Option<&JoinResponse>) {
+    fn reply<T: Serialize>(&mut self, token: Token, error: Option<String>, body: Option<&T>) {
         if let Some(client) = self.clients.get_mut(&token.connection) {
             client.connection.reply(token, error.as_deref().unwrap_or(""), body);
         }

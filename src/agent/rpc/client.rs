@@ -3,8 +3,11 @@
 use super::socket::Socket;
 use super::{Control, RpcSender};
 use crate::messaging::filter::EventFilter;
+use crate::messaging::keys::{KeyCommand, KeyStep};
 use crate::model::Moment;
-use crate::rpc::record::{CoordinateRequest, CoordinateResponse, JoinRequest, MemberRecord, MembersResponse};
+use crate::rpc::record::{
+    CoordinateRequest, CoordinateResponse, JoinRequest, KeyRequest, MemberRecord, MembersResponse,
+};
 use crate::rpc::{Connection, Phase, Request, Token};
 use crate::telemetry::counters;
 use log::{Level, LevelFilter};
@@ -19,9 +22,6 @@ const DISCARDED_READS: usize = 64;
 
 /// With this many bytes unwritten, the socket is tried before more records are queued.
 const FLUSH_FROM: usize = 16 * 1024;
-
-/// Answer to commands whose feature this version does not have.
-const NOT_YET: &str = "This version of the agent does not support this command yet";
 
 /// The agent behind the requests, and what the clients together have asked it to tell.
 pub(super) struct Answers {
@@ -117,10 +117,15 @@ impl Answers {
             Request::Query(params) => self.control.query(params, token),
             Request::Respond { query, payload } => self.control.respond(query, payload, token),
             Request::Tags(request) => self.control.tags(request.tags, request.delete_tags, token),
-            Request::InstallKey(_) | Request::UseKey(_) | Request::RemoveKey(_) | Request::ListKeys => {
-                connection.reply_error(token, NOT_YET);
-            }
+            Request::InstallKey(request) => self.change_key(KeyStep::Install, request, token),
+            Request::UseKey(request) => self.change_key(KeyStep::Use, request, token),
+            Request::RemoveKey(request) => self.change_key(KeyStep::Remove, request, token),
+            Request::ListKeys => self.control.keys(KeyCommand::List, token),
         }
+    }
+
+    fn change_key(&mut self, step: KeyStep, request: KeyRequest, token: Token) {
+        self.control.keys(KeyCommand::Change(step, request.key.into()), token);
     }
 }
 

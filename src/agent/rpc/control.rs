@@ -2,6 +2,7 @@
 //! on its way is `lanes.rs`.
 
 use crate::messaging::filter::EventFilter;
+use crate::messaging::keys::{KeyCommand, KeyReport};
 use crate::messaging::{QueryParams, QueryProgress};
 use crate::model::{Coordinate, Event, Member, QueryKey};
 use crate::rpc::Token;
@@ -41,6 +42,9 @@ pub trait Control: Send {
     /// Asks a query; answered by [`RpcMessage::QueryStarted`] and, if that is no error, by any
     /// number of [`RpcMessage::QueryProgress`] up to and including the one that says `Done`.
     fn query(&mut self, params: QueryParams, token: Token);
+
+    /// Asks everyone to change or to list keys; answered by [`RpcMessage::Keys`].
+    fn keys(&mut self, command: KeyCommand, token: Token);
 
     /// Answers a query that a stream was told of; answered by [`RpcMessage::Responded`].
     fn respond(&mut self, query: QueryKey, payload: Vec<u8>, token: Token);
@@ -128,6 +132,15 @@ pub enum RpcMessage {
         token: Token,
         /// What came in.
         progress: QueryProgress,
+    },
+    /// Answers the four commands about keys.
+    Keys {
+        /// Of the request.
+        token: Token,
+        /// What everyone said.
+        report: Box<KeyReport>,
+        /// Text for the client if it has not worked everywhere.
+        error: String,
     },
     /// Answers `respond`.
     Responded {

@@ -6,6 +6,7 @@ mod peers;
 use super::*;
 use crate::messaging::QueryParams;
 use crate::messaging::filter::EventFilter;
+use crate::messaging::keys::{KeyCommand, KeyReport};
 use crate::model::{
     Coordinate, Event, Incarnation, LamportTime, Member, MemberEventKind, MemberEvents, NodeName, QueryKey,
     Status, Tags, UserEvent, Versions,
@@ -77,6 +78,18 @@ impl Control for Fake {
             self.sender.send(RpcMessage::QueryStarted { token, result });
         }
         let _ = self.asked.send((params, token));
+    }
+
+    fn keys(&mut self, command: KeyCommand, token: Token) {
+        let mut report = Box::new(KeyReport::new(2));
+        let error = match command {
+            KeyCommand::List => String::new(),
+            KeyCommand::Change(..) => {
+                report.messages.insert("b".to_string(), "no".to_string());
+                "1/2 nodes reported failure".to_string()
+            }
+        };
+        self.sender.send(RpcMessage::Keys { token, report, error });
     }
 
     fn respond(&mut self, query: QueryKey, payload: Vec<u8>, token: Token) {
@@ -234,8 +247,10 @@ fn a_client_is_served() {
     client.tags(BTreeMap::from([("a".into(), "b".into())]), vec![]).unwrap();
     let error = server_error(client.tags(BTreeMap::new(), vec!["a".into()]));
     assert_eq!(error, "cannot delete [\"a\"]");
-    let error = server_error(client.list_keys());
-    assert!(error.contains("does not support"), "{error}");
+    assert_eq!(client.list_keys().unwrap().num_nodes, 2);
+    assert_eq!(server_error(client.use_key("a=")), "1/2 nodes reported failure");
+    let (report, error) = client.key_reply(crate::rpc::Command::InstallKey, "a=").unwrap();
+    assert_eq!((report.messages["b"].as_str(), error.as_str()), ("no", "1/2 nodes reported failure"));
     assert_eq!(client.members().unwrap().len(), 2);
 }
 

@@ -1,0 +1,142 @@
+//! `serf keys`: the keys that the cluster encrypts with.
+
+use super::connection::connect;
+use super::console::{Console, Failure};
+use super::format::{columns, printable};
+use crate::config::Flags;
+use crate::rpc::Command;
+use crate::rpc::record::KeyResponse;
+
+/// A change, and what is said about it.
+struct Change {
+    flag: &'static str,
+    command: Command,
+    begins: &'static str,
+    done: &'static str,
+    failed: &'static str,
+}
+
+const CHANGES: [Change; 3] = [
+    Change {
+        flag: "install",
+        command: Command::InstallKey,
+        begins: "==> Installing key on all members...",
+        done: "==> Successfully installed key!",
+        failed: "Error installing key",
+    },
+    Change {
+        flag: "use",
+        command: Command::UseKey,
+        begins: "==> Changing primary key on all members...",
+        done: "==> Successfully changed primary key!",
+        failed: "Error changing primary key",
+    },
+    Change {
+        flag: "remove",
+        command: Command::RemoveKey,
+        begins: "==> Removing key on all members...",
+        done: "==> Successfully removed key!",
+        failed: "Error removing key",
+    },
+];
+
+/// Runs the command.
+pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+    let given = |change: &&Change| flags.text(change.flag).is_some_and(|key| !key.is_empty());
+    let changes: Vec<&Change> = CHANGES.iter().filter(given).collect();
+    match (changes.as_slice(), flags.switch("list")) {
+        ([], true) => list(flags, console),
+        ([change], false) => perform(change, flags, console),
+        ([], false) => Err(Failure::Misuse("One of -install, -use, -remove or -list is needed".into())),
+        _ => Err(Failure::Message("Only one of -install, -use, -remove, or -list allowed".into())),
+    }
+}
+
+fn perform(change: &Change, flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+    let mut client = connect(flags)?;
+    console.line(change.begins)?;
+    let key = flags.text(change.flag).unwrap_or_default();
+    let (report, error) =
+        client.key_reply(change.command, key).map_err(|e| Failure::message(change.failed, e))?;
+    if !error.is_empty() {
+        tell_failures(&report, console);
+        return Err(Failure::message(change.failed, error));
+    }
+    console.line(change.done)
+}
+
+fn list(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+    const FAILED: &str = "Failed to gather member keys";
+    let mut client = connect(flags)?;
+    console.line("==> Asking all members for installed keys...")?;
+    let (report, error) = client.key_reply(Command::ListKeys, "").map_err(|e| Failure::message(FAILED, e))?;
+    if !error.is_empty() {
+        tell_failures(&report, console);
+        return Err(Failure::message(FAILED, error));
+    }
+    // A list that is not whole must not look like one.
+    if let Some(remarks) = messages(&report, "") {
+        console.error(remarks);
+    }
+    console.line("==> Keys gathered, listing cluster keys...\n")?;
+    console.line(listed(&report))
+}
+
+/// Each key with the number of members that have it, and of those that seal with it if any do.
+fn listed(report: &KeyResponse) -> String {
+    let total = report.num_nodes;
+    let lines = report.keys.iter().map(|(key, have)| {
+        let primary = report.primary_keys.get(key);
+        let primary = primary.map(|seal| format!("primary [{seal}/{total}]")).unwrap_or_default();
+        [printable(key), format!("[{have}/{total}]"), primary]
+    });
+    // Without the blanks that a key which is not primary would end in.
+    columns(&lines.collect::<Vec<_>>()).lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+fn tell_failures(report: &KeyResponse, console: &mut Console<'_>) {
+    if let Some(failures) = messages(report, "failed:") {
+        console.error(failures);
+    }
+    console.error("");
+}
+
+/// What members had to say, if anything. Their words come from other hosts.
+fn messages(report: &KeyResponse, before: &str) -> Option<String> {
+    let row = |(name, message): (&String, &String)| [before.to_string(), printable(name), printable(message)];
+    let rows: Vec<[String; 3]> = report.messages.iter().map(row).collect();
+    if rows.is_empty() { None } else { Some(columns(&rows)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn lists_show_who_has_which_key_and_which_is_primary() {
+        let counts = |pairs: &[(&str, i64)]| pairs.iter().map(|(k, n)| (k.to_string(), *n)).collect();
+        let report = KeyResponse {
+            keys: counts(&[("a=", 3), ("longer=", 2), ("old=", 1)]),
+            primary_keys: counts(&[("longer=", 2), ("old=", 1)]),
+            num_nodes: 3,
+            ..KeyResponse::default()
+        };
+        assert_eq!(
+            listed(&report),
+            "a=       [3/3]\nlonger=  [2/3]  primary [2/3]\nold=     [1/3]  primary [1/3]"
+        );
+        // HashiCorp's agents do not say which is primary.
+        let report = KeyResponse { primary_keys: BTreeMap::new(), ..report };
+        assert_eq!(listed(&report), "a=       [3/3]\nlonger=  [2/3]\nold=     [1/3]");
+    }
+
+    #[test]
+    fn what_members_say_drives_no_terminal() {
+        let told = BTreeMap::from([("a".to_string(), "no".to_string()), ("bb".into(), "\u{1b}[2J".into())]);
+        let report = KeyResponse { messages: told, ..KeyResponse::default() };
+        let expected = "failed:  a   no\nfailed:  bb  \\u{1b}[2J";
+        assert_eq!(messages(&report, "failed:").as_deref(), Some(expected));
+        assert_eq!(messages(&KeyResponse::default(), "failed:"), None);
+    }
+}
