@@ -122,7 +122,8 @@ fn read(path: &Path) -> Result<Keyring, KeysError> {
     parse(&text)
 }
 
-fn parse(text: &[u8]) -> Result<Keyring, KeysError> {
+/// Reads the list as Serf writes it.
+pub fn parse(text: &[u8]) -> Result<Keyring, KeysError> {
     let texts: Vec<Zeroizing<String>> = serde_json::from_slice::<Vec<String>>(text)
         .map_err(|_| KeysError::NotAList)?
         .into_iter()

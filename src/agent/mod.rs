@@ -24,7 +24,7 @@ mod dump;
 mod durable;
 mod events;
 mod gossip;
-mod keys;
+pub mod keys;
 mod leave;
 mod mdns;
 mod metrics;

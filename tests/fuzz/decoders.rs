@@ -8,8 +8,13 @@ use serf::config::raw::RawConfig;
 use serf::model::{Moment, Tags};
 use serf::rpc::Connection;
 use serf::rpc::frame::FrameScanner;
+use serf::wire::envelope::{Envelope, Label, Side};
+use serf::wire::keyring::{Keyring, SharedKeyring};
+use serf::wire::seal::Key;
 use serf::wire::stream::{self, StreamMessage};
-use serf::wire::{Dialect, coordinate, datagram, decode, encode, payload};
+use serf::wire::{
+    Dialect, WireError, compression, coordinate, datagram, decode, encode, payload, read_datagram,
+};
 use std::path::Path;
 
 /// A decoder under test.
@@ -28,21 +33,94 @@ pub const DECODERS: &[(&str, Decoder)] = &[
     ("config", config),
     ("coordinate", coordinate),
     ("conflict_response", conflict_response),
+    ("hashicorp_message", hashicorp_message),
+    ("hashicorp_stream", hashicorp_stream),
+    ("sealed", sealed),
+    ("keyring", keyring),
+    ("key_payloads", key_payloads),
 ];
 
-/// A packet as it comes from the gossip socket, and the messages in it.
+/// A packet as it comes from the gossip socket, compressed or not, and the messages in it.
 pub fn datagram(bytes: &[u8]) {
     if let Ok(parts) = datagram::open(bytes) {
         assert!(parts.iter().map(|part| part.len()).sum::<usize>() <= bytes.len());
-        parts.into_iter().for_each(message);
     }
+    let mut total = 0;
+    let _ = read_datagram(bytes, None, |_, length| total += length);
+    assert!(total <= bytes.len().max(compression::MAX_INFLATED_DATAGRAM));
 }
 
-/// One gossip message of any dialect.
+/// One gossip message of our own dialect.
 pub fn message(bytes: &[u8]) {
+    if bytes.first().map(|b| Dialect::of(*b)) != Some(Dialect::Native) {
+        return;
+    }
     if let Ok(message) = decode(bytes) {
         assert_eq!(decode(&encode(Dialect::Native, &message)).as_ref(), Ok(&message));
     }
+}
+
+/// One gossip message of HashiCorp's dialect: what is understood is understood again when it is
+/// written anew.
+pub fn hashicorp_message(bytes: &[u8]) {
+    if let Some((first, rest)) = bytes.split_first() {
+        let bytes = [&[first % 16], rest].concat();
+        if let Ok(message) = decode(&bytes) {
+            let written = encode(Dialect::Hashicorp, &message);
+            assert!(decode(&written).is_ok(), "{message:?}");
+        }
+    }
+}
+
+/// What comes over a gossip stream in HashiCorp's dialect, at once and in pieces.
+pub fn hashicorp_stream(bytes: &[u8]) {
+    if let Some((first, rest)) = bytes.split_first() {
+        let bytes = [&[first % 16], rest].concat();
+        let _ = stream::decode(&bytes);
+        let mut reader = stream::Reader::new(None);
+        for length in (0..=bytes.len()).step_by(bytes.len() / 16 + 1) {
+            if reader.read(&bytes[..length]).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// A datagram in its envelope: foreign, and one of a member with this content.
+pub fn sealed(bytes: &[u8]) {
+    let key = Key::new(&[7; 16]).expect("16 bytes are a key");
+    let label = bytes.first().map_or("", |b| if b % 2 == 0 { "" } else { "blue" });
+    let envelope = Envelope {
+        label: Label::new(label).expect("it is short"),
+        keyring: Some(SharedKeyring::new(Keyring::new(key))),
+        ..Envelope::default()
+    };
+    let _ = envelope.unwrap_datagram(&mut bytes.to_vec());
+    let _ = Envelope::default().unwrap_datagram(&mut bytes.to_vec());
+    for side in [Side::Opener, Side::Answerer] {
+        let _ = envelope.read_stream(side, &mut stream::Reader::new(None), &mut bytes.to_vec());
+    }
+    if bytes.is_empty() {
+        return;
+    }
+    let mut wrapped = envelope.wrap_datagram(bytes).expect("there is entropy").into_owned();
+    match envelope.unwrap_datagram(&mut wrapped) {
+        Ok(content) => assert_eq!(content, bytes),
+        // One envelope inside another.
+        Err(WireError::Header(_)) => {}
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// The list in a keyring file.
+pub fn keyring(bytes: &[u8]) {
+    let _ = serf::agent::keys::parse(bytes);
+}
+
+/// What internal queries about keys carry.
+pub fn key_payloads(bytes: &[u8]) {
+    let _ = payload::keys::read_key_request(bytes);
+    let _ = payload::keys::read_key_answer(bytes);
 }
 
 /// What comes over a gossip stream: as it is, and with the checksum put right, so that fuzzing
@@ -60,6 +138,9 @@ pub fn stream(bytes: &[u8]) {
 }
 
 fn take_stream(bytes: &[u8]) {
+    if bytes.first().map(|b| Dialect::of(*b)) != Some(Dialect::Native) {
+        return;
+    }
     if let Ok(Some(message)) = stream::decode(bytes) {
         let again: Option<StreamMessage> =
             stream::decode(&stream::encode(Dialect::Native, &message)).unwrap();

@@ -1,0 +1,7 @@
+//! Fuzzes `key_payloads`.
+#![no_main]
+
+#[path = "../decoders.rs"]
+mod decoders;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| decoders::key_payloads(bytes));

@@ -1,0 +1,7 @@
+//! Fuzzes `keyring`.
+#![no_main]
+
+#[path = "../decoders.rs"]
+mod decoders;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| decoders::keyring(bytes));
