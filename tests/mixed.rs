@@ -1,7 +1,7 @@
 //! Clusters of our agents and HashiCorp's: each kind is an ordinary member to the other.
 //!
-//! After every test the logs of HashiCorp's agents are searched for errors and warnings that ours
-//! could have caused.
+//! Most tests end by searching the logs for errors and warnings that the other kind could have
+//! caused (`nobody_complains`); what a test brings about itself is excused by name.
 #![allow(clippy::disallowed_methods, reason = "tests read clocks, files and sockets; rules do not")]
 
 mod common;
