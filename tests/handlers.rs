@@ -112,7 +112,11 @@ struct Step {
 /// The same for both programs, so whatever both can do can be a step.
 const STORY: &[Step] = &[
     Step { kind: "member-join", cause: |_| {}, lines: &["s1\t", "s2\t", "s3\t", "watcher\t"] },
-    Step { kind: "member-update", cause: Cluster::change_tags, lines: &["s2\t"] },
+    Step {
+        kind: "member-update",
+        cause: |cluster| cluster.ctl("s2", &["tags", "-set", "changed=a\tb, c"]),
+        lines: &["s2\t"],
+    },
     Step { kind: "member-leave", cause: |cluster| cluster.ctl("s2", &["leave"]), lines: &["s2\t"] },
     Step { kind: "member-failed", cause: |cluster| cluster.kill("s3"), lines: &["s3\t"] },
     Step {
@@ -145,8 +149,6 @@ const SAID: &[(&str, &[&str])] = &[
 struct Cluster {
     program: PathBuf,
     agents: Vec<Agent>,
-    /// The second member with another tag.
-    changed: common::AgentSpec,
 }
 
 impl Cluster {
@@ -157,16 +159,14 @@ impl Cluster {
         };
         let plain = |name, host| net.agent(name, host).program(program).flag("-profile=local");
         let s1 = awkward(plain("s1", 1)).start();
-        let s2 = awkward(plain("s2", 2)).join(net.gossip(1));
-        let changed = awkward(plain("s2", 2)).join(net.gossip(1)).tag("changed", "a\tb, c");
-        let s2 = s2.start();
+        let s2 = awkward(plain("s2", 2)).join(net.gossip(1)).start();
         let s3 = plain("s3", 3).join(net.gossip(1)).start();
         let all = [("s1", "alive"), ("s2", "alive"), ("s3", "alive")];
         wait_until(soon(), "all agree", || all_list(&[&s1, &s2, &s3], &all));
         // Last, so that it learns of the others all at once.
         let watcher = awkward(plain("watcher", 4)).join(net.gossip(1)).flag("-event-handler");
         let watcher = watcher.flag(dump.handler()).start();
-        Cluster { program: program.to_path_buf(), agents: vec![s1, s2, s3, watcher], changed }
+        Cluster { program: program.to_path_buf(), agents: vec![s1, s2, s3, watcher] }
     }
 
     fn agent(&mut self, name: &str) -> &mut Agent {
@@ -201,12 +201,6 @@ impl Cluster {
         }
     }
 
-    /// Starts the second member anew with another tag, before anyone takes it for failed.
-    fn change_tags(&mut self) {
-        self.agents[1].kill();
-        self.agents[1] = self.changed.start();
-    }
-
     fn kill(&mut self, name: &str) {
         self.agent(name).kill();
         let watcher = &self.agents[3];
@@ -238,8 +232,14 @@ fn scripts_are_given_what_hashicorps_agent_gives_them() {
     let (theirs, ours) = (Dump::new("theirs"), Dump::new("ours"));
     play(&net, &program, &theirs);
     play(&net, &serf(), &ours);
-    for Step { kind, .. } in STORY {
-        assert_eq!(ours.lines(kind), theirs.lines(kind), "{kind}");
+    for Step { kind, lines, .. } in STORY {
+        // A busy machine may have had an agent report someone else as well.
+        let about = |dump: &Dump| {
+            let mut told = dump.lines(kind);
+            told.retain(|line| lines.iter().any(|start| line.starts_with(start)));
+            told
+        };
+        assert_eq!(about(&ours), about(&theirs), "{kind}");
         assert_eq!(ours.variables(kind), theirs.variables(kind), "{kind}");
     }
     for (kind, command) in [("user", "event"), ("query", "query")] {
