@@ -50,6 +50,10 @@ pub struct UserEvents {
     bytes: usize,
     /// Earlier times are refused: it is not known any more which of their events were told.
     floor: LamportTime,
+    /// Events of earlier times are not told: they were, in an earlier life, or it joined without
+    /// replay. They are kept all the same, for members who missed them; otherwise an agent that
+    /// restarts takes with it what nobody else may remember.
+    news_from: LamportTime,
     size_limit: usize,
 }
 
@@ -59,7 +63,14 @@ impl UserEvents {
         let mut clock = LamportClock::default();
         clock.increment();
         let size_limit = size_limit.min(EVENT_SIZE_CEILING);
-        UserEvents { clock, heard: BTreeMap::new(), bytes: 0, floor: LamportTime::ZERO, size_limit }
+        UserEvents {
+            clock,
+            heard: BTreeMap::new(),
+            bytes: 0,
+            floor: LamportTime::ZERO,
+            news_from: LamportTime::ZERO,
+            size_limit,
+        }
     }
 
     /// The Lamport time of user events.
@@ -101,7 +112,7 @@ impl UserEvents {
             return false;
         }
         self.remember(event.clone(), now);
-        true
+        event.ltime >= self.news_from
     }
 
     /// Takes note of another member's clock.
@@ -113,14 +124,14 @@ impl UserEvents {
     /// From now on events from before `time` are not news: a join without replay.
     pub fn ignore_before(&mut self, time: LamportTime) {
         if self.clock.admits(time) {
-            self.floor = self.floor.max(time);
+            self.news_from = self.news_from.max(time);
         }
     }
 
     /// Goes on after an earlier life in which events up to `last` were told: none of them is news.
     pub fn resume(&mut self, last: LamportTime) {
         if last > LamportTime::ZERO && self.clock.witness(last) {
-            self.floor = self.floor.max(last.next());
+            self.news_from = self.news_from.max(last.next());
         }
     }
 
@@ -235,6 +246,7 @@ mod tests {
         e.ignore_before(LamportTime(10));
         assert!(!e.hear(&event(9, "old", ""), NOW));
         assert!(e.hear(&event(10, "new", ""), NOW));
+        assert_eq!(e.recent().count(), 2, "what is no news here may be news to others");
     }
 
     #[test]
