@@ -516,15 +516,25 @@ impl Members {
         chosen
     }
 
-    /// Up to `k` random members to gossip to: present ones, and those that died recently, so
-    /// that they can refute when they return.
-    pub fn gossip_targets(&self, k: usize, now: Moment, rng: &mut Rng) -> Vec<&Row> {
-        let keep = self.config.gossip_to_the_dead;
-        self.random_rows(k, rng, |r| match r.state {
-            State::Alive | State::Suspect(_) => true,
-            State::Dead => now.since(r.since) <= keep,
+    /// Up to `k` random members to gossip to, of those that suit.
+    pub fn gossip_targets(
+        &self,
+        k: usize,
+        now: Moment,
+        rng: &mut Rng,
+        suits: impl Fn(&Row) -> bool,
+    ) -> Vec<&Row> {
+        self.random_rows(k, rng, |row| self.hears_gossip(row, now) && suits(row))
+    }
+
+    /// Whether a member is gossiped to: present ones are, and those that died recently, so that
+    /// they can refute when they return. This process itself is not.
+    pub fn hears_gossip(&self, row: &Row, now: Moment) -> bool {
+        match row.state {
+            State::Alive | State::Suspect(_) => row.name != self.me,
+            State::Dead => now.since(row.since) <= self.config.gossip_to_the_dead,
             State::Left => false,
-        })
+        }
     }
 
     // ---- time --------------------------------------------------------------------------

@@ -5,11 +5,12 @@
 //! rest on ticks; the total stays the transmit limit. While nothing is queued, nothing wakes.
 
 use super::queue::{BroadcastQueue, Ticket};
-use crate::membership::{Members, Target};
-use crate::model::Moment;
+use crate::membership::{Members, Row, Target};
+use crate::model::{Moment, NodeName};
 use crate::wire::Shared;
 use crate::wire::datagram::Packer;
 use fastrand::Rng;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The least time between two bursts of fresh news. Under load, what comes within it shares
@@ -41,6 +42,10 @@ pub struct Gossip {
     next_tick: Option<Moment>,
     next_burst: Option<Moment>,
     last_burst: Moment,
+    /// Who was told last, the latest at the end. Others come first, so that the transmissions of
+    /// one broadcast reach as many members as they can; picked afresh each time, some would get it
+    /// thrice and others never.
+    told: VecDeque<NodeName>,
 }
 
 impl Gossip {
@@ -88,7 +93,7 @@ impl Gossip {
             }
             self.next_tick = Some(now + config.gossip_interval);
         }
-        if out.is_empty() && (on_tick || members.gossip_targets(1, now, rng).is_empty()) {
+        if out.is_empty() && (on_tick || members.gossip_targets(1, now, rng, |_| true).is_empty()) {
             // Nobody is left to tell, or nothing that is left fits a datagram: waiting changes
             // neither. Whoever comes later learns everything by push/pull.
             self.queue.clear();
@@ -113,7 +118,7 @@ impl Gossip {
         let config = members.config();
         let limit = config.transmit_limit(members.present());
         let mut full = false;
-        for row in members.gossip_targets(config.gossip_nodes, now, rng) {
+        for row in self.targets(members, now, rng) {
             let to = row.target();
             let mut packer = Packer::new(config.datagram_budget);
             self.queue.fill(&mut packer, to.dialect, sent_below, limit);
@@ -122,8 +127,27 @@ impl Gossip {
             }
             full = packer.room() < NEARLY_FULL;
             out.push(Datagram { to, bytes: packer.finish_in(to.wrapping(config)) });
+            self.told.push_back(row.name.clone());
+        }
+        while self.told.len() > limit as usize {
+            self.told.pop_front();
         }
         full
+    }
+
+    /// A few random members who were not told something lately, or failing that, longest ago.
+    fn targets<'a>(&mut self, members: &'a Members, now: Moment, rng: &mut Rng) -> Vec<&'a Row> {
+        let wanted = members.config().gossip_nodes;
+        let mut targets = members.gossip_targets(wanted, now, rng, |row| !self.told.contains(&row.name));
+        while targets.len() < wanted
+            && let Some(name) = self.told.pop_front()
+        {
+            let again = members.row(name.as_str()).filter(|row| members.hears_gossip(row, now));
+            if let Some(row) = again.filter(|row| !targets.iter().any(|other| other.name == row.name)) {
+                targets.push(row);
+            }
+        }
+        targets
     }
 
     /// Up to `room` bytes of queued news to ride along in datagrams that are sent anyway, with

@@ -7,7 +7,8 @@ use crate::wire::datagram::{self, Packer};
 use crate::wire::message::{Alive, Message, UserEvent};
 use crate::wire::{Shared, decode};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 fn push(g: &mut Gossip, b: &Bench, message: Message) {
     g.push(Shared::new(message), None, &b.members, b.now);
@@ -44,8 +45,22 @@ fn news_goes_out_on_receipt_then_on_ticks_and_ends_at_the_transmit_limit() {
     let sent = run(&mut g, &mut b);
     let after: Vec<u128> = sent.iter().map(|(at, _)| at.since(start).as_millis()).collect();
     assert_eq!(after, [0, 0, 0, 200, 200, 200, 400, 400, 400, 600, 600, 600]);
-    let at_once: std::collections::BTreeSet<_> = sent[..3].iter().map(|(_, d)| d.to.addr).collect();
+    let at_once: BTreeSet<_> = sent[..3].iter().map(|(_, d)| d.to.addr).collect();
     assert_eq!(at_once.len(), 3, "three different members");
+}
+
+/// Picked afresh each time, members would be passed by: with 12 transmissions, one of 9 in four.
+#[test]
+fn the_transmissions_of_one_broadcast_reach_as_many_members_as_they_can() {
+    for n in [3, 9, 12, 40] {
+        let (mut b, mut g) = (Bench::with_many(n), Gossip::default());
+        let limit = b.members.config().transmit_limit(n + 1) as usize;
+        for round in 0..20 {
+            push(&mut g, &b, Message::Alive(alive("m0", 100 + round)));
+            let told: BTreeSet<SocketAddr> = run(&mut g, &mut b).iter().map(|(_, d)| d.to.addr).collect();
+            assert_eq!(told.len(), n.min(limit), "of {n}");
+        }
+    }
 }
 
 #[test]
