@@ -410,6 +410,7 @@ impl Agent {
             Signal::Terminate => self.config.leave_on_terminate,
         };
         if !graceful || self.interrupted {
+            self.running.part();
             return Some(ExitCode::FAILURE);
         }
         self.interrupted = true;

@@ -115,6 +115,10 @@ pub struct Running {
     pub corridors: Corridors,
     /// To `serf-rpc`.
     pub rpc: RpcHandle,
+    /// Where the last datagrams go out.
+    sender: DatagramSender,
+    /// The main thread's own random source.
+    rng: Rng,
     /// The keys, which the main thread alone changes; none without encryption.
     pub keys: Option<Keys>,
     /// Time.
@@ -249,7 +253,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         complaints: refusals::complaints(),
     };
     let (events_sender, events_depths) = (sender.clone(), Arc::clone(&depths));
-    let sync_sender = sender.clone();
+    let (sync_sender, last_sender) = (sender.clone(), sender.clone());
     let gossip = GossipActor {
         gossip: Gossip::default(),
         table: table.clone(),
@@ -321,6 +325,8 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         table,
         corridors,
         rpc,
+        sender: last_sender,
+        rng,
         keys,
         clock,
         signals,
@@ -447,6 +453,22 @@ impl Running {
         };
         self.corridors.ring(out.gossip, out.events);
         Ok(())
+    }
+
+    /// Says that this process ends without leaving. It is said before anything else ends, so that
+    /// it is known everywhere when a successor starts.
+    pub fn part(&mut self) {
+        let mut fx = Effects::default();
+        let out = {
+            let mut table = self.table.write();
+            table.members.part(self.clock.now(), &mut self.rng, &mut fx);
+            table.post(fx, None)
+        };
+        for transmit in &out.transmits {
+            // Who does not hear it takes what comes next for one of ours, until it says otherwise.
+            let _ = self.sender.transmit(transmit, &[]);
+        }
+        self.corridors.ring(out.gossip, out.events);
     }
 
     /// Ends the threads, the nosiest first: control connections get what is due to them, then

@@ -28,6 +28,7 @@ mod effects;
 mod exchange;
 mod forgotten;
 mod intent;
+mod part;
 mod probe;
 mod reconnect;
 #[cfg(test)]

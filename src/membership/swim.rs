@@ -188,7 +188,6 @@ impl Members {
     ) {
         let event = self.change(&msg.node, now, |row| {
             let returns = !row.is_present();
-            let differs = row.meta != msg.meta || row.addr != addr || row.versions != msg.versions;
             if row.addr != addr {
                 log::info!(
                     target: "memberlist",
@@ -199,7 +198,10 @@ impl Members {
             row.incarnation = msg.incarnation;
             row.addr = addr;
             row.versions = msg.versions;
-            if row.meta != msg.meta {
+            // As in memberlist, a member is updated when its tags are; an address changes only for
+            // who returns, and what it speaks is nobody's news.
+            let differs = row.meta != msg.meta;
+            if differs {
                 row.meta = msg.meta.clone();
                 row.tags = decode_tags(&msg.node, &msg.meta);
             }
@@ -423,7 +425,7 @@ impl Members {
     }
 
     /// Raises this process's incarnation above `than` and its own, and tells everyone.
-    fn restate(&mut self, than: Incarnation, now: Moment, fx: &mut Effects) {
+    pub(super) fn restate(&mut self, than: Incarnation, now: Moment, fx: &mut Effects) {
         let me = self.me.clone();
         let alive = self.change(&me, now, |row| {
             row.incarnation = row.incarnation.max(than).next();

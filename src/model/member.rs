@@ -98,6 +98,9 @@ impl Versions {
         delegate_cur: Versions::SERF_PROTOCOL_MAX,
     };
 
+    /// What any successor at our place speaks too: ours without the native dialect.
+    pub const ANY_SUCCESSOR: Versions = Versions { protocol_max: 5, ..Versions::OURS };
+
     /// Whether the member that announced this vector understands the native dialect.
     pub fn speaks_native(&self) -> bool {
         self.protocol_max >= Versions::NATIVE_BASE

@@ -112,6 +112,42 @@ fn the_suspected_and_the_dead_are_addressed_in_the_dialect_that_everyone_reads()
     assert_eq!((dialect(&b), b.members.stranger(addr("c")).dialect), (Dialect::Native, Dialect::Native));
 }
 
+/// Who ends without leaving may be followed by another kind of agent, before anyone misses it.
+#[test]
+fn who_parts_is_addressed_as_a_stranger_until_its_successor_says_more() {
+    let theirs = Versions { protocol_max: 5, ..Versions::OURS };
+    let mut a = Bench::named("a", Config::for_profile(Profile::Lan));
+    a.alive("b", 1);
+    a.news(Message::Alive(Alive { versions: theirs, ..alive("h", 1) }));
+    a.forget();
+    let mut rng = Rng::with_seed(1);
+    a.act(|members, now, fx| members.part(now, &mut rng, fx));
+    let last = a.fx.transmits[0].messages[0].clone();
+    assert_eq!(a.sent(), [(addr("b"), "alive a 2".to_string())], "who would address it natively");
+    assert_eq!((a.told(), a.said()), (vec![], vec!["alive a 2".into()]));
+
+    let mut b = Bench::with(&["a", "c"]);
+    let dialect = |b: &Bench| b.members.row("a").unwrap().target().dialect;
+    b.news(last);
+    assert_eq!((b.status("a"), dialect(&b)), ("alive", Dialect::Hashicorp));
+    assert_eq!((b.told(), b.said()), (vec![], vec!["alive a 2".into()]), "news, but no event");
+    b.alive("a", 3);
+    assert_eq!((b.told(), dialect(&b)), (vec![], Dialect::Native));
+}
+
+#[test]
+fn who_has_left_or_speaks_one_dialect_only_parts_in_silence() {
+    let mut left = Bench::with(&["a"]);
+    left.act(|members, now, fx| members.begin_leave(now, fx));
+    let mut strict = Bench::configured(Config { native_only: true, ..Config::for_profile(Profile::Lan) });
+    strict.alive("a", 1);
+    for bench in [&mut left, &mut strict] {
+        bench.forget();
+        bench.act(|members, now, fx| members.part(now, &mut Rng::with_seed(1), fx));
+        bench.silent();
+    }
+}
+
 #[test]
 fn with_one_dialect_only_its_speakers_are_admitted() {
     let theirs = Versions { protocol_max: 5, ..Versions::OURS };
