@@ -6,6 +6,7 @@
 //! | `table` | the rows, their order for probing, views of them |
 //! | `row` | one member: SWIM state and Serf status in one |
 //! | `swim` | alive, suspect, dead; refutation |
+//! | `versions` | who understands whom |
 //! | `suspicion`, `awareness` | Lifeguard |
 //! | `conflict` | two processes with one name |
 //! | `intent` | join and leave intents, leaving, force-leave, prune |
@@ -41,6 +42,7 @@ mod swim;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod versions;
 mod vivaldi;
 
 pub use awareness::Awareness;

@@ -156,8 +156,8 @@ impl Row {
     }
 
     /// This row's share of the table's digest: who is present, in which incarnation, with which
-    /// tags (two lives of a member can both have come to the same incarnation), and whether it
-    /// is about to leave. Suspicions pass and tombstones expire at each member's own
+    /// tags and versions (two lives of a member can both have come to the same incarnation), and
+    /// whether it is about to leave. Suspicions pass and tombstones expire at each member's own
     /// pace, so they do not count.
     pub(super) fn fingerprint(&self) -> u64 {
         if !self.is_present() {
@@ -167,7 +167,7 @@ impl Row {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         let incarnation = self.incarnation.0.to_le_bytes();
         let bytes = self.name.as_str().bytes().chain(incarnation).chain([u8::from(self.leaving)]);
-        for byte in bytes.chain(self.meta.iter().copied()) {
+        for byte in bytes.chain(self.versions.to_bytes()).chain(self.meta.iter().copied()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
         hash

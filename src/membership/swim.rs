@@ -11,6 +11,7 @@ use crate::model::{
 use crate::telemetry::counters;
 use crate::wire::message::{Alive, Dead, Message, Suspect};
 use fastrand::Rng;
+use std::cmp::Reverse;
 use std::net::SocketAddr;
 
 /// Whether what an alive message says is passed on.
@@ -37,12 +38,10 @@ impl Members {
         fx: &mut Effects,
     ) {
         let addr = SocketAddr::new(canonical_ip(msg.addr.ip()), msg.addr.port());
-        if let Err(why) = self.admits_versions(&msg.versions) {
-            counters::REFUSED_MALFORMED.inc();
-            let name = &msg.node;
-            self.complain(name, "versions", now, |_| {
-                format!("Ignoring an alive message for '{name}' ({addr}): {why}")
-            });
+        // What is said of this very process is put right, whatever vector it names: whoever believes
+        // that would go on speaking to this process in the wrong tongue, or not at all.
+        let about_me = msg.node == self.me && addr == self.my_row().addr;
+        if !about_me && !self.admits_versions(&msg.node, addr, &msg.versions, now) {
             return;
         }
         if msg.meta.len() > MAX_META_LEN || addr.port() == 0 || addr.ip().is_unspecified() {
@@ -110,16 +109,6 @@ impl Members {
         let suspect = Suspect { incarnation: row.incarnation, node: node.clone(), from };
         let (to, messages) = (row.target(), vec![Message::Suspect(suspect)]);
         fx.transmits.push(Transmit { to, messages, probe: None, rides: false });
-    }
-
-    /// Whether a member that announces these versions can be one of this cluster.
-    pub(super) fn admits_versions(&self, theirs: &Versions) -> Result<(), String> {
-        check_versions(theirs)?;
-        if self.config.native_only && !theirs.speaks_native() {
-            counters::REFUSED_FOREIGN.inc();
-            return Err("it does not speak the native dialect and native_only is set".into());
-        }
-        Ok(())
     }
 
     fn admit_stranger(
@@ -228,14 +217,19 @@ impl Members {
         }
     }
 
-    /// Two lives of one member can have come to the same incarnation with different tags. Only
-    /// the member knows which is over, and restates when it hears of the other. So that all come
-    /// to hear the same of the two, whichever they heard first, the greater one is kept.
+    /// Two lives of one member can have come to the same incarnation with different tags, or as
+    /// different kinds of agent. Only the member knows which is over, and restates when it hears
+    /// of the other. So that all come to hear the same of the two, whichever they heard first,
+    /// one is preferred: that which understands less, because both understand what it is sent,
+    /// and else the one with the greater tags.
     fn admit_twin(&mut self, msg: &Alive, now: Moment, spread: Spread, fx: &mut Effects) {
-        if self.rows[&msg.node].meta >= msg.meta {
+        let rank = |versions: &Versions| Reverse((versions.protocol_max, versions.to_bytes()));
+        let row = &self.rows[&msg.node];
+        if (rank(&row.versions), &row.meta) >= (rank(&msg.versions), &msg.meta) {
             return;
         }
         let event = self.change(&msg.node, now, |row| {
+            row.versions = msg.versions;
             row.meta = msg.meta.clone();
             row.tags = decode_tags(&msg.node, &msg.meta);
             MemberEvent { kind: MemberEventKind::Update, member: row.member() }
@@ -496,49 +490,6 @@ impl Members {
             self.dead(&Dead { incarnation, node, from }, now, fx);
         }
     }
-}
-
-/// Whether a member that announces `theirs` and this process understand each other (memberlist's
-/// `verifyProtocol`, one member at a time, so that one bad entry never blocks a whole join).
-fn check_versions(theirs: &Versions) -> Result<(), String> {
-    let ours = Versions::OURS;
-    let within = |v: u8, min: u8, max: u8| min <= v && v <= max;
-    if theirs.protocol_min == 0
-        || theirs.protocol_min > theirs.protocol_max
-        || theirs.delegate_min > theirs.delegate_max
-    {
-        return Err(format!(
-            "its protocol versions make no sense (memberlist {} to {}, Serf {} to {})",
-            theirs.protocol_min, theirs.protocol_max, theirs.delegate_min, theirs.delegate_max
-        ));
-    }
-    if !within(theirs.protocol_cur, ours.protocol_min, ours.protocol_max)
-        || !within(ours.protocol_cur, theirs.protocol_min, theirs.protocol_max)
-    {
-        return Err(format!(
-            "it speaks memberlist protocol {} (of {} to {}), this agent speaks {} (of {} to {})",
-            theirs.protocol_cur,
-            theirs.protocol_min,
-            theirs.protocol_max,
-            ours.protocol_cur,
-            ours.protocol_min,
-            ours.protocol_max
-        ));
-    }
-    if !within(theirs.delegate_cur, ours.delegate_min, ours.delegate_max)
-        || !within(ours.delegate_cur, theirs.delegate_min, theirs.delegate_max)
-    {
-        return Err(format!(
-            "it speaks Serf protocol {} (of {} to {}), this agent speaks {} (of {} to {})",
-            theirs.delegate_cur,
-            theirs.delegate_min,
-            theirs.delegate_max,
-            ours.delegate_cur,
-            ours.delegate_min,
-            ours.delegate_max
-        ));
-    }
-    Ok(())
 }
 
 /// Tags that do not decode are shown as none; the metadata itself is kept and passed on as is.

@@ -83,6 +83,9 @@ impl Versions {
     /// agents take the minimum over all members' maxima, so a large value changes nothing for
     /// them; their own numbers have stood at 5 since 2016.
     pub const NATIVE_BASE: u8 = 64;
+    /// The newest of memberlist's own protocols, which anyone may speak: what the numbers between
+    /// this one and [`Versions::NATIVE_BASE`] mean is not known.
+    pub const MEMBERLIST_MAX: u8 = 5;
     /// The oldest Serf protocol that is accepted on the command line and from others.
     pub const SERF_PROTOCOL_MIN: u8 = 2;
     /// The Serf protocol that we speak.
@@ -100,6 +103,19 @@ impl Versions {
 
     /// What any successor at our place speaks too: ours without the native dialect.
     pub const ANY_SUCCESSOR: Versions = Versions { protocol_max: 5, ..Versions::OURS };
+
+    /// The vector as memberlist writes it: least, greatest and spoken, memberlist's protocol first.
+    pub fn to_bytes(self) -> [u8; 6] {
+        let Versions { protocol_min, protocol_max, protocol_cur, .. } = self;
+        let Versions { delegate_min, delegate_max, delegate_cur, .. } = self;
+        [protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur]
+    }
+
+    /// The vector that memberlist writes so.
+    pub fn from_bytes(bytes: [u8; 6]) -> Versions {
+        let [protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur] = bytes;
+        Versions { protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur }
+    }
 
     /// Whether the member that announced this vector understands the native dialect.
     pub fn speaks_native(&self) -> bool {

@@ -108,41 +108,6 @@ fn one_bad_entry_does_not_block_a_join() {
     assert_eq!(b.members.row("late").unwrap().status_ltime, LamportTime::ZERO);
 }
 
-/// Versions of agents that exist, may come, and cannot be.
-#[test]
-fn versions_decide_who_is_admitted_one_by_one() {
-    let vector = |v: [u8; 6]| Versions {
-        protocol_min: v[0],
-        protocol_max: v[1],
-        protocol_cur: v[2],
-        delegate_min: v[3],
-        delegate_max: v[4],
-        delegate_cur: v[5],
-    };
-    let cases = [
-        ("today", [1, 5, 2, 2, 5, 5], true),
-        ("future", [1, 9, 2, 2, 9, 5], true),
-        ("memberlist 2, speaks Serf 2", [1, 2, 2, 2, 5, 2], true),
-        ("memberlist 3, speaks Serf 3", [1, 3, 2, 2, 5, 3], true),
-        ("memberlist 4, speaks Serf 4", [1, 4, 2, 2, 5, 4], true),
-        ("knows no Serf 5", [1, 4, 2, 2, 4, 4], false),
-        ("too far ahead", [3, 9, 3, 2, 5, 5], false),
-        ("speaks what it does not know", [1, 5, 2, 2, 5, 9], false),
-        ("nothing", [0; 6], false),
-        ("upside down", [5, 1, 2, 2, 5, 5], false),
-    ];
-    let mut b = Bench::alone();
-    b.merge(
-        cases.map(|(n, v, _)| PeerRow { versions: vector(v), ..peer_row(n, 1, PeerState::Alive) }).to_vec(),
-    );
-    for (who, _, admitted) in cases {
-        assert_eq!(b.members.row(who).is_some(), admitted, "{who}");
-    }
-    // Who knows no checksums gets none, and who knows no nacks is not expected to send any.
-    let row = |who| b.members.row(who).unwrap();
-    assert!(!row("memberlist 4, speaks Serf 4").target().checksum && row("today").target().checksum);
-}
-
 /// HashiCorp's agents forget where the dead were before they forget that they left.
 #[test]
 fn intents_without_a_row_count() {
@@ -216,41 +181,6 @@ fn what_one_says_is_what_another_learns() {
     let expected = ["alive alive 1", "leaving leaving 1", "left left 1", "me alive 1", "suspect suspect 1"];
     assert_eq!(seen, expected, "the failed are not learnt of");
     assert_eq!((said.join, c.members.time()), (true, b.members.time()));
-}
-
-// ---- versions ----------------------------------------------------------------------------
-
-#[test]
-fn only_members_that_understand_us_and_that_we_understand_are_admitted() {
-    let v = |p: [u8; 6]| Versions {
-        protocol_min: p[0],
-        protocol_max: p[1],
-        protocol_cur: p[2],
-        delegate_min: p[3],
-        delegate_max: p[4],
-        delegate_cur: p[5],
-    };
-    let table = [
-        ([1, 5, 2, 2, 5, 5], true, "HashiCorp's Serf"),
-        ([1, 5, 2, 2, 5, 4], true, "speaks an older Serf protocol and understands ours"),
-        ([1, 255, 2, 2, 255, 5], true, "a successor of ours"),
-        ([0, 5, 2, 2, 5, 5], false, "no least version"),
-        ([0; 6], false, "no versions at all: a short vector"),
-        ([3, 2, 2, 2, 5, 5], false, "turned round"),
-        ([1, 5, 2, 5, 2, 5], false, "turned round for Serf"),
-        ([3, 5, 4, 2, 5, 5], false, "does not understand our protocol"),
-        ([1, 5, 0, 2, 5, 5], false, "speaks what we do not understand"),
-        ([1, 5, 2, 2, 4, 4], false, "does not understand our Serf protocol"),
-        ([1, 5, 2, 0, 5, 1], false, "speaks a Serf protocol that is too old"),
-    ];
-    for (versions, admitted, why) in table {
-        let mut b = Bench::alone();
-        b.news(Message::Alive(Alive { versions: v(versions), ..alive("a", 1) }));
-        let mut c = Bench::alone();
-        c.merge(vec![PeerRow { versions: v(versions), ..peer_row("a", 1, PeerState::Alive) }]);
-        let admitted = if admitted { "alive" } else { "none" };
-        assert_eq!((b.status("a"), c.status("a")), (admitted, admitted), "{why}");
-    }
 }
 
 // ---- when --------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ mod probing;
 mod properties;
 mod recovery;
 mod swim;
+mod versions;
 
 use super::*;
 use crate::model::{Incarnation, LamportTime, Member, NodeName, Tags, Versions};

@@ -169,17 +169,12 @@ fn read_ip(r: &mut Reader) -> Result<IpAddr, Fault> {
 }
 
 pub(super) fn write_versions(w: &mut Writer, v: &Versions) {
-    w.raw(&[v.protocol_min, v.protocol_max, v.protocol_cur, v.delegate_min, v.delegate_max, v.delegate_cur]);
+    w.raw(&v.to_bytes());
 }
 
 /// A vector that is cut short says nothing; the rules refuse what says nothing.
 pub(super) fn read_versions(r: &mut Reader) -> Result<Versions, Fault> {
-    Ok(match *r.bytes()? {
-        [protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur, ..] => {
-            Versions { protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur }
-        }
-        _ => Versions::default(),
-    })
+    Ok(r.bytes()?.first_chunk().map_or(Versions::default(), |bytes| Versions::from_bytes(*bytes)))
 }
 
 fn write_source(w: &mut Writer, source: &Source) {
