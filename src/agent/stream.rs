@@ -33,6 +33,8 @@ pub enum StreamError {
     Budget,
     /// The other side says why it refuses.
     Refused(String),
+    /// This side refuses what the other has sent, and says why.
+    Unfit(String),
     /// The other side answered with something else than was asked for.
     Unexpected,
 }
@@ -51,6 +53,7 @@ impl fmt::Display for StreamError {
             StreamError::Busy => write!(f, "too many exchanges at once"),
             StreamError::Budget => write!(f, "too much is being received at once"),
             StreamError::Refused(why) => write!(f, "refused by the other side: {why}"),
+            StreamError::Unfit(why) => write!(f, "{why}"),
             StreamError::Unexpected => write!(f, "the other side answered something unexpected"),
         }
     }

@@ -240,13 +240,9 @@ impl SyncActor {
     }
 
     fn answer(&mut self, token: Token, message: StreamMessage) {
-        let Some((stream, purpose)) = self.streams.get_mut(&token) else { return };
+        let Some((stream, _)) = self.streams.get_mut(&token) else { return };
         let reply = match message {
-            StreamMessage::PushPull(theirs) => {
-                *purpose = Purpose::Preparing;
-                self.want_talk(TalkPlan::Answer { stream: token.0, join: theirs.join });
-                return self.merge(theirs, false);
-            }
+            StreamMessage::PushPull(theirs) => return self.answer_exchange(token, theirs),
             StreamMessage::Ping(Ping { node, seq_no, .. }) => {
                 let members = &self.table.read().members;
                 if node == *members.me() {
@@ -275,6 +271,21 @@ impl SyncActor {
             }
         };
         self.reply(token, &reply);
+    }
+
+    fn answer_exchange(&mut self, token: Token, theirs: PushPull) {
+        let refused = self.refuses(&theirs);
+        let Some((stream, purpose)) = self.streams.get_mut(&token) else { return };
+        let Some(why) = refused else {
+            *purpose = Purpose::Preparing;
+            self.want_talk(TalkPlan::Answer { stream: token.0, join: theirs.join });
+            return self.merge(theirs, false);
+        };
+        let peer = stream.peer;
+        if let Some(passed) = self.complain(peer, "versions") {
+            log::warn!(target: "memberlist", "Refusing a push/pull from {peer}: {why}{passed}");
+        }
+        self.reply(token, &StreamMessage::Error(why));
     }
 
     /// Answers on a stream, which ends with that.
@@ -341,6 +352,15 @@ impl SyncActor {
         }
     }
 
+    /// Why an exchange is refused as a whole, if it is. The table is free again afterwards.
+    fn refuses(&self, theirs: &PushPull) -> Option<String> {
+        let why = self.table.read().members.refuses(theirs);
+        if why.is_some() {
+            counters::REFUSED_MALFORMED.inc();
+        }
+        why
+    }
+
     fn merge(&mut self, theirs: PushPull, ignore_past: bool) {
         self.change(|table, now, rng, fx| table.members.merge(&theirs, now, rng, fx));
         let message = EventMessage::MergeTalk { talk: theirs.talk, ignore_past };
@@ -405,6 +425,11 @@ impl SyncActor {
     }
 
     fn succeeded(&mut self, purpose: Purpose, message: StreamMessage, peer: SocketAddr) {
+        if let StreamMessage::PushPull(theirs) = &message
+            && let Some(why) = self.refuses(theirs)
+        {
+            return self.failed(purpose, peer, &StreamError::Unfit(why));
+        }
         match (purpose, message) {
             (Purpose::Join(id), StreamMessage::PushPull(theirs)) => {
                 let ignore_past = self.joins.get(&id).is_some_and(|join| !join.request.replay);
@@ -444,7 +469,9 @@ impl SyncActor {
                 }
             }
             // Someone is there who will have nothing to do with this agent.
-            Purpose::Reach(whom) if matches!(why, StreamError::Wire(_) | StreamError::Refused(_)) => {
+            Purpose::Reach(whom)
+                if matches!(why, StreamError::Wire(_) | StreamError::Refused(_) | StreamError::Unfit(_)) =>
+            {
                 if let Some(passed) = self.complain(peer, "reach") {
                     log::warn!(target: "serf", "{whom} ({peer}) cannot be reconnected to: {why}{passed}");
                 }
