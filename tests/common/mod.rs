@@ -17,6 +17,7 @@ mod program;
 mod relay;
 pub mod rpc;
 mod scratch;
+pub mod stand_in;
 mod wait;
 
 pub use agent::{Agent, AgentSpec, Member, Signal, all_list, all_see};
