@@ -92,7 +92,7 @@ impl Members {
             if let Some(passed) = self.complaints.pass(self.me.clone(), "leave intent", now) {
                 log::debug!(target: "serf", "Refuting an older leave intent{passed}");
             }
-            self.announce_join(now, fx);
+            self.intend_to_be_here(now, fx);
             return false;
         }
         if row.status_ltime >= msg.ltime {
@@ -185,8 +185,16 @@ impl Members {
         true
     }
 
-    /// Tells everyone that this process means to be here; after each join.
+    /// Tells everyone that this process is here and means to be; after each join.
+    ///
+    /// The member that was joined through spreads the former as well, unless it stops before it
+    /// can, or is one of HashiCorp's that refuses to merge because of someone else's versions.
     pub fn announce_join(&mut self, now: Moment, fx: &mut Effects) {
+        fx.broadcasts.push(Message::Alive(self.my_row().alive_message()));
+        self.intend_to_be_here(now, fx);
+    }
+
+    fn intend_to_be_here(&mut self, now: Moment, fx: &mut Effects) {
         let msg = JoinIntent { ltime: self.clock.time(), node: self.me.clone() };
         self.admit_join_intent(&msg, now);
         fx.broadcasts.push(Message::JoinIntent(msg));

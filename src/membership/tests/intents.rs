@@ -216,8 +216,21 @@ fn a_leave_that_is_called_off_half_way_is_no_event_but_is_restated() {
     b.act(|m, now, fx| m.begin_leave(now, fx));
     b.forget();
     b.act(|m, now, fx| m.come_back(now, fx));
+    assert_eq!((b.said(), b.told()), (vec!["alive me 2".into()], vec![]));
     b.act(|m, now, fx| m.announce_join(now, fx));
     assert_eq!((b.said(), b.told()), (vec!["alive me 2".into(), "join me 2".into()], vec![]));
+}
+
+/// Its partner may be unable to spread it.
+#[test]
+fn who_joins_tells_those_who_hear_of_it_from_nobody_else() {
+    let (mut b, mut other) = (Bench::with(&["a"]), Bench::named("other", Config::for_profile(Profile::Lan)));
+    b.act(|m, now, fx| m.announce_join(now, fx));
+    let said: Vec<Message> = b.fx.broadcasts.drain(..).collect();
+    for _ in 0..2 {
+        other.hear("me", said.clone());
+    }
+    assert_eq!((other.status("me"), other.told()), ("alive", vec!["member-join me alive".into()]));
 }
 
 #[test]
