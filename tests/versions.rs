@@ -407,3 +407,35 @@ fn a_member_whose_vector_becomes_unfit_stays_what_it_was() {
     drop(member);
     wait_until(promised(30), "its end is noticed", || all_see(&all, &[("s", "failed")]));
 }
+
+/// memberlist takes such a vector from gossip, and refuses every push/pull from then on.
+#[test]
+fn what_ends_the_exchanges_of_hashicorps_agents_does_not_end_ours() {
+    let Some(theirs) = hashicorp_serf() else { return };
+    let net = Network::claim();
+    let agents = three(&theirs, &net);
+    let [o1, o2, h1] = agents.each_ref();
+    let too_old = [1, 4, 2, 2, 4, 4];
+    let member = StandIn::start("unfit", net.gossip(9), too_old);
+    member.become_another(too_old, h1.gossip(), Dialect::Hashicorp);
+    wait_until(soon(), "HashiCorp's agent takes it in", || all_see(&[h1], &[("unfit", "alive")]));
+    for agent in [o1, o2] {
+        wait_until(soon(), "it passes it on, and ours refuse it", || match agent.log_count(REFUSAL) {
+            0 => Err(format!("{} has not heard of it", agent.name())),
+            _ => Ok(()),
+        });
+    }
+    let refused = h1.ctl(&["join", &o1.gossip().to_string()]);
+    assert!(refused.refused().contains("incompatible"), "what ours are spared: {refused}");
+
+    let o3 = spec(&net, "o3", 4).join(h1.gossip()).start();
+    o1.ctl(&["join", &h1.gossip().to_string()]).ok();
+    let ours = [o1, o2, &o3];
+    let four = [&THREE[..], &[("o3", "alive")]].concat();
+    wait_until(promised(10), "ours go on joining and being joined", || all_list(&ours, &four));
+    wait_until(soon(), "the newcomer is told everywhere", || all_see(&[h1], &four));
+    o3.ctl(&["event", "deploy", "all the same"]).ok();
+    wait_until(soon(), "each handler runs once", || handled_once(&[o1, o2, h1, &o3], "all the same"));
+    nobody_complains(&ours, &[REFUSAL]);
+    nobody_complains(&[h1], &["is incompatible", "agent: error joining"]);
+}
