@@ -228,15 +228,19 @@ impl Members {
         if (rank(&row.versions), &row.meta) >= (rank(&msg.versions), &msg.meta) {
             return;
         }
-        let event = self.change(&msg.node, now, |row| {
+        let changed = self.change(&msg.node, now, |row| {
+            let differs = row.meta != msg.meta;
             row.versions = msg.versions;
             row.meta = msg.meta.clone();
             row.tags = decode_tags(&msg.node, &msg.meta);
-            MemberEvent { kind: MemberEventKind::Update, member: row.member() }
+            let event = || MemberEvent { kind: MemberEventKind::Update, member: row.member() };
+            (row.addr, differs.then(event))
         });
-        if let Some(event) = event {
-            self.pass_on(msg, event.member.addr, spread, fx);
-            self.tell(event, fx);
+        if let Some((addr, event)) = changed {
+            self.pass_on(msg, addr, spread, fx);
+            if let Some(event) = event {
+                self.tell(event, fx);
+            }
         }
     }
 

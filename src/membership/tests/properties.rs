@@ -226,13 +226,14 @@ proptest! {
         for step in history {
             take(&mut b, step, 0);
         }
-        // One row for each name, as in every honest table. Each at its own address: a name that
-        // leaves by an intent in the same row is free for another address the next time. And no
-        // Lamport times that only the ones before them bring within reach.
+        // One row for each name, as in every honest table. Each at the address where it is known, if
+        // it is: a name that leaves by an intent in the same row is free for another address the
+        // next time. And no Lamport times that only the ones before them bring within reach.
         let rows: std::collections::BTreeMap<_, _> = rows.into_iter().map(|r| (r.node.clone(), r)).collect();
         let near = |r: &PeerRow| LamportTime(r.status_ltime.0 % 8);
+        let at = |node: &str| b.members.row(node).map_or(addr(node), |row| row.addr);
         let rows: Vec<_> = rows.into_values()
-            .map(|r| PeerRow { addr: addr(r.node.as_str()), status_ltime: near(&r), ..r }).collect();
+            .map(|r| PeerRow { addr: at(r.node.as_str()), status_ltime: near(&r), ..r }).collect();
         b.merge(rows.clone());
         let (digest, table) = (b.members.digest(), format!("{:?}", b.members.members()));
         b.forget();
