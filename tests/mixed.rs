@@ -1,292 +1,313 @@
-//! Clusters of our agents and HashiCorp's: each kind is an ordinary member to the other.
-//!
-//! Most tests end by searching the logs for errors and warnings that the other kind could have
-//! caused (`nobody_complains`); what a test brings about itself is excused by name.
+//! Clusters of our agents and HashiCorp's: each kind is an ordinary member to the other. After each
+//! test the logs of both kinds are searched for complaints (`common::mixed`).
 #![allow(clippy::disallowed_methods, reason = "tests read clocks, files and sockets; rules do not")]
 
 mod common;
 
+use common::mixed::{AFTERMATH, Excuse, Kind, Mixed, complaint, fits, loudly, side_by_side, stalled_since};
 use common::peers::hashicorp_serf;
-use common::{
-    Agent, AgentSpec, Network, Signal, all_list, all_see, promised, serf, soon, stays, wait_until, within,
-};
+use common::rpc::{Listener, client, counter};
+use common::{Agent, Scratch, all_list, serf_ctl, soon, wait_until, within};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 const KEY: &str = "5wMT8rBJWKZrcnNoPzYVGQ==";
-
-/// A cluster of both kinds: names that begin with `h` are HashiCorp's.
-struct Mixed {
-    agents: Vec<Agent>,
-}
-
-impl Mixed {
-    /// Starts the agents one after the other; each joins through the one before it, so that both
-    /// kinds are joined through.
-    fn start(theirs: &Path, net: &Network, names: &[&str], flags: &[&str]) -> Mixed {
-        let mut agents: Vec<Agent> = Vec::new();
-        for (name, host) in names.iter().zip(1..) {
-            let mut spec = spec(theirs, net, name, host, flags);
-            if let Some(last) = agents.last() {
-                spec = spec.join(last.gossip());
-            }
-            agents.push(spec.start());
-        }
-        let mixed = Mixed { agents };
-        let alive: Vec<(&str, &str)> = names.iter().map(|name| (*name, "alive")).collect();
-        wait_until(promised(10), "both kinds agree on who is here", || all_list(&mixed.all(), &alive));
-        mixed
-    }
-
-    fn all(&self) -> Vec<&Agent> {
-        self.agents.iter().collect()
-    }
-
-    fn of(&self, name: &str) -> &Agent {
-        self.agents.iter().find(|agent| agent.name() == name).expect("it was started")
-    }
-
-    fn remove(&mut self, name: &str) -> Agent {
-        let at = self.agents.iter().position(|agent| agent.name() == name).expect("it was started");
-        self.agents.remove(at)
-    }
-
-    /// Whether no agent of HashiCorp's has complained about anything but what the test brought
-    /// about, which `excused` names.
-    fn nobody_complains(&self, excused: &[&str]) {
-        // Of its own making: scripts that do not read what they are given.
-        let own = ["Error writing payload", "Error invoking script"];
-        for agent in &self.agents {
-            let log = agent.log();
-            let complaint = |line: &&str| {
-                ["[ERR]", "[WARN]"].iter().any(|level| line.contains(level))
-                    && !own.iter().chain(excused).any(|known| line.contains(known))
-            };
-            let complaints: Vec<&str> = log.lines().filter(complaint).collect();
-            assert!(complaints.is_empty(), "{} complains: {complaints:#?}", agent.name());
-        }
-    }
-}
-
-fn spec(theirs: &Path, net: &Network, name: &str, host: u8, flags: &[&str]) -> AgentSpec {
-    let program = if name.starts_with('h') { theirs } else { &serf() };
-    let kind = &name[..1];
-    let spec = net.agent(name, host).program(program).tag("kind", kind).flag("-log-level=debug");
-    let spec = spec.flag("-event-handler=query:load=cat >/dev/null; echo up");
-    let spec = spec.flag("-event-handler=user:deploy=echo handled: `cat`");
-    flags.iter().fold(spec, |spec, flag| spec.flag(*flag))
-}
-
-/// Whether each agent's handler ran exactly once for this payload.
-fn handled_once(mixed: &Mixed, payload: &str) -> Result<(), String> {
-    let line = format!("handled: {payload}");
-    match mixed.agents.iter().find(|agent| agent.log_count(&line) != 1) {
-        Some(agent) => Err(format!("{} times at {}", agent.log_count(&line), agent.name())),
-        None => Ok(()),
-    }
-}
-
-/// Asks, and compares who answered with the expectation. HashiCorp's gossip passes a member by now
-/// and then, so there is another try.
-fn answered_by(agent: &Agent, arguments: &[&str], expected: &[&str]) {
-    wait_until(within(30), "everyone who is asked answers", || {
-        let args = [&["query", "-timeout=2s", "-format=json"], arguments].concat();
-        let json = agent.ctl(&args);
-        let json: serde_json::Value = serde_json::from_str(json.ok()).map_err(|e| e.to_string())?;
-        let names = |value: &serde_json::Value| {
-            let mut names: Vec<String> = match value {
-                serde_json::Value::Object(map) => map.keys().cloned().collect(),
-                serde_json::Value::Array(list) => {
-                    list.iter().filter_map(|v| v.as_str().map(str::to_string)).collect()
-                }
-                _ => Vec::new(),
-            };
-            names.sort();
-            names
-        };
-        if names(&json["Acks"]) == expected && names(&json["Responses"]) == expected {
-            Ok(())
-        } else {
-            Err(json.to_string())
-        }
-    });
-}
 
 const THREE_AND_THREE: [&str; 6] = ["h1", "o1", "h2", "o2", "o3", "h3"];
 
 #[test]
-fn three_and_three_live_together() {
+fn all_mixtures_agree_with_all_settings() {
     let Some(theirs) = hashicorp_serf() else { return };
-    live_together(&theirs, &[]);
-}
-
-#[test]
-fn three_and_three_live_together_encrypted() {
-    let Some(theirs) = hashicorp_serf() else { return };
-    live_together(&theirs, &[&format!("-encrypt={KEY}"), "-profile=local"]);
-}
-
-#[test]
-fn three_and_three_live_together_uncompressed() {
-    let Some(theirs) = hashicorp_serf() else { return };
-    live_together(&theirs, &["-disable-compression", "-profile=local"]);
-}
-
-/// Events, queries, tags, crashes, force-leave, prune and leave, each from either kind.
-fn live_together(theirs: &Path, flags: &[&str]) {
-    let net = Network::claim();
-    let mut mixed = Mixed::start(theirs, &net, &THREE_AND_THREE, flags);
-
-    mixed.of("h1").ctl(&["event", "deploy", "theirs"]).ok();
-    mixed.of("o1").ctl(&["event", "-coalesce=false", "deploy", "ours"]).ok();
-    for payload in ["theirs", "ours"] {
-        wait_until(soon(), "each handler runs once", || handled_once(&mixed, payload));
-    }
-    for from in ["h1", "o1"] {
-        let from = mixed.of(from);
-        answered_by(from, &["load"], &["h1", "h2", "h3", "o1", "o2", "o3"]);
-        answered_by(from, &["-tag=kind=h", "load"], &["h1", "h2", "h3"]);
-        answered_by(from, &["-node=o2", "-node=h2", "-relay-factor=2", "load"], &["h2", "o2"]);
-        wait_until(within(30), "everyone can be reached", || {
-            let reached = from.ctl(&["reachability"]);
-            let well = reached.stdout.contains("Successfully contacted all live nodes");
-            if well { Ok(()) } else { Err(reached.to_string()) }
-        });
-    }
-    // Asking natives and others: what only natives say is not waited for.
-    for tagged in ["h2", "o2"] {
-        mixed.of(tagged).ctl(&["tags", "-set", "role=changed"]).ok();
-        wait_until(soon(), "everyone sees the tag", || sees_tag(&mixed, tagged));
-    }
-    assert_eq!(mixed.of("o1").info("serf", "native_members").as_deref(), Ok("3"));
-    assert_eq!(mixed.of("o1").info("serf", "hashicorp_members").as_deref(), Ok("3"));
-    let detailed = mixed.of("o1").ctl(&["members", "-detailed"]);
-    let speaks = |name: &str| detailed.stdout.lines().any(|l| l.starts_with(name) && l.ends_with("native"));
-    assert!(speaks("o2") && !speaks("h2"), "{detailed}");
-    mixed.nobody_complains(&[]);
-
-    for name in ["h3", "o3"] {
-        mixed.remove(name).kill();
-    }
-    let rest = |status| [("h1", "alive"), ("h3", status), ("o1", "alive"), ("o3", status)];
-    wait_until(promised(20), "both kinds notice the crashes", || all_see(&mixed.all(), &rest("failed")));
-    mixed.of("h1").ctl(&["force-leave", "o3"]).ok();
-    mixed.of("o1").ctl(&["force-leave", "h3"]).ok();
-    wait_until(soon(), "both kinds hear of force-leave", || all_see(&mixed.all(), &rest("left")));
-    mixed.of("h1").ctl(&["force-leave", "-prune", "h3"]).ok();
-    mixed.of("o1").ctl(&["force-leave", "-prune", "o3"]).ok();
-    let alive = [("h1", "alive"), ("h2", "alive"), ("o1", "alive"), ("o2", "alive")];
-    wait_until(soon(), "both kinds forget who is pruned", || all_list(&mixed.all(), &alive));
-    for name in ["h2", "o2"] {
-        let mut leaver = mixed.remove(name);
-        leaver.ctl(&["leave"]).ok();
-        leaver.wait_exit(soon());
-    }
-    let left = [("h1", "alive"), ("h2", "left"), ("o1", "alive"), ("o2", "left")];
-    wait_until(soon(), "both kinds see who left", || all_list(&mixed.all(), &left));
-    mixed.nobody_complains(&["h3", "o3", "Failed fallback ping", "was able to connect"]);
-}
-
-fn sees_tag(mixed: &Mixed, of: &str) -> Result<(), String> {
-    for agent in &mixed.agents {
-        let members = agent.members()?;
-        let changed = ("role".to_string(), "changed".to_string());
-        if !members.iter().any(|m| m.name == of && m.tags.contains(&changed)) {
-            return Err(format!("{} does not", agent.name()));
+    let one_of_ours = ["h1", "h2", "h3", "h4", "o1", "h5", "h6", "h7", "h8", "h9"];
+    let one_of_theirs = ["o1", "o2", "o3", "o4", "h1", "o5", "o6", "o7", "o8", "o9"];
+    let encrypted = format!("-encrypt={KEY}");
+    let mut rows: Vec<(&[&str], Vec<&str>)> = Vec::new();
+    for names in [&THREE_AND_THREE[..], &one_of_ours, &one_of_theirs] {
+        for encryption in [None, Some(encrypted.as_str())] {
+            for compression in [None, Some("-disable-compression")] {
+                for profile in ["-profile=lan", "-profile=local"] {
+                    let flags = [encryption, compression, Some(profile)];
+                    rows.push((names, flags.into_iter().flatten().collect()));
+                }
+            }
         }
     }
-    Ok(())
+    assert_eq!(rows.len(), 24);
+    side_by_side(&rows, 4, |(names, flags)| {
+        let mut mixed = Mixed::start(&theirs, names, flags);
+        for agent in mixed.present() {
+            let is_encrypted = flags.contains(&encrypted.as_str()).to_string();
+            assert_eq!(agent.info("serf", "encrypted"), Ok(is_encrypted), "{}", agent.name());
+        }
+        mixed.nobody_complains();
+    });
 }
 
+/// How long a quiet cluster is watched, unless `SERF_TEST_QUIET_SECONDS` says otherwise.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Nobody touches it, and nobody reports or complains of anything. What comes of a machine that
+/// did not run the processes proves nothing: then the time begins anew.
 #[test]
-fn a_pause_of_three_seconds_is_refuted_both_ways() {
+fn a_quiet_cluster_reports_nothing() {
     let Some(theirs) = hashicorp_serf() else { return };
-    let net = Network::claim();
-    let mut mixed = Mixed::start(&theirs, &net, &THREE_AND_THREE, &[]);
-    for name in ["h3", "o3"] {
-        let at = mixed.agents.iter().position(|agent| agent.name() == name).expect("it was started");
-        mixed.agents[at].signal(Signal::Stop);
-        stays(Duration::from_secs(3), "nobody is reported during the pause", || nobody_failed(&mixed));
-        mixed.agents[at].signal(Signal::Continue);
-        stays(Duration::from_secs(6), "nobody is reported after the pause", || nobody_failed(&mixed));
-    }
+    let seconds = std::env::var("SERF_TEST_QUIET_SECONDS").ok();
+    let seconds = seconds.map(|text| text.parse().expect("SERF_TEST_QUIET_SECONDS is a number"));
+    let quiet = seconds.map_or(QUIET, Duration::from_secs);
+    let deadline = Instant::now() + 3 * quiet;
+    let mut mixed = Mixed::start(&theirs, &THREE_AND_THREE, &[]);
+    mixed.nobody_complains();
     let alive = THREE_AND_THREE.map(|name| (name, "alive"));
-    wait_until(soon(), "all are alive to all", || all_list(&mixed.all(), &alive));
-    // The pause itself shows; what a paused process refutes is said of it with reason.
-    mixed.nobody_complains(&["Refuting a suspect message", "allback ping", "did not run for"]);
+    let (mut start, mut last_look) = (Instant::now(), Instant::now());
+    let (mut looks, mut failures) = (0, 0);
+    while start.elapsed() < quiet {
+        thread::sleep(Duration::from_millis(500));
+        looks += 1;
+        let mut seen: Vec<String> = mixed.new_complaints().iter().map(|c| format!("{c:?}")).collect();
+        let reported = mixed.failures_reported();
+        if reported > failures {
+            seen.push(format!("{} failures are reported", reported - failures));
+        }
+        failures = reported;
+        seen.extend(all_list(&mixed.present(), &alive).err());
+        if !seen.is_empty() {
+            let stall = stalled_since(last_look.checked_sub(AFTERMATH).unwrap_or(last_look));
+            let Some(stall) = stall else { panic!("after {:?}: {seen:#?}", start.elapsed()) };
+            assert!(Instant::now() < deadline, "the machine stood still for {stall:?} again: {seen:#?}");
+            loudly(&format!("the machine stood still for {stall:?}; watching anew after: {seen:#?}"));
+            start = Instant::now();
+        }
+        last_look = Instant::now();
+    }
+    loudly(&format!("quiet for {:.0} s, {looks} looks", start.elapsed().as_secs_f64()));
 }
 
-fn nobody_failed(mixed: &Mixed) -> Result<(), String> {
-    for agent in &mixed.agents {
-        if let Some(line) = agent.log().lines().find(|line| line.contains("EventMemberFailed")) {
-            return Err(format!("{} logged: {line}", agent.name()));
+/// The milliseconds in `Estimated h1 <-> o1 rtt: 0.420 ms`, if they can be a round trip on loopback,
+/// however busy the machine is.
+fn estimate(agent: &Agent, program: &Path, pair: [&str; 2]) -> Result<f64, String> {
+    let answer = agent.ctl_with(program, &["rtt", pair[0], pair[1]]);
+    let number = answer
+        .stdout
+        .strip_prefix(&format!("Estimated {} <-> {} rtt: ", pair[0], pair[1]))
+        .and_then(|rest| rest.strip_suffix(" ms\n"));
+    let ms: Option<f64> = number.and_then(|number| number.parse().ok());
+    ms.filter(|ms| *ms > 0.0 && *ms < 1000.0).ok_or_else(|| answer.to_string())
+}
+
+#[test]
+fn round_trips_between_kinds_are_estimated_by_both() {
+    let Some(theirs) = hashicorp_serf() else { return };
+    let mixed = Mixed::start(&theirs, &["h1", "o1", "h2", "o2"], &["-profile=local"]);
+    for at in ["h1", "o1"] {
+        for program in [&theirs, &serf_ctl()] {
+            for pair in [["h1", "o1"], ["o1", "h1"], ["h2", "o2"], ["o1", "o2"], ["h1", "h2"]] {
+                wait_until(within(60), &format!("{at} estimates {pair:?}"), || {
+                    estimate(mixed.of(at), program, pair)
+                });
+            }
+        }
+    }
+    for ours in ["o1", "o2"] {
+        // No coordinate of theirs was one that could not be.
+        assert_eq!(mixed.of(ours).info("serf", "coordinate_resets").as_deref(), Ok("0"));
+    }
+}
+
+/// Whether everyone has this member alive at this address.
+fn all_have(viewers: &[&Agent], name: &str, addr: &str) -> Result<(), String> {
+    for viewer in viewers {
+        let members = viewer.members()?;
+        let seen = members.iter().find(|m| m.name == name).map(|m| (m.addr.as_str(), m.status.as_str()));
+        if seen != Some((addr, "alive")) {
+            return Err(format!("{} has {name} as {seen:?}", viewer.name()));
         }
     }
     Ok(())
 }
 
+/// A newcomer takes a name that an agent of the other kind has. Everyone else votes for who was
+/// there first; the newcomer ends and says why.
 #[test]
-fn one_among_nine_and_nine_around_one() {
+fn a_name_belongs_to_whom_the_majority_of_both_kinds_knows() {
     let Some(theirs) = hashicorp_serf() else { return };
-    for (one, others) in [("o", "h"), ("h", "o")] {
-        let net = Network::claim();
-        let mut names: Vec<String> = (1..10).map(|i| format!("{others}{i}")).collect();
-        names.insert(4, format!("{one}0"));
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mixed = Mixed::start(&theirs, &net, &names, &[]);
-        stays(Duration::from_secs(5), "nobody is reported failed", || nobody_failed(&mixed));
-        mixed.nobody_complains(&[]);
-    }
+    side_by_side(&["h3", "o3"], 2, |&name| {
+        let mut mixed = Mixed::start(&theirs, &THREE_AND_THREE, &["-profile=local"]);
+        let (a, through) = (mixed.of(name).gossip(), mixed.of("h2").gossip());
+        let other = if Kind::of(name) == Kind::Ours { Kind::Theirs } else { Kind::Ours };
+        let newcomer = mixed.spec(name).program(&mixed.program(other)).join(through);
+        let b = newcomer.gossip();
+        // What either kind says of it once it has heard of both.
+        mixed.excuse([
+            Excuse::new("h*", format!("[WARN] serf: Name conflict for '{name}' both {a} and {b} are claiming")),
+            Excuse::new("h*", format!("[ERR] memberlist: Conflicting address for {name}. Mine: {a} Theirs: {b} *")),
+            Excuse::new("o*", format!("[WARN] serf: Name conflict for '{name}': both {a} and {b} are claiming it; {a} had it first*")),
+        ]);
+        // What the one who has the name says.
+        mixed.excuse([match Kind::of(name) {
+            Kind::Theirs => format!("[ERR] serf: Node name conflicts with another node at {b}. Names must be unique! *"),
+            Kind::Ours => format!("[ERR] serf: Node name conflicts with another node: '{name}' is claimed by this agent at {a} and by another at {b}. *"),
+        }].map(|line| Excuse::new(name, line)));
+
+        let mut newcomer = newcomer.start();
+        let status = newcomer.wait_exit(within(60));
+        let log = newcomer.log();
+        let said: Vec<&str> = log.lines().filter_map(complaint).collect();
+        let expected = match other {
+            Kind::Ours => vec![
+                format!(
+                    "[ERR] serf: Node name conflicts with another node: '{name}' is claimed by this agent at {b} and by another at {a}. Names must be unique! (Resolution enabled: true; a vote begins in * s)"
+                ),
+                format!(
+                    "[ERR] serf: Name conflict for '{name}': this agent at {b} is in the minority [0 / *] against the one at {a} and quits. *"
+                ),
+            ],
+            Kind::Theirs => vec![
+                format!(
+                    "[ERR] serf: Node name conflicts with another node at {a}. Names must be unique! (Resolution enabled: true)"
+                ),
+                "[WARN] serf: minority in name conflict resolution, quitting [0 / *]".to_string(),
+                "[WARN] agent: Serf shutdown detected, quitting".to_string(),
+            ],
+        };
+        for line in expected {
+            assert!(said.iter().any(|said| fits(&line, said)), "{line} is not among {said:#?}");
+        }
+        assert_eq!(status.code(), Some(if other == Kind::Ours { 1 } else { 0 }), "{log}");
+        let all = mixed.present();
+        wait_until(soon(), "all have who was there first", || all_have(&all, name, &a.to_string()));
+        assert_eq!(mixed.nobody_failed(), Ok(()));
+    });
 }
 
-/// HashiCorp's agents forget the dead, and begin with their first incarnation when they return.
+const OLD: &str = "enjTwAFRe4IE71bOFhirzQ==";
+const NEW: &str = "HvY8ubRZMgafUOWvrOadwckVa1wN3QWAo46FVKbVN8o=";
+const NEWER: &str = "5K9OtfP7efFrNKe5WCQvXvnaXJ5cWP0SvXiwe0kkjM4=";
+
+/// One step of a rotation. Asked again until everyone has done it: an answer may get lost on a
+/// busy machine, and each step may be repeated.
+fn step(agent: &Agent, program: &Path, what: &str) {
+    wait_until(within(60), &format!("keys {what} at {}", agent.name()), || {
+        let answer = agent.ctl_with(program, &["keys", what]);
+        if answer.code() == Some(0) { Ok(()) } else { Err(answer.to_string()) }
+    });
+}
+
+/// Whether everyone is said to have these keys and no others.
+fn lists_keys(agent: &Agent, program: &Path, expected: &[&str]) {
+    wait_until(within(60), "all keys are listed", || {
+        let answer = agent.ctl_with(program, &["keys", "-list"]);
+        let lines = answer.stdout.lines().filter(|line| line.contains("[4/4]"));
+        let mut keys: Vec<&str> = lines.filter_map(|line| line.split_whitespace().next()).collect();
+        keys.sort_unstable();
+        // Ours tells which is the primary one as well.
+        keys.dedup();
+        if keys == expected { Ok(()) } else { Err(answer.to_string()) }
+    });
+}
+
+/// Sends events from both kinds, 20 a second of each, until `busy` is over; how many by each.
+fn under_events(senders: [&Agent; 2], busy: impl FnOnce()) -> Vec<String> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let sending = senders.map(|sender| {
+            let over = &over;
+            scope.spawn(move || {
+                let (mut client, start, mut sent) = (client(sender), Instant::now(), Vec::new());
+                while !over.load(Ordering::Relaxed) {
+                    let name = format!("{}-{}", sender.name(), sent.len());
+                    // An agent that is busy refuses an event; it is sent again.
+                    if client.event(&name, b"payload", false).is_ok() {
+                        sent.push(name);
+                    }
+                    thread::sleep((PAUSE * sent.len() as u32).saturating_sub(start.elapsed()));
+                }
+                sent
+            })
+        });
+        busy();
+        over.store(true, Ordering::Relaxed);
+        sending.into_iter().flat_map(|s| s.join().expect("events are sent")).collect()
+    })
+}
+
+/// First from ours with our command, then from HashiCorp's with theirs.
 #[test]
-fn who_was_killed_comes_back_as_either_kind() {
+fn keys_rotate_across_both_kinds_from_either_side() {
     let Some(theirs) = hashicorp_serf() else { return };
-    let net = Network::claim();
-    let mut mixed = Mixed::start(&theirs, &net, &["h1", "o1", "h2", "o2"], &["-profile=local"]);
-    for (name, host) in [("h2", 3), ("o2", 4)] {
-        // A few incarnations, so that the first one is long over.
-        for value in ["1", "2", "3"] {
-            mixed.of(name).ctl(&["tags", "-set", &format!("life={value}")]).ok();
-        }
-        mixed.remove(name).kill();
-        wait_until(promised(20), "it is seen as failed", || all_see(&mixed.all(), &[(name, "failed")]));
-        let through = mixed.of("h1").gossip();
-        mixed.agents.push(spec(&theirs, &net, name, host, &["-profile=local"]).join(through).start());
-        wait_until(promised(10), "it is back", || all_see(&mixed.all(), &[(name, "alive")]));
+    let scratch = Scratch::new("keys");
+    let ring = |name: &str| scratch.path().join(name);
+    let mut mixed = Mixed::new(&theirs, &[]);
+    for name in ["h1", "o1", "h2", "o2"] {
+        let ring = scratch.file(name, &format!("[\"{OLD}\"]"));
+        fs::set_permissions(&ring, fs::Permissions::from_mode(0o600)).unwrap();
+        mixed.admit(name, |spec| spec.flag(format!("-keyring-file={ring}")));
     }
-    // One host changes kind: same name, same address.
-    mixed.remove("h2").kill();
-    wait_until(promised(20), "it is seen as failed", || all_see(&mixed.all(), &[("h2", "failed")]));
-    let through = mixed.of("h1").gossip();
-    let ours = spec(&theirs, &net, "h2", 3, &["-profile=local"]).program(&serf());
-    mixed.agents.push(ours.join(through).start());
-    wait_until(promised(10), "its successor is there", || all_see(&mixed.all(), &[("h2", "alive")]));
-    wait_until(soon(), "it is known to speak native", || {
-        match mixed.of("o1").info("serf", "native_members") {
-            Ok(n) if n == "3" => Ok(()),
-            other => Err(format!("{other:?}")),
+    mixed.agree();
+
+    let listeners: Vec<Listener> =
+        mixed.present().into_iter().map(|agent| Listener::new(agent, "user")).collect();
+    let sent = under_events([mixed.of("h2"), mixed.of("o2")], || {
+        for (at, program, old, new) in [("o1", &serf_ctl(), OLD, NEW), ("h1", &theirs, NEW, NEWER)] {
+            let at = mixed.of(at);
+            step(at, program, &format!("-install={new}"));
+            let mut both = [old, new];
+            both.sort_unstable();
+            lists_keys(mixed.of("h2"), &theirs, &both);
+            step(at, program, &format!("-use={new}"));
+            step(at, program, &format!("-remove={old}"));
+            for name in ["h2", "o2"] {
+                lists_keys(mixed.of(name), &serf_ctl(), &[new]);
+            }
         }
     });
+    for listener in &listeners {
+        listener.wait_for(sent.len(), within(30));
+        let mut heard: Vec<String> = listener.user_events().into_iter().map(|event| event.name).collect();
+        let mut sent = sent.clone();
+        heard.sort();
+        sent.sort();
+        assert_eq!(heard, sent, "each event is told once");
+    }
+    assert!(sent.iter().any(|e| e.starts_with('h')) && sent.iter().any(|e| e.starts_with('o')));
+    for name in ["h1", "o1", "h2", "o2"] {
+        let kept: Vec<String> = serde_json::from_slice(&fs::read(ring(name)).unwrap()).unwrap();
+        assert_eq!(kept, [NEWER], "the keyring of {name}");
+    }
+    mixed.agree();
+
+    // The old keys open no door any more, whoever knocks.
+    for (name, through, old) in [("o3", "h1", OLD), ("h3", "o1", NEW), ("o4", "o1", NEW), ("h4", "h1", OLD)] {
+        let through = mixed.of(through).gossip();
+        let stranger = mixed.spec(name).flag(format!("-encrypt={old}")).join(through);
+        // Whom it asks cannot read what it says. The system gives all streams one source address.
+        mixed.excuse([
+            Excuse::new("h1", "[ERR] memberlist: failed to receive: *decrypt* from=127.0.0.1:*"),
+            Excuse::new("o1", "[WARN] memberlist: Ignoring a stream from 127.0.0.1:*: *decrypt*"),
+        ]);
+        let refused = stranger.run();
+        assert_eq!(refused.code(), Some(1), "{refused}");
+    }
+    mixed.agree();
+    assert_eq!(mixed.nobody_failed(), Ok(()));
 }
 
 #[test]
 fn a_cluster_of_ours_alone_speaks_native_after_first_contact() {
-    let net = Network::claim();
-    let agents = net.cluster(["n1", "n2", "n3"]);
-    let alive = [("n1", "alive"), ("n2", "alive"), ("n3", "alive")];
-    wait_until(soon(), "three agree", || all_list(&agents.each_ref(), &alive));
-    let count = |agent: &Agent, what: &str| -> u64 {
-        agent.info("counters", what).map_or(0, |text| text.parse().expect("a counter is a number"))
+    let mixed = Mixed::start(Path::new("nobody's"), &["o1", "o2", "o3"], &[]);
+    let agents = mixed.present();
+    let foreign = |agent: &&Agent| {
+        counter(agent, "datagrams_sent_hashicorp") + counter(agent, "streams_sent_hashicorp")
     };
-    let foreign =
-        |agent: &Agent| count(agent, "datagrams_sent_hashicorp") + count(agent, "streams_sent_hashicorp");
     let before: Vec<u64> = agents.iter().map(foreign).collect();
-    let start: Vec<u64> = agents.iter().map(|agent| count(agent, "datagrams_sent_native")).collect();
+    let start: Vec<u64> = agents.iter().map(|agent| counter(agent, "datagrams_sent_native")).collect();
     agents[0].ctl(&["event", "something", "is said"]).ok();
     wait_until(soon(), "they have talked", || {
-        let talked = |(agent, start): (&Agent, &u64)| count(agent, "datagrams_sent_native") >= start + 5;
+        let talked = |(agent, start): (&&Agent, &u64)| counter(agent, "datagrams_sent_native") >= start + 5;
         if agents.iter().zip(&start).all(talked) { Ok(()) } else { Err("not yet".into()) }
     });
     assert_eq!(agents.iter().map(foreign).collect::<Vec<_>>(), before, "first contact is over");
@@ -295,18 +316,61 @@ fn a_cluster_of_ours_alone_speaks_native_after_first_contact() {
 #[test]
 fn native_only_refuses_the_other_dialect() {
     let Some(theirs) = hashicorp_serf() else { return };
-    let net = Network::claim();
-    let n1 = net.agent("n1", 1).flag("-native-only").start();
-    let n2 = net.agent("n2", 2).flag("-native-only").join(net.gossip(1)).start();
-    let both = [("n1", "alive"), ("n2", "alive")];
-    wait_until(soon(), "ours join each other", || all_list(&[&n1, &n2], &both));
-    let h1 = net.agent("h1", 3).program(&theirs).start();
-    let refused = h1.ctl(&["join", &net.gossip(1).to_string()]);
+    let mut mixed = Mixed::new(&theirs, &[]);
+    for name in ["o1", "o2"] {
+        mixed.admit(name, |spec| spec.flag("-native-only"));
+    }
+    mixed.agree();
+    let alone = mixed.spec("h1");
+    mixed.start_as(&alone);
+    let (o1, h1) = (mixed.of("o1").gossip(), mixed.of("h1").gossip());
+    mixed.excuse([
+        // The join that is refused, at both ends.
+        Excuse::new("h1", "[WARN] agent: error joining: *"),
+        Excuse::new(
+            "o1",
+            "[WARN] memberlist: Ignoring a stream from *: it is in HashiCorp's dialect and native_only is set*",
+        ),
+        // The join that is not understood.
+        Excuse::new("h1", "[ERR] memberlist: Received invalid msgType (160) from=*"),
+    ]);
+    let refused = mixed.of("h1").ctl(&["join", &o1.to_string()]);
     assert!(refused.refused().contains("native_only"), "it is told why: {refused}");
-    n1.ctl(&["join", &net.gossip(3).to_string()]).refused();
-    wait_until(soon(), "it is counted", || match n1.info("counters", "refused_foreign") {
-        Ok(_) => Ok(()),
-        Err(e) => Err(e),
-    });
-    assert_eq!(all_list(&[&n1, &n2], &both), Ok(()));
+    mixed.of("o1").ctl(&["join", &h1.to_string()]).refused();
+    wait_until(soon(), "it is counted", || mixed.of("o1").info("counters", "refused_foreign"));
+    let both = [("o1", "alive"), ("o2", "alive")];
+    assert_eq!(all_list(&[mixed.of("o1"), mixed.of("o2")], &both), Ok(()));
+}
+
+/// The check of the logs finds what it is there to find.
+#[test]
+fn what_is_excused_is_that_and_nothing_else() {
+    let line =
+        "    2026/01/02 03:04:05 [ERR] memberlist: Failed fallback ping: dial tcp 127.0.0.3:7946: refused";
+    let said = complaint(line).expect("an error is a complaint");
+    assert!(said.starts_with("[ERR]"));
+    assert_eq!(complaint("2026/01/02 03:04:05 [INFO] serf: EventMemberJoin: o1 127.0.0.2"), None);
+    assert!(complaint("thread 'serf-probe' panicked at src/agent/probe.rs").is_some());
+    let excuse = |by, line| Excuse::new(by, line);
+    assert!(excuse("h*", "[ERR] memberlist: Failed fallback ping: dial tcp 127.0.0.3:*").covers("h1", said));
+    for other in [
+        excuse("o*", "[ERR] memberlist: Failed fallback ping: dial tcp 127.0.0.3:*"),
+        excuse("h*", "[ERR] memberlist: Failed fallback ping: dial tcp 127.0.0.33:*"),
+        excuse("h*", "memberlist: Failed fallback ping: dial tcp 127.0.0.3:*"),
+        excuse("h*", "[ERR] memberlist: Failed fallback ping: dial tcp 127.0.0.3:7946"),
+    ] {
+        assert!(!other.covers("h1", said), "{other:?}");
+    }
+    for (pattern, text, expected) in [
+        ("a", "a", true),
+        ("a", "ab", false),
+        ("a*", "ab", true),
+        ("*b", "ab", true),
+        ("a*b*c", "a1b2c", true),
+        ("a*b*c", "a1c2b", false),
+        ("ab*b", "ab", false),
+        ("*", "", true),
+    ] {
+        assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+    }
 }

@@ -47,6 +47,11 @@ impl AgentSpec {
         self
     }
 
+    /// Where it will gossip.
+    pub fn gossip(&self) -> SocketAddr {
+        self.gossip
+    }
+
     /// Another program with the same command line.
     pub fn program(mut self, program: &Path) -> AgentSpec {
         self.program = program.to_path_buf();

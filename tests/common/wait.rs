@@ -46,6 +46,7 @@ pub fn soon() -> Within {
 #[track_caller]
 pub fn wait_until<T>(limit: Within, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let start = Instant::now();
+    let mut promise_broken = false;
     loop {
         let asked = start.elapsed();
         let seen = match look() {
@@ -64,6 +65,10 @@ pub fn wait_until<T>(limit: Within, what: &str, mut look: impl FnMut() -> Result
             }
             Err(seen) => seen,
         };
+        if !promise_broken && limit.promise.is_some_and(|promise| asked > promise) {
+            promise_broken = true;
+            let _ = writeln!(std::io::stderr(), "{what}: LATE, still {seen}");
+        }
         if asked >= limit.patience {
             let promise = match limit.promise {
                 Some(p) => format!(" (promised within {} s)", p.as_secs()),

@@ -1,0 +1,378 @@
+//! Clusters of our agents and HashiCorp's, and what their logs may say.
+//!
+//! A cluster watches the logs of everyone who was ever in it, of both kinds: when it ends, each
+//! error and warning must be one that the test brought about and excused (`Excuse`). What comes
+//! of a machine that did not run processes is excused only when that was seen.
+
+use super::program::serf;
+use super::wait::{promised, soon, wait_until};
+use super::{Agent, AgentSpec, Network, Signal, all_list};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, Once};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The two programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Ours,
+    Theirs,
+}
+
+impl Kind {
+    /// Names that begin with `h` are HashiCorp's.
+    pub fn of(name: &str) -> Kind {
+        if name.starts_with('h') { Kind::Theirs } else { Kind::Ours }
+    }
+}
+
+/// A cluster of both kinds.
+pub struct Mixed {
+    pub net: Network,
+    theirs: PathBuf,
+    flags: Vec<String>,
+    residents: Vec<Resident>,
+    /// The next one's host.
+    host: u8,
+    excuses: Vec<Excuse>,
+    /// When the logs were last looked through.
+    looked: Instant,
+}
+
+/// An agent that is in the cluster or was.
+struct Resident {
+    agent: Agent,
+    gone: bool,
+    /// How many bytes of its log have been looked through.
+    read: usize,
+}
+
+impl Mixed {
+    /// Nobody yet. Everyone is going to be started with these flags.
+    pub fn new(theirs: &Path, flags: &[&str]) -> Mixed {
+        watch_the_machine();
+        let flags = flags.iter().map(|flag| flag.to_string()).collect();
+        Mixed {
+            net: Network::claim(),
+            theirs: theirs.to_path_buf(),
+            flags,
+            residents: Vec::new(),
+            host: 1,
+            excuses: Vec::new(),
+            looked: Instant::now(),
+        }
+    }
+
+    /// Starts the agents one after the other and waits until all of them agree. Each joins through
+    /// the one before it, so that both kinds are joined through.
+    pub fn start(theirs: &Path, names: &[&str], flags: &[&str]) -> Mixed {
+        let mut mixed = Mixed::new(theirs, flags);
+        for name in names {
+            mixed.admit(name, |spec| spec);
+        }
+        mixed.agree();
+        mixed
+    }
+
+    /// Starts one more agent, which joins through the one that came last.
+    pub fn admit(&mut self, name: &str, adjust: impl FnOnce(AgentSpec) -> AgentSpec) {
+        let mut spec = self.spec(name);
+        if let Some(last) = self.present().last() {
+            spec = spec.join(last.gossip());
+        }
+        self.start_as(&adjust(spec));
+    }
+
+    /// An agent that could be started at a host of its own.
+    pub fn spec(&mut self, name: &str) -> AgentSpec {
+        let spec = self.net.agent(name, self.host).program(&self.program(Kind::of(name)));
+        self.host += 1;
+        let spec = spec.tag("kind", &name[..1]).flag("-log-level=debug");
+        self.flags.iter().fold(spec, |spec, flag| spec.flag(flag))
+    }
+
+    pub fn program(&self, kind: Kind) -> PathBuf {
+        match kind {
+            Kind::Ours => serf(),
+            Kind::Theirs => self.theirs.clone(),
+        }
+    }
+
+    /// Starts an agent that is specified already.
+    pub fn start_as(&mut self, spec: &AgentSpec) {
+        self.residents.push(Resident { agent: spec.start(), gone: false, read: 0 });
+    }
+
+    /// Starts the one who was here last by this name again: same host, same files; of any kind.
+    pub fn bring_back(&mut self, name: &str, kind: Kind) {
+        let former = self.residents.iter().rfind(|r| r.gone && r.agent.name() == name);
+        let spec = former.expect("it was here").agent.spec().clone();
+        self.start_as(&spec.program(&self.program(kind)));
+    }
+
+    /// Waits until everyone lists everyone who is here as alive, and nobody else.
+    pub fn agree(&self) {
+        let present = self.present();
+        let alive: Vec<(&str, &str)> = present.iter().map(|agent| (agent.name(), "alive")).collect();
+        let who = alive.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" ");
+        wait_until(promised(10), &format!("{who} agree on who is here {:?}", self.flags), || {
+            all_list(&present, &alive)
+        });
+    }
+
+    /// Those who are here.
+    pub fn present(&self) -> Vec<&Agent> {
+        self.residents.iter().filter(|r| !r.gone).map(|r| &r.agent).collect()
+    }
+
+    pub fn of(&self, name: &str) -> &Agent {
+        &self.residents[self.position(name)].agent
+    }
+
+    fn position(&self, name: &str) -> usize {
+        let found = self.residents.iter().position(|r| !r.gone && r.agent.name() == name);
+        found.unwrap_or_else(|| panic!("{name} is not here"))
+    }
+
+    /// Ends a process as a crash does.
+    pub fn kill(&mut self, name: &str) {
+        let at = self.position(name);
+        let excuses = of_the_dead(&self.residents[at].agent);
+        self.excuse(excuses);
+        self.residents[at].agent.kill();
+        self.residents[at].gone = true;
+    }
+
+    /// Has an agent leave, and waits for its end.
+    pub fn leave(&mut self, name: &str) {
+        // HashiCorp's agent is surprised at times by the shutdown that it has asked for.
+        self.excuse([Excuse::new(name, "[WARN] agent: Serf shutdown detected, quitting")]);
+        let at = self.position(name);
+        let Resident { agent, gone, .. } = &mut self.residents[at];
+        agent.ctl(&["leave"]).ok();
+        agent.wait_exit(soon());
+        *gone = true;
+    }
+
+    /// Has a process not run any more until `resume`.
+    pub fn pause(&mut self, name: &str) {
+        let at = self.position(name);
+        let excuses = of_the_paused(&self.residents[at].agent);
+        self.excuse(excuses);
+        self.residents[at].agent.signal(Signal::Stop);
+    }
+
+    pub fn resume(&mut self, name: &str) {
+        let at = self.position(name);
+        self.residents[at].agent.signal(Signal::Continue);
+    }
+
+    /// Whether nobody who was ever here has reported anyone as failed.
+    pub fn nobody_failed(&self) -> Result<(), String> {
+        for Resident { agent, .. } in &self.residents {
+            if let Some(line) = agent.log().lines().find(|line| reports_failure(line)) {
+                return Err(format!("{} logged: {line}", agent.name()));
+            }
+        }
+        Ok(())
+    }
+
+    /// How often anyone who was ever here has reported anyone as failed.
+    pub fn failures_reported(&self) -> usize {
+        self.residents.iter().map(|r| r.agent.log_count("EventMemberFailed")).sum()
+    }
+
+    /// From now on, these lines are no complaints.
+    #[track_caller]
+    pub fn excuse(&mut self, excuses: impl IntoIterator<Item = Excuse>) {
+        self.nobody_complains();
+        self.excuses.extend(excuses);
+    }
+
+    /// What has been said since the last look that nobody excused: who said it, and the line.
+    pub fn new_complaints(&mut self) -> Vec<(String, String)> {
+        let mut complaints = Vec::new();
+        for Resident { agent, read, .. } in &mut self.residents {
+            let log = agent.log();
+            // The last line may not be complete yet.
+            let end = log.rfind('\n').map_or(0, |at| at + 1).max(*read);
+            let new = log[*read..end].lines().filter_map(complaint);
+            let excused = |line: &&str| !self.excuses.iter().any(|e| e.covers(agent.name(), line));
+            complaints.extend(new.filter(excused).map(|line| (agent.name().to_string(), line.to_string())));
+            *read = end;
+        }
+        self.looked = Instant::now();
+        complaints
+    }
+
+    /// Fails if anyone who was ever here has complained about anything that is not excused.
+    #[track_caller]
+    pub fn nobody_complains(&mut self) {
+        let since = self.looked;
+        let mut complaints = self.new_complaints();
+        if let Some(stall) = stalled_since(since.checked_sub(AFTERMATH).unwrap_or(since)) {
+            complaints.retain(|(who, line)| {
+                let late = LATE.iter().any(|pattern| fits(pattern, line));
+                if late {
+                    loudly(&format!("the machine stood still for {stall:?}; so {who} said: {line}"));
+                }
+                !late
+            });
+        }
+        assert!(complaints.is_empty(), "complaints that nothing excuses: {complaints:#?}");
+    }
+}
+
+impl Drop for Mixed {
+    /// No test can forget to look.
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            self.nobody_complains();
+        }
+    }
+}
+
+// ---- Complaints and excuses ----
+
+/// An error or a warning as it follows the time in a line of a log.
+pub fn complaint(line: &str) -> Option<&str> {
+    const MARKS: [&str; 5] = ["[ERR]", "[ERROR]", "[WARN]", "panic", "fatal error"];
+    let at = MARKS.iter().filter_map(|mark| line.find(mark)).min();
+    at.map(|at| &line[at..])
+}
+
+fn reports_failure(line: &str) -> bool {
+    line.contains("EventMemberFailed")
+}
+
+/// A complaint that a test brings about.
+#[derive(Clone, Debug)]
+pub struct Excuse {
+    by: String,
+    line: String,
+}
+
+impl Excuse {
+    /// Agents whose name fits `by` may say what fits `line` (see [`fits`]).
+    pub fn new(by: impl Into<String>, line: impl Into<String>) -> Excuse {
+        Excuse { by: by.into(), line: line.into() }
+    }
+
+    pub fn covers(&self, who: &str, complaint: &str) -> bool {
+        fits(&self.by, who) && fits(&self.line, complaint)
+    }
+}
+
+/// Whether a text is this pattern, in which each `*` stands for anything.
+pub fn fits(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(start) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let end = parts.pop().expect("a split has a last part");
+    for part in parts {
+        let Some(at) = text.find(part) else { return false };
+        text = &text[at + part.len()..];
+    }
+    text.ends_with(end)
+}
+
+/// What may be said of an agent that is killed now.
+fn of_the_dead(agent: &Agent) -> Vec<Excuse> {
+    let (name, addr) = (agent.name(), agent.gossip());
+    vec![
+        // Probing it by HashiCorp's: nobody is there any more.
+        Excuse::new("h*", format!("[ERR] memberlist: Failed fallback ping: dial tcp {addr}: *refused")),
+        // An exchange with it that was due before anybody noticed, as either kind says it.
+        Excuse::new(
+            "h*",
+            format!("[ERR] memberlist: Push/Pull with {name} failed: dial tcp {addr}: *refused"),
+        ),
+        Excuse::new("o*", format!("[ERR] memberlist: Push/Pull with {name} ({addr}) failed: *")),
+        // Should it come back, it says that it lives again to whoever still takes it for dead.
+        Excuse::new(name, "[WARN] memberlist: Refuting a suspect message (from: *)"),
+        Excuse::new(name, "[WARN] memberlist: Refuting a dead message (from: *)"),
+    ]
+}
+
+/// What may be said of an agent that is paused now, and by it when it goes on.
+fn of_the_paused(agent: &Agent) -> Vec<Excuse> {
+    let (name, addr) = (agent.name(), agent.gossip());
+    vec![
+        // The system takes a connection for a paused process, but nobody answers.
+        Excuse::new("h*", format!("[ERR] memberlist: Failed fallback ping: read tcp *->{addr}: i/o timeout")),
+        // It answers as soon as it goes on.
+        Excuse::new("*", format!("[WARN] memberlist: Was able to connect to {name} *")),
+        // It says that it is well.
+        Excuse::new(name, "[WARN] memberlist: Refuting a suspect message (from: *)"),
+    ]
+}
+
+// ---- The machine ----
+
+/// Complaints that come of acks that are late, whoever is to blame.
+const LATE: [&str; 5] = [
+    "[ERR] memberlist: Failed fallback ping: *i/o timeout",
+    "[WARN] memberlist: Was able to connect to *",
+    "[WARN] memberlist: Refuting a suspect message (from: *)",
+    "[WARN] memberlist: This process did not run for *",
+    "[WARN] agent: Script * slow, execution exceeding *",
+];
+
+/// A pause of all processes that is worth noting: half of the shortest time that a ping has.
+const STALL: Duration = Duration::from_millis(100);
+/// How long the effects of a stall go on: a probe, the suspicion and its refutation.
+pub const AFTERMATH: Duration = Duration::from_secs(10);
+/// Between two looks at the clock.
+const PULSE: Duration = Duration::from_millis(20);
+
+/// When this process was last found late, and by how much: the machine did not run it, nor perhaps
+/// the agents.
+static STALLS: Mutex<Vec<(Instant, Duration)>> = Mutex::new(Vec::new());
+
+fn watch_the_machine() {
+    static WATCH: Once = Once::new();
+    WATCH.call_once(|| {
+        thread::spawn(|| {
+            loop {
+                let start = Instant::now();
+                thread::sleep(PULSE);
+                let late = start.elapsed().saturating_sub(PULSE);
+                if late >= STALL {
+                    STALLS.lock().expect("nobody panics with it").push((Instant::now(), late));
+                }
+            }
+        });
+    });
+}
+
+/// The longest time since then that the machine did not run this process for.
+pub fn stalled_since(then: Instant) -> Option<Duration> {
+    let stalls = STALLS.lock().expect("nobody panics with it");
+    stalls.iter().filter(|(at, _)| *at >= then).map(|(_, late)| *late).max()
+}
+
+/// Tells whoever runs the tests. Not `eprintln!`, which the test runner keeps to itself when a
+/// test passes.
+pub fn loudly(what: &str) {
+    let test = thread::current().name().unwrap_or("a test").to_string();
+    let _ = writeln!(std::io::stderr(), "\n**** {test}: {what}\n");
+}
+
+// ---- Several at once ----
+
+/// Does the same to all cases, at most so many at a time: a cluster waits most of the time.
+pub fn side_by_side<T: Sync>(cases: &[T], at_once: usize, act: impl Fn(&T) + Sync) {
+    let next = Mutex::new(cases.iter());
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                loop {
+                    let case = next.lock().expect("nobody panics with it").next();
+                    let Some(case) = case else { return };
+                    act(case);
+                }
+            });
+        }
+    });
+}
