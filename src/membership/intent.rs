@@ -17,6 +17,11 @@ use std::time::Duration;
 /// its broadcast timeout and propagation delay, 5 s + 1 s, with the table locked.)
 const PRUNE_DELAY: Duration = Duration::from_secs(6);
 
+/// How far the time of a leave may have drifted elsewhere. HashiCorp's agents do not tell each
+/// other the time of a leave, only who has left, and take it to be one later than what they are
+/// told: with each exchange it grows. A prune that is not later still is ignored by them.
+const LEAVE_DRIFT: u64 = 64;
+
 impl Members {
     /// Someone means to be here.
     pub fn join_intent(&mut self, msg: &JoinIntent, now: Moment, fx: &mut Effects) {
@@ -202,6 +207,11 @@ impl Members {
 
     /// Removes a failed member (`force-leave`), and with `prune` every trace of it.
     pub fn force_leave(&mut self, node: &NodeName, prune: bool, now: Moment, fx: &mut Effects) {
+        if prune && let Some(row) = self.rows.get(node).filter(|row| matches!(row.state, State::Left)) {
+            let drifted = LamportTime(row.status_ltime.0.saturating_add(LEAVE_DRIFT));
+            // Never refused: the time of the leave was witnessed, and this is close to it.
+            let _ = self.clock.witness(drifted);
+        }
         let msg = LeaveIntent { ltime: self.clock.time(), node: node.clone(), prune };
         self.clock.increment();
         if self.admit_leave_intent(&msg, now, fx) {

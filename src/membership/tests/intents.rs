@@ -285,6 +285,21 @@ fn force_leave_of_this_process_is_refuted() {
 
 // ---- prune -------------------------------------------------------------------------------
 
+/// HashiCorp's agents date a leave one later with each exchange that mentions it.
+#[test]
+fn a_prune_reaches_those_who_date_the_leave_later() {
+    let (mut b, mut other) = (Bench::with(&["a", "b"]), Bench::with(&["a", "b"]));
+    for (bench, ltime) in [(&mut b, 5), (&mut other, 15)] {
+        bench.dead("a", 1, "b");
+        bench.leave("a", ltime);
+        assert_eq!(bench.status("a"), "left");
+        bench.forget();
+    }
+    b.force_leave("a", true);
+    other.hear("me", std::mem::take(&mut b.fx.broadcasts));
+    assert_eq!((b.status("a"), other.status("a")), ("none", "none"));
+}
+
 #[test]
 fn pruning_a_failed_or_left_member_forgets_it_at_once() {
     for from in ["b", "a"] {
