@@ -147,7 +147,10 @@ impl Mixed {
     /// Has an agent leave, and waits for its end.
     pub fn leave(&mut self, name: &str) {
         // HashiCorp's agent is surprised at times by the shutdown that it has asked for.
-        self.excuse([Excuse::new(name, "[WARN] agent: Serf shutdown detected, quitting")]);
+        self.excuse([
+            Excuse::new(name, "[WARN] agent: Serf shutdown detected, quitting"),
+            Excuse::new(name, "[ERR] memberlist: Failed to send *: use of closed network connection"),
+        ]);
         let at = self.position(name);
         let Resident { agent, gone, .. } = &mut self.residents[at];
         agent.ctl(&["leave"]).ok();
