@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::mixed::{AFTERMATH, Excuse, Kind, Mixed, complaint, fits, loudly, side_by_side, stalled_since};
+use common::complaints::{AFTERMATH, Excuse, complaint, fits, loudly, stalled_since};
+use common::mixed::{Kind, Mixed, side_by_side};
 use common::peers::hashicorp_serf;
 use common::rpc::{Listener, client, counter};
 use common::{Agent, Scratch, all_list, serf_ctl, soon, wait_until, within};

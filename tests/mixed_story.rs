@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::mixed::{Excuse, Kind, Mixed, side_by_side};
+use common::mixed::{Kind, Mixed, side_by_side};
 use common::peers::hashicorp_serf;
 use common::{Agent, all_list, all_see, promised, soon, stays, wait_until, within};
 use std::path::Path;
@@ -171,11 +171,6 @@ fn who_was_killed_comes_back_as_either_kind() {
             wait_until(promised(20), "it is seen as failed", || {
                 all_see(&mixed.present(), &[(name, "failed")])
             });
-            if kind == Kind::Theirs {
-                // Until our agents have heard that it is of another kind, they speak to it as before.
-                let line = "[ERR] memberlist: msg type (128) not supported from=*";
-                mixed.excuse([Excuse::new(name, line)]);
-            }
             mixed.bring_back(name, kind);
             wait_until(promised(10), "it is back", || all_see(&mixed.present(), &[(name, "alive")]));
             let natives = if kind == Kind::Ours { "3" } else { "2" };

@@ -8,6 +8,7 @@
 
 mod common;
 
+use common::complaints::{self, Excuse, watch_the_machine};
 use common::peers::hashicorp_serf;
 use common::rpc::counter;
 use common::stand_in::{Heard, StandIn};
@@ -18,7 +19,7 @@ use serf::wire::message::{Message, PeerRow, PeerState};
 use serf::wire::stream::StreamMessage;
 use serf::wire::{Dialect, encode};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const BOTH: [Dialect; 2] = [Dialect::Native, Dialect::Hashicorp];
 /// HashiCorp's agent of today.
@@ -33,26 +34,23 @@ const REFUSAL: &str = "Ignoring what is said of";
 
 /// An agent of either kind whose handlers say what they have handled.
 fn spec(net: &Network, name: &str, host: u8) -> AgentSpec {
+    watch_the_machine();
     let spec = net.agent(name, host).flag("-log-level=debug").tag("role", name);
     let spec = spec.flag("-event-handler=query:load=cat >/dev/null; echo up");
     spec.flag("-event-handler=user:deploy=echo handled: `cat`")
 }
 
-/// Whether no agent has complained about anything but what the test brought about.
+/// Fails if an agent has complained about anything but what the test brought about.
+#[track_caller]
 fn nobody_complains(agents: &[&Agent], excused: &[&str]) {
     // Of HashiCorp's own making: scripts that do not read what they are given.
     let own = ["Error writing payload", "Error invoking script"];
-    // What a busy machine may cause among any agents.
-    let busy = ["Refuting a suspect message", "allback ping", "was able to connect", "did not run for"];
-    for agent in agents {
-        let log = agent.log();
-        let complaint = |line: &&str| {
-            ["[ERR]", "[WARN]"].iter().any(|level| line.contains(level))
-                && !own.iter().chain(&busy).chain(excused).any(|known| line.contains(known))
-        };
-        let complaints: Vec<&str> = log.lines().filter(complaint).collect();
-        assert!(complaints.is_empty(), "{} complains: {complaints:#?}", agent.name());
-    }
+    let excuse = |text: &&str| Excuse::new("*", format!("*{text}*"));
+    let excuses: Vec<Excuse> = own.iter().chain(excused).map(excuse).collect();
+    // No test here takes longer.
+    let now = Instant::now();
+    let start = now.checked_sub(Duration::from_secs(120)).unwrap_or(now);
+    complaints::nobody_complains(agents.iter().copied(), &excuses, start);
 }
 
 /// Which Serf protocol each viewer shows of a member: the least and greatest it understands, and

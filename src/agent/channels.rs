@@ -220,6 +220,8 @@ pub enum SyncMessage {
     Stream(StreamRequest),
     /// What is remembered of events and queries, for a push/pull.
     Talk(TalkPlan, Talk),
+    /// One of HashiCorp's agents has come.
+    ForeignerCame,
     /// The agent stops.
     Stop,
 }

@@ -27,7 +27,7 @@ use crate::messaging::name_vote::NameVote;
 use crate::messaging::queries::{self, Queries, QueryError, QueryLimits};
 use crate::messaging::user_events::UserEvents;
 use crate::messaging::{QueryParams, QueryProgress};
-use crate::model::{Event, LamportTime, MemberEventKind, Moment, NodeName, QueryKey, UserEvent};
+use crate::model::{Event, LamportTime, MemberEvent, MemberEventKind, Moment, NodeName, QueryKey, UserEvent};
 use crate::rpc::Token;
 use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::keyring::SharedKeyring;
@@ -237,6 +237,13 @@ impl EventActor {
         let now = self.now();
         if let Some(rival) = rival {
             self.name_vote.claimed(rival, &self.parts.table.read().members, now);
+        }
+        let foreigner = |event: &MemberEvent| {
+            event.kind == MemberEventKind::Join && !event.member.versions.speaks_native()
+        };
+        if events.iter().any(foreigner) {
+            // Without this, what gossip among them has missed waits for their next exchange.
+            let _ = self.parts.corridors.sync.send(SyncMessage::ForeignerCame);
         }
         for event in events {
             if matches!(event.kind, MemberEventKind::Failed | MemberEventKind::Leave | MemberEventKind::Reap)

@@ -161,6 +161,10 @@ impl SyncActor {
                     SyncMessage::SeedFound(seed, addrs) => self.seed_found(&seed, addrs),
                     SyncMessage::Stream(request) => self.open(request),
                     SyncMessage::Talk(plan, talk) => self.proceed(plan, talk),
+                    SyncMessage::ForeignerCame => {
+                        let now = self.clock.now();
+                        self.schedule.foreigner_came(&self.table.read().members, now, &mut self.rng);
+                    }
                     SyncMessage::Stop => return,
                 }
             }

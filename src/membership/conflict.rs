@@ -64,8 +64,12 @@ impl Members {
                     "Name conflict for '{name}': both {ours} and {theirs} are claiming it; {ours} had it \
                      first{passed}"
                 );
-                // It hears of the other from nobody else.
-                fx.send(row.target(), Message::Alive(Alive { addr: theirs, ..msg.clone() }));
+                // Ours hear of the other from nobody else. HashiCorp's hear of it as they do among
+                // themselves: with each time they begin another vote, and of votes that begin
+                // together all but one have no answers, which they take for defeat.
+                if row.versions.speaks_native() {
+                    fx.send(row.target(), Message::Alive(Alive { addr: theirs, ..msg.clone() }));
+                }
             } else {
                 let free = (row.since + self.config.dead_reclaim).until(now);
                 log::warn!(

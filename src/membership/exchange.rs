@@ -5,7 +5,7 @@ use super::effects::{Effects, StreamRequest};
 use super::row::{Row, State};
 use super::swim::Spread;
 use super::table::{Members, Presence};
-use crate::model::{MemberEvent, MemberEventKind, Moment};
+use crate::model::{MemberEvent, MemberEventKind, Moment, NodeName};
 use crate::telemetry::counters;
 use crate::wire::message::{
     Alive, Dead, JoinIntent, LeaveIntent, PeerIntent, PeerRow, PeerState, PushPull, Suspect, Talk,
@@ -17,6 +17,15 @@ use std::time::Duration;
 /// shows the cluster as one member saw it; when many join at once, that one may not have heard
 /// of all the others, and neither may gossip have reached it.
 const AFTER_JOIN: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(3000));
+
+/// HashiCorp's agents do not compare digests, and their gossip passes one of them by now and then,
+/// above all with the local profile. So after one of theirs has come, this process exchanges with
+/// some of them, at this pace. With many of ours among them each does its share.
+const ROUND_PACE: Duration = Duration::from_millis(500);
+/// The most exchanges of such a round.
+const ROUND_MOST: usize = 8;
+/// In larger clusters gossip is repeated more often, and the newcomers never end.
+const ROUND_CLUSTER: usize = 32;
 
 impl Members {
     /// Everything this process knows; `talk` is what it remembers of events and queries.
@@ -138,34 +147,64 @@ impl Members {
 
     /// A random member to exchange everything with.
     pub fn exchange_partner(&self, rng: &mut Rng) -> Option<StreamRequest> {
-        let row = self.random_rows(1, rng, Row::is_alive).into_iter().next()?;
+        self.exchange_with(rng, |_| true)
+    }
+
+    fn exchange_with(&self, rng: &mut Rng, suits: impl Fn(&Row) -> bool) -> Option<StreamRequest> {
+        let row = self.random_rows(1, rng, |row| row.is_alive() && suits(row)).into_iter().next()?;
         Some(StreamRequest::PushPull { node: row.name.clone(), to: row.target() })
     }
 }
 
-/// When to exchange: periodically, and once more soon after a join.
+/// When to exchange: periodically, once more soon after a join, and in rounds among HashiCorp's
+/// agents when one of them has come.
 #[derive(Debug)]
 pub struct ExchangeSchedule {
     periodic: Moment,
     extra: Moment,
+    round: Round,
+}
+
+/// Exchanges with several of HashiCorp's agents, one after the other.
+#[derive(Debug)]
+struct Round {
+    next: Moment,
+    left: usize,
+    /// With whom there was one already.
+    done: Vec<NodeName>,
 }
 
 impl ExchangeSchedule {
     /// Starts at a random point of the period, so that members do not move in step.
     pub fn new(members: &Members, now: Moment, rng: &mut Rng) -> Self {
         let period = members.config().push_pull_interval;
-        ExchangeSchedule { periodic: now + random_up_to(period, rng), extra: Moment::NEVER }
+        let round = Round { next: Moment::NEVER, left: 0, done: Vec::new() };
+        ExchangeSchedule { periodic: now + random_up_to(period, rng), extra: Moment::NEVER, round }
     }
 
     /// When [`ExchangeSchedule::tick`] has something to do.
     pub fn next_deadline(&self) -> Moment {
-        self.periodic.min(self.extra)
+        self.periodic.min(self.extra).min(self.round.next)
     }
 
     /// After a successful join.
     pub fn joined(&mut self, now: Moment, rng: &mut Rng) {
         let (least, most) = AFTER_JOIN;
         self.extra = now + least + random_up_to(most - least, rng);
+    }
+
+    /// One of HashiCorp's agents has come.
+    pub fn foreigner_came(&mut self, members: &Members, now: Moment, rng: &mut Rng) {
+        if members.present() > ROUND_CLUSTER {
+            return;
+        }
+        let foreign = members.rows().filter(|row| row.is_alive() && is_foreign(row)).count();
+        let ours = members.present().saturating_sub(foreign).max(1);
+        self.round.left = foreign.div_ceil(ours).min(ROUND_MOST);
+        self.round.done.clear();
+        let (least, most) = AFTER_JOIN;
+        let start = now + least + random_up_to(most - least, rng) / 2;
+        self.round.next = self.round.next.min(start);
     }
 
     /// With whom to exchange now, if it is time.
@@ -177,9 +216,31 @@ impl ExchangeSchedule {
         if now >= self.extra {
             self.extra = Moment::NEVER;
         }
+        let in_round = now >= self.round.next;
         let wanted = due && members.presence() == Presence::Here;
-        if wanted { members.exchange_partner(rng) } else { None }
+        if !wanted {
+            self.round.next = if in_round { Moment::NEVER } else { self.round.next };
+            return None;
+        }
+        if in_round { self.round.step(members, now, rng) } else { members.exchange_partner(rng) }
     }
+}
+
+impl Round {
+    fn step(&mut self, members: &Members, now: Moment, rng: &mut Rng) -> Option<StreamRequest> {
+        let request = members.exchange_with(rng, |row| is_foreign(row) && !self.done.contains(&row.name));
+        if let Some(StreamRequest::PushPull { node, .. }) = &request {
+            self.done.push(node.clone());
+        }
+        self.left = self.left.saturating_sub(1);
+        let goes_on = self.left > 0 && request.is_some();
+        self.next = if goes_on { now + ROUND_PACE } else { Moment::NEVER };
+        request
+    }
+}
+
+fn is_foreign(row: &Row) -> bool {
+    !row.versions.speaks_native()
 }
 
 /// A random duration below `limit`.

@@ -4,6 +4,7 @@
 //! error and warning must be one that the test brought about and excused (`Excuse`). What comes
 //! of a machine that did not run processes is excused only when that was seen.
 
+use super::complaints::{Complaint, Excuse, complaint, not_of_the_machine, watch_the_machine};
 use super::program::serf;
 use super::wait::{promised, soon, wait_until};
 use super::{Agent, AgentSpec, Network, Signal, all_list};
@@ -194,7 +195,7 @@ impl Mixed {
     }
 
     /// What has been said since the last look that nobody excused: who said it, and the line.
-    pub fn new_complaints(&mut self) -> Vec<(String, String)> {
+    pub fn new_complaints(&mut self) -> Vec<Complaint> {
         let mut complaints = Vec::new();
         for Resident { agent, read, .. } in &mut self.residents {
             let log = agent.log();
@@ -213,16 +214,7 @@ impl Mixed {
     #[track_caller]
     pub fn nobody_complains(&mut self) {
         let since = self.looked;
-        let mut complaints = self.new_complaints();
-        if let Some(stall) = stalled_since(since.checked_sub(AFTERMATH).unwrap_or(since)) {
-            complaints.retain(|(who, line)| {
-                let late = LATE.iter().any(|pattern| fits(pattern, line));
-                if late {
-                    loudly(&format!("the machine stood still for {stall:?}; so {who} said: {line}"));
-                }
-                !late
-            });
-        }
+        let complaints = not_of_the_machine(self.new_complaints(), since);
         assert!(complaints.is_empty(), "complaints that nothing excuses: {complaints:#?}");
     }
 }
@@ -236,48 +228,10 @@ impl Drop for Mixed {
     }
 }
 
-// ---- Complaints and excuses ----
-
-/// An error or a warning as it follows the time in a line of a log.
-pub fn complaint(line: &str) -> Option<&str> {
-    const MARKS: [&str; 5] = ["[ERR]", "[ERROR]", "[WARN]", "panic", "fatal error"];
-    let at = MARKS.iter().filter_map(|mark| line.find(mark)).min();
-    at.map(|at| &line[at..])
-}
+// ---- Excuses ----
 
 fn reports_failure(line: &str) -> bool {
     line.contains("EventMemberFailed")
-}
-
-/// A complaint that a test brings about.
-#[derive(Clone, Debug)]
-pub struct Excuse {
-    by: String,
-    line: String,
-}
-
-impl Excuse {
-    /// Agents whose name fits `by` may say what fits `line` (see [`fits`]).
-    pub fn new(by: impl Into<String>, line: impl Into<String>) -> Excuse {
-        Excuse { by: by.into(), line: line.into() }
-    }
-
-    pub fn covers(&self, who: &str, complaint: &str) -> bool {
-        fits(&self.by, who) && fits(&self.line, complaint)
-    }
-}
-
-/// Whether a text is this pattern, in which each `*` stands for anything.
-pub fn fits(pattern: &str, text: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(start) else { return false };
-    let mut parts: Vec<&str> = rest.split('*').collect();
-    let end = parts.pop().expect("a split has a last part");
-    for part in parts {
-        let Some(at) = text.find(part) else { return false };
-        text = &text[at + part.len()..];
-    }
-    text.ends_with(end)
 }
 
 /// What may be said of an agent that is killed now.
@@ -309,57 +263,6 @@ fn of_the_paused(agent: &Agent) -> Vec<Excuse> {
         // It says that it is well.
         Excuse::new(name, "[WARN] memberlist: Refuting a suspect message (from: *)"),
     ]
-}
-
-// ---- The machine ----
-
-/// Complaints that come of acks that are late, whoever is to blame.
-const LATE: [&str; 5] = [
-    "[ERR] memberlist: Failed fallback ping: *i/o timeout",
-    "[WARN] memberlist: Was able to connect to *",
-    "[WARN] memberlist: Refuting a suspect message (from: *)",
-    "[WARN] memberlist: This process did not run for *",
-    "[WARN] agent: Script * slow, execution exceeding *",
-];
-
-/// A pause of all processes that is worth noting: half of the shortest time that a ping has.
-const STALL: Duration = Duration::from_millis(100);
-/// How long the effects of a stall go on: a probe, the suspicion and its refutation.
-pub const AFTERMATH: Duration = Duration::from_secs(10);
-/// Between two looks at the clock.
-const PULSE: Duration = Duration::from_millis(20);
-
-/// When this process was last found late, and by how much: the machine did not run it, nor perhaps
-/// the agents.
-static STALLS: Mutex<Vec<(Instant, Duration)>> = Mutex::new(Vec::new());
-
-fn watch_the_machine() {
-    static WATCH: Once = Once::new();
-    WATCH.call_once(|| {
-        thread::spawn(|| {
-            loop {
-                let start = Instant::now();
-                thread::sleep(PULSE);
-                let late = start.elapsed().saturating_sub(PULSE);
-                if late >= STALL {
-                    STALLS.lock().expect("nobody panics with it").push((Instant::now(), late));
-                }
-            }
-        });
-    });
-}
-
-/// The longest time since then that the machine did not run this process for.
-pub fn stalled_since(then: Instant) -> Option<Duration> {
-    let stalls = STALLS.lock().expect("nobody panics with it");
-    stalls.iter().filter(|(at, _)| *at >= then).map(|(_, late)| *late).max()
-}
-
-/// Tells whoever runs the tests. Not `eprintln!`, which the test runner keeps to itself when a
-/// test passes.
-pub fn loudly(what: &str) {
-    let test = thread::current().name().unwrap_or("a test").to_string();
-    let _ = writeln!(std::io::stderr(), "\n**** {test}: {what}\n");
 }
 
 // ---- Several at once ----

@@ -9,6 +9,7 @@
 #![allow(dead_code, unused_imports, reason = "each test program uses its own part of the harness")]
 
 mod agent;
+pub mod complaints;
 pub mod mixed;
 pub mod netns;
 mod network;

@@ -206,6 +206,40 @@ fn exchanges_come_once_a_period_and_once_more_soon_after_a_join() {
     assert!(at.iter().any(|at| (S(1)..=S(3)).contains(at)), "{at:?}");
 }
 
+/// Whom one of HashiCorp's agents has come to, and how many there are of either kind.
+fn round_among(foreign: usize, ours: usize) -> (Bench, ExchangeSchedule) {
+    let mut b = Bench::with_many(ours - 1);
+    let versions = Versions { protocol_max: 5, ..Versions::OURS };
+    for i in 0..foreign {
+        b.news(Message::Alive(Alive { versions, ..alive(&format!("h{i}"), 1) }));
+    }
+    let mut schedule = ExchangeSchedule::new(&b.members, b.now, &mut b.rng);
+    schedule.foreigner_came(&b.members, b.now, &mut b.rng);
+    (b, schedule)
+}
+
+#[test]
+fn when_one_of_hashicorps_agents_has_come_ours_exchange_with_some_of_them() {
+    for (foreign, ours, expected) in [(9, 1, 8), (3, 3, 1), (5, 3, 2), (1, 9, 1), (0, 5, 0), (30, 3, 0)] {
+        let (mut b, mut schedule) = round_among(foreign, ours);
+        let start = b.now;
+        let mut with = Vec::new();
+        while schedule.next_deadline() < start + S(10) {
+            b.now = schedule.next_deadline();
+            let request = schedule.tick(&b.members, b.now, &mut b.rng);
+            assert!(schedule.next_deadline() > b.now, "the same deadline twice");
+            if let Some(StreamRequest::PushPull { node, .. }) = request {
+                with.push(node.to_string());
+            }
+        }
+        with.retain(|node| node.starts_with('h'));
+        let different: std::collections::BTreeSet<&String> = with.iter().collect();
+        // One of the period may come between.
+        assert!((expected..=expected + 1).contains(&with.len()), "{foreign} and {ours}: {with:?}");
+        assert!(different.len() >= expected, "{foreign} and {ours}: {with:?}");
+    }
+}
+
 #[test]
 fn only_the_living_are_exchanged_with_and_only_while_this_process_is_here() {
     let mut b = Bench::with(&["alive", "suspect", "failed", "left"]);
