@@ -19,11 +19,9 @@ use std::time::Duration;
 const AFTER_JOIN: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(3000));
 
 /// HashiCorp's agents do not compare digests, and their gossip passes one of them by now and then,
-/// above all with the local profile. So after one of theirs has come, this process exchanges with
-/// some of them, at this pace. With many of ours among them each does its share.
+/// above all with the local profile. So after one of theirs has come, ours exchange with all of them,
+/// each with its share, at this pace.
 const ROUND_PACE: Duration = Duration::from_millis(500);
-/// The most exchanges of such a round.
-const ROUND_MOST: usize = 8;
 /// In larger clusters gossip is repeated more often, and the newcomers never end.
 const ROUND_CLUSTER: usize = 32;
 
@@ -200,7 +198,7 @@ impl ExchangeSchedule {
         }
         let foreign = members.rows().filter(|row| row.is_alive() && is_foreign(row)).count();
         let ours = members.present().saturating_sub(foreign).max(1);
-        self.round.left = foreign.div_ceil(ours).min(ROUND_MOST);
+        self.round.left = foreign.div_ceil(ours);
         self.round.done.clear();
         let (least, most) = AFTER_JOIN;
         let start = now + least + random_up_to(most - least, rng) / 2;
