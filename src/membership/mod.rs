@@ -12,6 +12,7 @@
 //! | `intent` | join and leave intents, leaving, force-leave, prune |
 //! | `exchange` | push/pull |
 //! | `reconnect`, `seeds`, `retry_join` | reaching for those who are missing |
+//! | `part` | ending without leaving |
 //! | `forgotten` | what is remembered of the reaped, so that they do not haunt |
 //! | `probe` | the probe state machine |
 //! | `coordinates`, `vivaldi` | where members are on the network |
