@@ -215,9 +215,10 @@ impl ExchangeSchedule {
             self.extra = Moment::NEVER;
         }
         let in_round = now >= self.round.next;
-        let wanted = due && members.presence() == Presence::Here;
-        if !wanted {
-            self.round.next = if in_round { Moment::NEVER } else { self.round.next };
+        if in_round {
+            self.round.next = Moment::NEVER;
+        }
+        if !due || members.presence() != Presence::Here {
             return None;
         }
         if in_round { self.round.step(members, now, rng) } else { members.exchange_partner(rng) }
@@ -231,8 +232,9 @@ impl Round {
             self.done.push(node.clone());
         }
         self.left = self.left.saturating_sub(1);
-        let goes_on = self.left > 0 && request.is_some();
-        self.next = if goes_on { now + ROUND_PACE } else { Moment::NEVER };
+        if self.left > 0 && request.is_some() {
+            self.next = now + ROUND_PACE;
+        }
         request
     }
 }
