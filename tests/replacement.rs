@@ -162,6 +162,7 @@ fn of_restarts() -> Vec<Excuse> {
     let lines = [
         "[WARN] serf: Shutdown without a Leave",
         "[WARN] agent: Serf shutdown detected, quitting",
+        "[WARN] agent: Script '*' was ended because the agent stops",
         // What others remember of the life before.
         "[WARN] memberlist: Refuting an alive message for *",
         // To talk to it just then was begun in vain, or cut short.

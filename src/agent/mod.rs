@@ -141,8 +141,9 @@ fn abort_on_panic() {
 
 /// An error that ends the start. Only the main thread writes these, straight to standard error.
 fn complain(line: &str) {
-    // A closed standard error is nobody's problem but that of who closed it.
-    let _ = writeln!(io::stderr(), "==> {line}");
+    // In one piece, because the logger writes there, too. A closed standard error is nobody's
+    // problem but that of who closed it.
+    let _ = io::stderr().write_all(format!("==> {line}\n").as_bytes());
 }
 
 /// Another agent keeps this one's name: what an operator has to know, in the log and at the end of
