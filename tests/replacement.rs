@@ -157,12 +157,9 @@ fn failures(agents: &[Agent], hosts: &[Host], except: usize) -> Vec<usize> {
     reporters.flat_map(|agent| others().map(|host| agent.failures_reported(&host.name))).collect()
 }
 
-/// What agents of both kinds say because they, or others, are restarted.
+/// What agents of both kinds say because others are restarted, and when they return.
 fn of_restarts() -> Vec<Excuse> {
     let lines = [
-        "[WARN] serf: Shutdown without a Leave",
-        "[WARN] agent: Serf shutdown detected, quitting",
-        "[WARN] agent: Script '*' was ended because the agent stops",
         // What others remember of the life before.
         "[WARN] memberlist: Refuting an alive message for *",
         // To talk to it just then was begun in vain, or cut short.

@@ -56,7 +56,9 @@ pub fn nobody_complains<'a>(agents: impl IntoIterator<Item = &'a Agent>, excuses
     for agent in agents {
         let (who, log) = (agent.name(), agent.log());
         let excused = |line: &&str| excuses.iter().any(|excuse| excuse.covers(who, line));
-        let lines = log.lines().filter_map(complaint).filter(|line| !excused(line));
+        // What an agent says after it was told to stop is about its own end.
+        let life = log.split("==> Caught signal: ").next().unwrap_or_default();
+        let lines = life.lines().filter_map(complaint).filter(|line| !excused(line));
         complaints.extend(lines.map(|line| (who.to_string(), line.to_string())));
     }
     let complaints = not_of_the_machine(complaints, since);
