@@ -12,6 +12,7 @@ use common::packets::{
 use common::{Agent, Network, Relay, all_list, all_see, settle, soon, stays, wait_until, within};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 /// Together the flood of 100,000 that the acceptance names.
@@ -57,6 +58,18 @@ struct Victims {
     streams: Vec<Vec<u8>>,
     // Agents first: whoever outlives the relay sees its neighbour fail.
     _relay: Relay,
+}
+
+/// Members that a test invents may be at the addresses of another test, one bit away, and its agents
+/// would take them in. So the one that invents members has the machine to itself.
+static INVENTING: RwLock<()> = RwLock::new(());
+
+fn beside_others() -> impl Drop {
+    INVENTING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn alone() -> impl Drop {
+    INVENTING.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Victims {
@@ -178,6 +191,7 @@ fn flood_streams(target: &Agent, to: SocketAddr, count: usize, packets: &mut Mut
 
 #[test]
 fn a_flood_of_noise_and_damaged_packets_is_survived() {
+    let _others = beside_others();
     let net = Network::claim();
     // HashiCorp's dialect has no checksums, so that damage would mean something; see below.
     let victims = Victims::with(&net, &["-native-only"]);
@@ -207,6 +221,7 @@ fn a_flood_of_noise_and_damaged_packets_is_survived() {
 /// here; what is asked is that the agent lives, stays small, and that the living win in the end.
 #[test]
 fn damage_behind_a_right_checksum_is_survived() {
+    let _others = alone();
     let net = Network::claim();
     // Only the native dialect has checksums, so nothing else is said here.
     let victims = Victims::with(&net, &["-native-only"]);
@@ -226,6 +241,7 @@ fn damage_behind_a_right_checksum_is_survived() {
 /// and never read an answer.
 #[test]
 fn silent_and_deaf_connections_are_survived() {
+    let _others = beside_others();
     let net = Network::claim();
     let victims = Victims::start(&net);
     let n1 = &victims.n1;
@@ -273,6 +289,7 @@ fn silent_and_deaf_connections_are_survived() {
 /// has a limit, whatever the number of connections.
 #[test]
 fn unfinished_messages_are_not_hoarded() {
+    let _others = beside_others();
     let net = Network::claim();
     let victims = Victims::start(&net);
     let n1 = &victims.n1;
