@@ -23,6 +23,7 @@ fn the_banner_comes_first_and_the_held_back_log_after_it() {
         "Encrypted: false".to_string(),
         "Snapshot: false".to_string(),
         "Profile: lan".to_string(),
+        "Message Compression Enabled: true".to_string(),
         "==> Joining cluster...".to_string(),
         "Join completed. Synced with 1 initial agents".to_string(),
         "==> Log data will now stream in as it occurs:".to_string(),

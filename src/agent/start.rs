@@ -401,7 +401,7 @@ fn banner(config: &AgentConfig, endpoints: &Endpoints, logger: &LoggerHandle) {
     line(&format!("                  Encrypted: {}", config.keys != KeySource::None));
     line(&format!("                   Snapshot: {}", config.snapshot_path.is_some()));
     line(&format!("                    Profile: {}", config.profile.as_str()));
-    line("Message Compression Enabled: false");
+    line(&format!("Message Compression Enabled: {}", config.enable_compression));
     if let Some(cluster) = &config.discover {
         line(&format!("               mDNS cluster: {cluster}"));
     }
