@@ -12,18 +12,6 @@ fn local(spec: AgentSpec) -> AgentSpec {
     spec.flag("-profile=local")
 }
 
-/// Whether every viewer has this member alive at this address.
-fn all_have(viewers: &[&Agent], name: &str, addr: &str) -> Result<(), String> {
-    for viewer in viewers {
-        let members = viewer.members()?;
-        let seen = members.iter().find(|m| m.name == name).map(|m| (m.addr.as_str(), m.status.as_str()));
-        if seen != Some((addr, "alive")) {
-            return Err(format!("{} has {name} as {seen:?}", viewer.gossip()));
-        }
-    }
-    Ok(())
-}
-
 /// The lines of an agent's log that hold all of these texts.
 fn lines_with(agent: &Agent, parts: &[&str]) -> usize {
     agent.log().lines().filter(|line| parts.iter().all(|part| line.contains(part))).count()

@@ -8,7 +8,7 @@ use common::complaints::{AFTERMATH, Excuse, complaint, fits, loudly, stalled_sin
 use common::mixed::{Kind, Mixed, side_by_side};
 use common::peers::hashicorp_serf;
 use common::rpc::{Listener, client, counter};
-use common::{Agent, Scratch, all_list, serf_ctl, soon, wait_until, within};
+use common::{Agent, Scratch, all_have, all_list, serf_ctl, soon, wait_until, within};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -113,18 +113,6 @@ fn round_trips_between_kinds_are_estimated_by_both() {
         // No coordinate of theirs was one that could not be.
         assert_eq!(mixed.of(ours).info("serf", "coordinate_resets").as_deref(), Ok("0"));
     }
-}
-
-/// Whether everyone has this member alive at this address.
-fn all_have(viewers: &[&Agent], name: &str, addr: &str) -> Result<(), String> {
-    for viewer in viewers {
-        let members = viewer.members()?;
-        let seen = members.iter().find(|m| m.name == name).map(|m| (m.addr.as_str(), m.status.as_str()));
-        if seen != Some((addr, "alive")) {
-            return Err(format!("{} has {name} as {seen:?}", viewer.name()));
-        }
-    }
-    Ok(())
 }
 
 /// A newcomer takes a name that an agent of the other kind has. Everyone else votes for who was

@@ -374,6 +374,18 @@ pub fn all_see(viewers: &[&Agent], expected: &[(&str, &str)]) -> Result<(), Stri
     Ok(())
 }
 
+/// Whether every viewer has this member alive at this address.
+pub fn all_have(viewers: &[&Agent], name: &str, addr: &str) -> Result<(), String> {
+    for viewer in viewers {
+        let members = viewer.members()?;
+        let seen = members.iter().find(|m| m.name == name).map(|m| (m.addr.as_str(), m.status.as_str()));
+        if seen != Some((addr, "alive")) {
+            return Err(format!("{} has {name} as {seen:?}", viewer.gossip()));
+        }
+    }
+    Ok(())
+}
+
 /// Whether every viewer lists exactly these members with these statuses.
 pub fn all_list(viewers: &[&Agent], expected: &[(&str, &str)]) -> Result<(), String> {
     let mut expected: Vec<(&str, &str)> = expected.to_vec();

@@ -22,7 +22,7 @@ mod scratch;
 pub mod stand_in;
 mod wait;
 
-pub use agent::{Agent, AgentSpec, Member, Signal, all_list, all_see};
+pub use agent::{Agent, AgentSpec, Member, Signal, all_have, all_list, all_see};
 pub use network::{Network, free_ipv6_addresses};
 pub use program::{Answer, Output, run, run_with_env, serf, serf_ctl};
 pub use relay::Relay;
