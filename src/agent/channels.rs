@@ -2,13 +2,13 @@
 //!
 //! | to | carries | bound; when full |
 //! | --- | --- | --- |
-//! | `serf-probe` | [`ProbeMessage`] | 256; results of TCP pings are dropped and count as unanswered, doorbells are not needed twice |
-//! | `serf-gossip` | [`GossipMessage`] | 16 doorbells; one is enough |
-//! | `serf-sync` | [`SyncMessage`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
-//! | `serf-events` | [`EventMessage`] | 1024; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
+//! | `serf-probe` | [`ToProbe`] | 256; results of TCP pings are dropped and count as unanswered, doorbells are not needed twice |
+//! | `serf-gossip` | [`ToGossip`] | 16 doorbells; one is enough |
+//! | `serf-sync` | [`ToSync`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
+//! | `serf-events` | [`ToEvents`] | 1024; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
 //! | `serf-handlers` | `HandlerSender` | see `agent/handlers.rs` |
-//! | `serf-snapshot` | [`SnapshotMessage`] | 1024; clocks supersede each other, members are looked up in the table later; counted |
-//! | main | [`MainMessage`] | 256; requests are refused with an error |
+//! | `serf-snapshot` | [`ToSnapshot`] | 1024; clocks supersede each other, members are looked up in the table later; counted |
+//! | main | [`ToMain`] | 256; requests are refused with an error |
 //! | `serf-rpc` | `RpcMessage` | see `agent/rpc/control.rs` |
 //!
 //! Riders (news for datagrams that are sent anyway) go from `serf-gossip` to `serf-probe` through
@@ -38,7 +38,7 @@ use std::time::Duration;
 
 /// What may wake `serf-probe` besides a datagram and a deadline.
 #[derive(Debug)]
-pub enum ProbeMessage {
+pub enum ToProbe {
     /// How a TCP ping went.
     StreamPingDone {
         /// That of the ping.
@@ -54,7 +54,7 @@ pub enum ProbeMessage {
 
 /// What may wake `serf-gossip` besides a deadline.
 #[derive(Debug)]
-pub enum GossipMessage {
+pub enum ToGossip {
     /// There is something in the table's outbox.
     Doorbell,
     /// The agent stops.
@@ -63,7 +63,7 @@ pub enum GossipMessage {
 
 /// What may wake `serf-events`.
 #[derive(Debug)]
-pub enum EventMessage {
+pub enum ToEvents {
     /// There is something in the table's outbox.
     Doorbell,
     /// User events, queries and answers that were received.
@@ -207,7 +207,7 @@ impl Drop for JoinRequest {
 }
 
 /// What may wake `serf-sync` besides a socket and a deadline.
-pub enum SyncMessage {
+pub enum ToSync {
     /// Join through these.
     Join(JoinRequest),
     /// The names of a join have been looked up: addresses, and what could not be found.
@@ -228,7 +228,7 @@ pub enum SyncMessage {
 
 /// What may wake `serf-snapshot` besides a deadline.
 #[derive(Debug)]
-pub enum SnapshotMessage {
+pub enum ToSnapshot {
     /// Something to keep.
     News(Line),
     /// The agent stops, after writing what is there.
@@ -237,7 +237,7 @@ pub enum SnapshotMessage {
 
 /// What may wake the main thread besides a signal.
 #[derive(Debug)]
-pub enum MainMessage {
+pub enum ToMain {
     /// A broadcast with a ticket has been said often enough.
     Said(Ticket),
     /// The join of the command line is over.
@@ -263,7 +263,7 @@ pub enum MainMessage {
     ChangeKey {
         /// How.
         change: KeyChange,
-        /// Who asks for it; answered by [`EventMessage::KeyChanged`].
+        /// Who asks for it; answered by [`ToEvents::KeyChanged`].
         query: QueryKey,
     },
 }
@@ -312,29 +312,29 @@ impl<T> Mailbox<T> {
 #[derive(Clone)]
 pub struct Corridors {
     /// To `serf-probe`.
-    pub probe: Mailbox<ProbeMessage>,
+    pub probe: Mailbox<ToProbe>,
     /// To `serf-gossip`.
-    pub gossip: Sender<GossipMessage>,
+    pub gossip: Sender<ToGossip>,
     /// To `serf-sync`.
-    pub sync: Mailbox<SyncMessage>,
+    pub sync: Mailbox<ToSync>,
     /// To `serf-events`.
-    pub events: Sender<EventMessage>,
+    pub events: Sender<ToEvents>,
     /// To the main thread.
-    pub main: Mailbox<MainMessage>,
+    pub main: Mailbox<ToMain>,
 }
 
 /// The receiving ends, one for each thread.
 pub struct CorridorEnds {
     /// Of `serf-probe`.
-    pub probe: Receiver<ProbeMessage>,
+    pub probe: Receiver<ToProbe>,
     /// Of `serf-gossip`.
-    pub gossip: Receiver<GossipMessage>,
+    pub gossip: Receiver<ToGossip>,
     /// Of `serf-sync`.
-    pub sync: Receiver<SyncMessage>,
+    pub sync: Receiver<ToSync>,
     /// Of `serf-events`.
-    pub events: Receiver<EventMessage>,
+    pub events: Receiver<ToEvents>,
     /// Of the main thread.
-    pub main: Receiver<MainMessage>,
+    pub main: Receiver<ToMain>,
     /// Riders, from `serf-gossip`.
     pub riders_in: Sender<Vec<Shared>>,
     /// Riders, to `serf-probe`.
@@ -377,10 +377,10 @@ impl Corridors {
     pub fn ring(&self, gossip: bool, events: bool) {
         // A full corridor holds enough doorbells already; a closed one has no thread any more.
         if gossip {
-            let _ = self.gossip.try_send(GossipMessage::Doorbell);
+            let _ = self.gossip.try_send(ToGossip::Doorbell);
         }
         if events {
-            let _ = self.events.try_send(EventMessage::Doorbell);
+            let _ = self.events.try_send(ToEvents::Doorbell);
         }
     }
 
@@ -388,7 +388,7 @@ impl Corridors {
     /// those that were found in the snapshot or by mDNS.
     pub fn keep_seeds(&self, addrs: Vec<String>, origin: Origin) {
         let count = addrs.len();
-        if self.sync.send(SyncMessage::KeepSeeds(addrs, origin)).is_err() {
+        if self.sync.send(ToSync::KeepSeeds(addrs, origin)).is_err() {
             counters::SEEDS_DROPPED.add(count);
         }
     }
@@ -396,7 +396,7 @@ impl Corridors {
     /// Hands exchanges to `serf-sync`.
     pub fn request(&self, streams: Vec<StreamRequest>) {
         for request in streams {
-            if self.sync.send(SyncMessage::Stream(request)).is_err() {
+            if self.sync.send(ToSync::Stream(request)).is_err() {
                 counters::STREAMS_SKIPPED.inc();
             }
         }

@@ -1,6 +1,6 @@
 //! What control connections can ask of the agent: the agent's side of the control protocol.
 
-use super::channels::{Corridors, EventMessage, JoinRequest, MainMessage, ProbeMessage, SyncMessage};
+use super::channels::{Corridors, JoinRequest, ToEvents, ToMain, ToProbe, ToSync};
 use super::clock::Clock;
 use super::gossip::Depths;
 use super::metrics::process_levels;
@@ -88,7 +88,7 @@ impl AgentControl {
         stats
     }
 
-    fn tell_events(&self, message: EventMessage) -> Result<(), ()> {
+    fn tell_events(&self, message: ToEvents) -> Result<(), ()> {
         self.corridors.events.try_send(message).map_err(|_| ())
     }
 
@@ -175,20 +175,20 @@ impl Control for AgentControl {
             rpc.send(RpcMessage::Joined { token, joined, error });
         });
         let request = JoinRequest::new(addrs, replay, reply);
-        if let Err(SyncMessage::Join(request)) = self.corridors.sync.send(SyncMessage::Join(request)) {
+        if let Err(ToSync::Join(request)) = self.corridors.sync.send(ToSync::Join(request)) {
             request.answer(Err("too many joins at once; try again".to_string()));
         }
     }
 
     fn leave(&mut self, token: Token) {
-        if self.corridors.main.send(MainMessage::Leave(token)).is_err() {
+        if self.corridors.main.send(ToMain::Leave(token)).is_err() {
             let result = Err("the agent is too busy to leave; try again".to_string());
             self.rpc.send(RpcMessage::Left { token, result });
         }
     }
 
     fn tags(&mut self, set: BTreeMap<String, String>, delete: Vec<String>, token: Token) {
-        if self.corridors.main.send(MainMessage::Tags { set, delete, token }).is_err() {
+        if self.corridors.main.send(ToMain::Tags { set, delete, token }).is_err() {
             self.rpc.send(RpcMessage::TagsChanged { token, result: Err(BUSY.to_string()) });
         }
     }
@@ -204,40 +204,40 @@ impl Control for AgentControl {
             };
             self.corridors.ring(out.gossip, out.events);
             // A full corridor wakes that thread as well.
-            let _ = self.corridors.probe.send(ProbeMessage::TableChanged);
+            let _ = self.corridors.probe.send(ToProbe::TableChanged);
         });
         self.rpc.send(RpcMessage::ForceLeft { token, result });
     }
 
     fn user_event(&mut self, name: String, payload: Vec<u8>, coalesce: bool, token: Token) {
         log::debug!(target: "agent", "Requesting user event send: {name}. Coalesced: {coalesce}. Payload: {} bytes", payload.len());
-        if self.tell_events(EventMessage::Fire { name, payload, coalesce, token }).is_err() {
+        if self.tell_events(ToEvents::Fire { name, payload, coalesce, token }).is_err() {
             self.rpc.send(RpcMessage::Fired { token, result: Err(BUSY.to_string()) });
         }
     }
 
     fn query(&mut self, params: QueryParams, token: Token) {
         log::debug!(target: "agent", "Requesting query send: {}. Payload: {} bytes", params.name, params.payload.len());
-        if self.tell_events(EventMessage::Ask { params: Box::new(params), token }).is_err() {
+        if self.tell_events(ToEvents::Ask { params: Box::new(params), token }).is_err() {
             self.rpc.send(RpcMessage::QueryStarted { token, result: Err(BUSY.to_string()) });
         }
     }
 
     fn keys(&mut self, command: KeyCommand, token: Token) {
-        if self.tell_events(EventMessage::AskKeys { command, token }).is_err() {
+        if self.tell_events(ToEvents::AskKeys { command, token }).is_err() {
             let (report, error) = (Box::default(), BUSY.to_string());
             self.rpc.send(RpcMessage::Keys { token, report, error });
         }
     }
 
     fn respond(&mut self, query: QueryKey, payload: Vec<u8>, token: Token) {
-        if self.tell_events(EventMessage::Respond { query, payload, token }).is_err() {
+        if self.tell_events(ToEvents::Respond { query, payload, token }).is_err() {
             self.rpc.send(RpcMessage::Responded { token, result: Err(BUSY.to_string()) });
         }
     }
 
     fn streams_changed(&mut self, filters: Vec<EventFilter>) {
-        if self.tell_events(EventMessage::Streams(filters)).is_err() {
+        if self.tell_events(ToEvents::Streams(filters)).is_err() {
             log::debug!(target: "agent", "serf-events did not hear of changed streams");
         }
     }

@@ -8,7 +8,7 @@
 mod internal;
 mod keys;
 
-use super::channels::{Corridors, EventMessage, SyncMessage};
+use super::channels::{Corridors, ToEvents, ToSync};
 use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::gossip::Depths;
@@ -47,7 +47,7 @@ pub struct EventParts {
     /// The table with the outboxes.
     pub table: SharedTable,
     /// What other threads say.
-    pub messages: Receiver<EventMessage>,
+    pub messages: Receiver<ToEvents>,
     /// To the other threads.
     pub corridors: Corridors,
     /// Where answers to queries go out.
@@ -146,7 +146,7 @@ impl EventActor {
                 // Member events first: they were there when the message came.
                 self.fetch();
                 match message {
-                    EventMessage::Stop => stop = true,
+                    ToEvents::Stop => stop = true,
                     message => self.take(message),
                 }
             }
@@ -192,31 +192,31 @@ impl EventActor {
         self.parts.clock.now()
     }
 
-    fn take(&mut self, message: EventMessage) {
+    fn take(&mut self, message: ToEvents) {
         match message {
-            EventMessage::Doorbell | EventMessage::Stop => {}
-            EventMessage::Talk(talk) => talk.into_iter().for_each(|message| self.hear(message)),
-            EventMessage::Fire { name, payload, coalesce, token } => {
+            ToEvents::Doorbell | ToEvents::Stop => {}
+            ToEvents::Talk(talk) => talk.into_iter().for_each(|message| self.hear(message)),
+            ToEvents::Fire { name, payload, coalesce, token } => {
                 let result = self.fire(name, payload, coalesce);
                 self.parts.rpc.send(RpcMessage::Fired { token, result });
             }
-            EventMessage::Ask { params, token } => self.ask_for_client(*params, token),
-            EventMessage::AskKeys { command, token } => self.ask_about_keys(&command, token),
-            EventMessage::KeyChanged { query, step, result } => self.key_changed(query, step, result),
-            EventMessage::Respond { query, payload, token } => {
+            ToEvents::Ask { params, token } => self.ask_for_client(*params, token),
+            ToEvents::AskKeys { command, token } => self.ask_about_keys(&command, token),
+            ToEvents::KeyChanged { query, step, result } => self.key_changed(query, step, result),
+            ToEvents::Respond { query, payload, token } => {
                 let result = self.answer(query, Answer::Payload, payload).map_err(|e| e.to_string());
                 self.parts.rpc.send(RpcMessage::Responded { token, result });
             }
-            EventMessage::Handled { query, answer } => self.handled(query, answer),
-            EventMessage::Scripts(scripts) => self.parts.scripts = scripts,
-            EventMessage::Streams(filters) => self.streams = filters,
-            EventMessage::WantTalk(plan) => {
+            ToEvents::Handled { query, answer } => self.handled(query, answer),
+            ToEvents::Scripts(scripts) => self.parts.scripts = scripts,
+            ToEvents::Streams(filters) => self.streams = filters,
+            ToEvents::WantTalk(plan) => {
                 let talk = self.talk();
-                if self.parts.corridors.sync.send(SyncMessage::Talk(plan, talk)).is_err() {
+                if self.parts.corridors.sync.send(ToSync::Talk(plan, talk)).is_err() {
                     counters::STREAMS_SKIPPED.inc();
                 }
             }
-            EventMessage::MergeTalk { talk, ignore_past } => self.merge(talk, ignore_past),
+            ToEvents::MergeTalk { talk, ignore_past } => self.merge(talk, ignore_past),
         }
     }
 
@@ -243,7 +243,7 @@ impl EventActor {
         };
         if events.iter().any(foreigner) {
             // Without this, what gossip among them has missed waits for their next exchange.
-            let _ = self.parts.corridors.sync.send(SyncMessage::ForeignerCame);
+            let _ = self.parts.corridors.sync.send(ToSync::ForeignerCame);
         }
         for event in events {
             if matches!(event.kind, MemberEventKind::Failed | MemberEventKind::Leave | MemberEventKind::Reap)

@@ -1,6 +1,6 @@
 //! The thread `serf-gossip`: owns the broadcast queue, and sends what is in it.
 
-use super::channels::{Corridors, GossipMessage, MainMessage};
+use super::channels::{Corridors, ToGossip, ToMain};
 use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::table::SharedTable;
@@ -41,7 +41,7 @@ pub struct GossipActor {
     /// Where datagrams go out.
     pub sender: DatagramSender,
     /// What other threads say.
-    pub messages: Receiver<GossipMessage>,
+    pub messages: Receiver<ToGossip>,
     /// Where news for passing datagrams goes.
     pub riders: Sender<Vec<Shared>>,
     /// To the other threads.
@@ -63,8 +63,8 @@ impl GossipActor {
                 None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match message {
-                Ok(GossipMessage::Doorbell) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(GossipMessage::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(ToGossip::Doorbell) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(ToGossip::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
             self.turn();
         }
@@ -95,7 +95,7 @@ impl GossipActor {
         }
         for ticket in self.gossip.queue.take_finished() {
             // Whoever waits has a deadline of its own.
-            let _ = self.corridors.main.send(MainMessage::Said(ticket));
+            let _ = self.corridors.main.send(ToMain::Said(ticket));
         }
         for (kind, depth, sample) in [
             (Kind::Membership, &self.depths.membership, &metrics::MEMBERSHIP_QUEUE),

@@ -7,7 +7,7 @@
 //! how often are all bounded; and an announcement only ever leads to a join, which a stranger
 //! with another key or another protocol does not survive.
 
-use super::channels::{Corridors, JoinRequest, SyncMessage};
+use super::channels::{Corridors, JoinRequest, ToSync};
 use super::clock::Clock;
 use super::start::spawn;
 use super::table::SharedTable;
@@ -290,7 +290,7 @@ impl MdnsActor {
             Err(why) => log::error!(target: "agent.mdns", "Failed to join: {why}"),
         });
         let request = JoinRequest::new(addrs, self.settings.replay, reply);
-        if let Err(SyncMessage::Join(request)) = self.corridors.sync.send(SyncMessage::Join(request)) {
+        if let Err(ToSync::Join(request)) = self.corridors.sync.send(ToSync::Join(request)) {
             request.answer(Err("too many joins at once".to_string()));
         }
     }

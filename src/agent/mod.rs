@@ -56,7 +56,7 @@ use crate::messaging::name_vote::NameLost;
 use crate::model::{Moment, QueryKey, format_duration};
 use crate::rpc::Token;
 use crate::telemetry::{LogOptions, Logger, LoggerHandle, SYSLOG_SOCKET, SyslogOptions};
-use channels::{EventMessage, JoinRequest, JoinResult, MainMessage, SyncMessage};
+use channels::{JoinRequest, JoinResult, ToEvents, ToMain, ToSync};
 use dump::Dump;
 use leave::Leave;
 use metrics::Levels;
@@ -193,7 +193,7 @@ struct Agent {
 /// What woke the main thread.
 enum Wake {
     Signal(Signal),
-    Message(MainMessage),
+    Message(ToMain),
     Deadline,
 }
 
@@ -211,34 +211,32 @@ impl Agent {
             self.config.replay_on_join,
             Box::new(move |result| {
                 // The corridor is wide enough for the one join at start.
-                let _ = main.send(MainMessage::StartJoined(result));
+                let _ = main.send(ToMain::StartJoined(result));
             }),
         );
-        self.running.corridors.sync.insist(SyncMessage::Join(request), Duration::from_secs(1));
+        self.running.corridors.sync.insist(ToSync::Join(request), Duration::from_secs(1));
         loop {
             for wake in self.wait(Moment::NEVER) {
                 match wake {
-                    Wake::Message(MainMessage::StartJoined(Ok(n))) => {
+                    Wake::Message(ToMain::StartJoined(Ok(n))) => {
                         self.say_indented(&format!("Join completed. Synced with {n} initial agents"));
                         return Ok(());
                     }
-                    Wake::Message(MainMessage::StartJoined(Err(why))) => {
+                    Wake::Message(ToMain::StartJoined(Err(why))) => {
                         complain(&why);
                         return Err(ExitCode::FAILURE);
                     }
                     Wake::Signal(Signal::Interrupt | Signal::Terminate) => return Err(ExitCode::FAILURE),
-                    Wake::Message(MainMessage::Leave(token)) => self.leavers.push(token),
-                    Wake::Message(MainMessage::Rejoined(result)) => self.rejoined(result),
-                    Wake::Message(MainMessage::Tags { set, delete, token }) => {
+                    Wake::Message(ToMain::Leave(token)) => self.leavers.push(token),
+                    Wake::Message(ToMain::Rejoined(result)) => self.rejoined(result),
+                    Wake::Message(ToMain::Tags { set, delete, token }) => {
                         self.change_tags(set, delete, token);
                     }
-                    Wake::Message(MainMessage::ChangeKey { change, query }) => {
-                        self.change_key(&change, query)
-                    }
+                    Wake::Message(ToMain::ChangeKey { change, query }) => self.change_key(&change, query),
                     Wake::Signal(Signal::User1) => self.dump_metrics(),
                     Wake::Signal(Signal::Hangup) => self.reload_asked = true,
-                    Wake::Message(MainMessage::Said(_) | MainMessage::RetryJoined(_)) | Wake::Deadline => {}
-                    Wake::Message(MainMessage::NameLost(how)) => return Err(name_lost(&how)),
+                    Wake::Message(ToMain::Said(_) | ToMain::RetryJoined(_)) | Wake::Deadline => {}
+                    Wake::Message(ToMain::NameLost(how)) => return Err(name_lost(&how)),
                 }
             }
         }
@@ -271,30 +269,28 @@ impl Agent {
                             return code;
                         }
                     }
-                    Wake::Message(MainMessage::Leave(token)) => {
+                    Wake::Message(ToMain::Leave(token)) => {
                         log::info!(target: "agent.ipc", "Graceful leave triggered");
                         self.leavers.push(token);
                         self.begin_leave();
                     }
-                    Wake::Message(MainMessage::Said(ticket)) => {
+                    Wake::Message(ToMain::Said(ticket)) => {
                         if let Some(leave) = &mut self.leave {
                             leave.said(ticket, &self.running.clock);
                         }
                     }
-                    Wake::Message(MainMessage::Tags { set, delete, token }) => {
+                    Wake::Message(ToMain::Tags { set, delete, token }) => {
                         self.change_tags(set, delete, token);
                     }
-                    Wake::Message(MainMessage::ChangeKey { change, query }) => {
-                        self.change_key(&change, query)
-                    }
-                    Wake::Message(MainMessage::RetryJoined(result)) => {
+                    Wake::Message(ToMain::ChangeKey { change, query }) => self.change_key(&change, query),
+                    Wake::Message(ToMain::RetryJoined(result)) => {
                         if let Some(code) = self.retry_joined(result) {
                             return code;
                         }
                     }
-                    Wake::Message(MainMessage::Rejoined(result)) => self.rejoined(result),
-                    Wake::Message(MainMessage::NameLost(how)) => return name_lost(&how),
-                    Wake::Message(MainMessage::StartJoined(_)) | Wake::Deadline => {}
+                    Wake::Message(ToMain::Rejoined(result)) => self.rejoined(result),
+                    Wake::Message(ToMain::NameLost(how)) => return name_lost(&how),
+                    Wake::Message(ToMain::StartJoined(_)) | Wake::Deadline => {}
                 }
             }
             let Running { table, corridors, clock, .. } = &self.running;
@@ -318,11 +314,10 @@ impl Agent {
         let main = self.running.corridors.main.clone();
         let reply = Box::new(move |result| {
             // There is one attempt at a time, and the main thread is never far behind.
-            let _ = main.send(MainMessage::RetryJoined(result));
+            let _ = main.send(ToMain::RetryJoined(result));
         });
         let request = JoinRequest::new(self.config.retry_join.clone(), replay, reply);
-        if let Err(SyncMessage::Join(request)) = self.running.corridors.sync.send(SyncMessage::Join(request))
-        {
+        if let Err(ToSync::Join(request)) = self.running.corridors.sync.send(ToSync::Join(request)) {
             request.answer(Err("too many joins at once".to_string()));
         }
     }
@@ -438,7 +433,7 @@ impl Agent {
             Some(keys) => keys.change(|ring| change.apply(ring)).map_err(|e| e.to_string()),
             None => Err(NOTHING_TO_MODIFY.to_string()),
         };
-        let answer = EventMessage::KeyChanged { query, step: change.step, result };
+        let answer = ToEvents::KeyChanged { query, step: change.step, result };
         if self.running.corridors.events.try_send(answer).is_err() {
             // Whoever asked sees that an answer is missing, and may ask again.
             log::warn!(target: "agent", "serf-events is too busy to answer about a key");

@@ -3,7 +3,7 @@
 //!
 //! Architecture invariant: it never waits for anyone but its own socket and its own deadlines.
 
-use super::channels::{Corridors, EventMessage, ProbeMessage};
+use super::channels::{Corridors, ToEvents, ToProbe};
 use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::refusals;
@@ -49,7 +49,7 @@ pub struct ProbeActor {
     /// The rules.
     pub prober: Prober,
     /// What other threads say.
-    pub messages: Receiver<ProbeMessage>,
+    pub messages: Receiver<ToProbe>,
     /// News that may ride along.
     pub riders: Receiver<Vec<Shared>>,
     /// To the other threads.
@@ -82,9 +82,9 @@ impl ProbeActor {
             let mut results = Vec::new();
             for message in self.messages.try_iter() {
                 match message {
-                    ProbeMessage::StreamPingDone { seq_no, answered } => results.push((seq_no, answered)),
-                    ProbeMessage::TableChanged => {}
-                    ProbeMessage::Stop => return,
+                    ToProbe::StreamPingDone { seq_no, answered } => results.push((seq_no, answered)),
+                    ToProbe::TableChanged => {}
+                    ToProbe::Stop => return,
                 }
             }
             let mut batch = Vec::new();
@@ -155,7 +155,7 @@ impl ProbeActor {
         };
         if !talk.is_empty() {
             let count = talk.len();
-            if self.corridors.events.try_send(EventMessage::Talk(talk)).is_err() {
+            if self.corridors.events.try_send(ToEvents::Talk(talk)).is_err() {
                 counters::NEWS_DROPPED.add(count);
             }
         }

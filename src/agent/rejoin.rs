@@ -2,7 +2,7 @@
 //! one of them answers. If nobody does, they become seeds, which are tried again while this process
 //! is alone. The main thread drives it while the agent serves already.
 
-use super::channels::{Corridors, JoinRequest, JoinResult, MainMessage, SyncMessage};
+use super::channels::{Corridors, JoinRequest, JoinResult, ToMain, ToSync};
 use crate::membership::Origin;
 use crate::model::NodeName;
 use fastrand::Rng;
@@ -47,12 +47,12 @@ impl Rejoin {
         let main = corridors.main.clone();
         let reply = Box::new(move |result| {
             // The corridor is wide enough for the one rejoin.
-            let _ = main.send(MainMessage::Rejoined(result));
+            let _ = main.send(ToMain::Rejoined(result));
         });
         // What happened meanwhile is news to this agent, and the snapshot says what is not: it
         // hears past events as in a join with replay.
         let request = JoinRequest::new(vec![addr.to_string()], true, reply);
-        corridors.sync.insist(SyncMessage::Join(request), PATIENCE);
+        corridors.sync.insist(ToSync::Join(request), PATIENCE);
     }
 
     /// The one that was asked has answered or not. Goes on with the next, if there is need.

@@ -2,7 +2,7 @@
 //! nothing.
 
 use super::Agent;
-use super::channels::EventMessage;
+use super::channels::ToEvents;
 use super::rpc::RpcMessage;
 use super::start::handlers_shown;
 use crate::config::AgentConfig;
@@ -69,7 +69,7 @@ impl Agent {
         let scripts = self.config.event_handlers.clone();
         self.running.rpc.sender().send(RpcMessage::Handlers(handlers_shown(&self.config)));
         self.running.handlers.set_scripts(scripts.clone());
-        if self.running.corridors.events.send_timeout(EventMessage::Scripts(scripts), PATIENCE).is_err() {
+        if self.running.corridors.events.send_timeout(ToEvents::Scripts(scripts), PATIENCE).is_err() {
             // It only decides whether an answer to a query is announced; the handlers themselves
             // are in place.
             log::warn!(target: "agent", "serf-events did not hear of the changed event handlers");

@@ -1,7 +1,7 @@
 //! Looking up the addresses of a join, or of a seed. The system's resolver blocks, so it gets a thread of its
 //! own for as long as it takes.
 
-use super::channels::{JoinRequest, Mailbox, SyncMessage};
+use super::channels::{JoinRequest, Mailbox, ToSync};
 use crate::model::{HostPort, canonical_ip};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
@@ -13,7 +13,7 @@ pub fn literals(addrs: &[String], default_port: u16) -> Option<Vec<SocketAddr>> 
 }
 
 /// Looks the addresses up and sends them to `serf-sync`. A host name stands for all its addresses.
-pub fn look_up(request: JoinRequest, default_port: u16, sync: Mailbox<SyncMessage>) {
+pub fn look_up(request: JoinRequest, default_port: u16, sync: Mailbox<ToSync>) {
     let thread = thread::Builder::new().name("serf-resolve".to_string());
     // The request comes back inside the message, or is dropped with the agent that stops.
     let spawned = thread.spawn(move || {
@@ -25,9 +25,7 @@ pub fn look_up(request: JoinRequest, default_port: u16, sync: Mailbox<SyncMessag
             }
         }
         found.dedup();
-        if let Err(SyncMessage::Resolved(request, ..)) =
-            sync.send(SyncMessage::Resolved(request, found, errors))
-        {
+        if let Err(ToSync::Resolved(request, ..)) = sync.send(ToSync::Resolved(request, found, errors)) {
             request.answer(Err("too many joins at once".to_string()));
         }
     });
@@ -37,7 +35,7 @@ pub fn look_up(request: JoinRequest, default_port: u16, sync: Mailbox<SyncMessag
 }
 
 /// Looks one seed up and sends where it leads to `serf-sync`; nowhere if that cannot be found out.
-pub fn look_up_seed(seed: String, default_port: u16, sync: Mailbox<SyncMessage>) {
+pub fn look_up_seed(seed: String, default_port: u16, sync: Mailbox<ToSync>) {
     /// That thread empties its corridor all the time; longer than this, and it has stopped.
     const PATIENCE: Duration = Duration::from_secs(10);
     let thread = thread::Builder::new().name("serf-resolve".to_string());
@@ -46,7 +44,7 @@ pub fn look_up_seed(seed: String, default_port: u16, sync: Mailbox<SyncMessage>)
             log::debug!(target: "serf", "cannot look up {seed}: {why}");
             Vec::new()
         });
-        sync.insist(SyncMessage::SeedFound(seed, addrs), PATIENCE);
+        sync.insist(ToSync::SeedFound(seed, addrs), PATIENCE);
     });
     if let Err(e) = spawned {
         log::error!(target: "agent", "cannot start a thread to look up addresses: {e}");

@@ -22,7 +22,7 @@ mod trouble;
 
 pub use disk::SnapshotError;
 
-use super::channels::SnapshotMessage;
+use super::channels::ToSnapshot;
 use super::clock::Clock;
 use super::table::SharedTable;
 use crate::model::{LamportTime, MemberEvent, MemberEventKind, Moment, NodeName};
@@ -106,7 +106,7 @@ impl Snapshot {
 /// Tells the thread what happens. Cheap to clone; never blocks.
 #[derive(Clone, Debug)]
 pub struct SnapshotSender {
-    messages: Sender<SnapshotMessage>,
+    messages: Sender<ToSnapshot>,
     missed: Arc<Mutex<Missed>>,
 }
 
@@ -139,8 +139,8 @@ impl SnapshotSender {
     }
 
     fn send(&self, line: Line) {
-        let Err(full) = self.messages.try_send(SnapshotMessage::News(line)) else { return };
-        let SnapshotMessage::News(line) = full.into_inner() else { return };
+        let Err(full) = self.messages.try_send(ToSnapshot::News(line)) else { return };
+        let ToSnapshot::News(line) = full.into_inner() else { return };
         counters::SNAPSHOT_NEWS_SUPERSEDED.inc();
         let mut missed = self.missed();
         match line {
@@ -175,7 +175,7 @@ impl SnapshotHandle {
     /// Writes what is left and ends the thread. A disk that does not answer is not waited for.
     pub fn stop(self) {
         // A closed corridor means that the thread has ended already.
-        let _ = self.sender.messages.send_timeout(SnapshotMessage::Stop, PATIENCE);
+        let _ = self.sender.messages.send_timeout(ToSnapshot::Stop, PATIENCE);
         match self.ended.recv_timeout(PATIENCE) {
             Err(RecvTimeoutError::Timeout) => {
                 log::error!(target: "serf", "The disk of the snapshot does not answer: its last lines may be missing");

@@ -2,9 +2,7 @@
 //! which nobody misses anyone, and ends them in the opposite one.
 
 use super::bind::{self, Endpoints};
-use super::channels::{
-    self, Corridors, EventMessage, GossipMessage, MainMessage, ProbeMessage, SyncMessage, Wakers,
-};
+use super::channels::{self, Corridors, ToEvents, ToGossip, ToMain, ToProbe, ToSync, Wakers};
 use super::clock::Clock;
 use super::control::AgentControl;
 use super::datagrams::DatagramSender;
@@ -126,7 +124,7 @@ pub struct Running {
     /// Signals.
     pub signals: Signals,
     /// What the threads say to the main thread.
-    pub messages: Receiver<MainMessage>,
+    pub messages: Receiver<ToMain>,
     /// Where the main thread waits.
     pub poll: Poll,
     /// What its poll brings.
@@ -360,7 +358,7 @@ fn start_handlers(
     let self_member = Box::new(move || table.read().members.my_row().member());
     let events = corridors.events.clone();
     let answer = Box::new(move |query, answer| {
-        if events.try_send(EventMessage::Handled { query, answer }).is_err() {
+        if events.try_send(ToEvents::Handled { query, answer }).is_err() {
             counters::NEWS_DROPPED.inc();
         }
     });
@@ -480,11 +478,11 @@ impl Running {
         if let Some(mdns) = self.mdns {
             mdns.stop();
         }
-        self.corridors.probe.insist(ProbeMessage::Stop, PATIENCE);
-        self.corridors.sync.insist(SyncMessage::Stop, PATIENCE);
+        self.corridors.probe.insist(ToProbe::Stop, PATIENCE);
+        self.corridors.sync.insist(ToSync::Stop, PATIENCE);
         // A closed corridor means that the thread has ended already.
-        let _ = self.corridors.gossip.send_timeout(GossipMessage::Stop, PATIENCE);
-        let _ = self.corridors.events.send_timeout(EventMessage::Stop, PATIENCE);
+        let _ = self.corridors.gossip.send_timeout(ToGossip::Stop, PATIENCE);
+        let _ = self.corridors.events.send_timeout(ToEvents::Stop, PATIENCE);
         for thread in self.threads {
             // A panic has aborted the process before it gets here.
             let _ = thread.join();

@@ -1,9 +1,7 @@
 //! The thread `serf-sync`: everything over TCP. Push/pull both ways, joins, TCP pings. All streams
 //! are non-blocking with deadlines, so that no other side can hold anyone up.
 
-use super::channels::{
-    Corridors, EventMessage, JoinRequest, JoinResult, ProbeMessage, SyncMessage, TalkPlan,
-};
+use super::channels::{Corridors, JoinRequest, JoinResult, TalkPlan, ToEvents, ToProbe, ToSync};
 use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::refusals;
@@ -74,7 +72,7 @@ pub struct SyncActor {
     schedule: ExchangeSchedule,
     reconnect: ReconnectSchedule,
     seeds: Seeds,
-    messages: Receiver<SyncMessage>,
+    messages: Receiver<ToSync>,
     corridors: Corridors,
     sender: DatagramSender,
     clock: Clock,
@@ -96,7 +94,7 @@ pub struct SyncParts {
     /// The table.
     pub table: SharedTable,
     /// What other threads say.
-    pub messages: Receiver<SyncMessage>,
+    pub messages: Receiver<ToSync>,
     /// To the other threads.
     pub corridors: Corridors,
     /// Where a member is told that another claims its name.
@@ -155,17 +153,17 @@ impl SyncActor {
             }
             while let Ok(message) = self.messages.try_recv() {
                 match message {
-                    SyncMessage::Join(request) => self.join(request),
-                    SyncMessage::Resolved(request, addrs, errors) => self.contact(request, addrs, errors),
-                    SyncMessage::KeepSeeds(seeds, origin) => self.seeds.keep(seeds, origin),
-                    SyncMessage::SeedFound(seed, addrs) => self.seed_found(&seed, addrs),
-                    SyncMessage::Stream(request) => self.open(request),
-                    SyncMessage::Talk(plan, talk) => self.proceed(plan, talk),
-                    SyncMessage::ForeignerCame => {
+                    ToSync::Join(request) => self.join(request),
+                    ToSync::Resolved(request, addrs, errors) => self.contact(request, addrs, errors),
+                    ToSync::KeepSeeds(seeds, origin) => self.seeds.keep(seeds, origin),
+                    ToSync::SeedFound(seed, addrs) => self.seed_found(&seed, addrs),
+                    ToSync::Stream(request) => self.open(request),
+                    ToSync::Talk(plan, talk) => self.proceed(plan, talk),
+                    ToSync::ForeignerCame => {
                         let now = self.clock.now();
                         self.schedule.foreigner_came(&self.table.read().members, now, &mut self.rng);
                     }
-                    SyncMessage::Stop => return,
+                    ToSync::Stop => return,
                 }
             }
             for event in &events {
@@ -314,7 +312,7 @@ impl SyncActor {
                 self.change(|table, now, _, fx| table.members.leave_intent(&m, now, fx))
             }
             talk => {
-                if self.corridors.events.try_send(EventMessage::Talk(vec![talk])).is_err() {
+                if self.corridors.events.try_send(ToEvents::Talk(vec![talk])).is_err() {
                     counters::NEWS_DROPPED.inc();
                 }
             }
@@ -323,8 +321,8 @@ impl SyncActor {
 
     /// Asks `serf-events` for its part of a push/pull; [`SyncActor::proceed`] goes on with it.
     fn want_talk(&mut self, plan: TalkPlan) {
-        if let Err(refused) = self.corridors.events.try_send(EventMessage::WantTalk(plan))
-            && let EventMessage::WantTalk(plan) = refused.into_inner()
+        if let Err(refused) = self.corridors.events.try_send(ToEvents::WantTalk(plan))
+            && let ToEvents::WantTalk(plan) = refused.into_inner()
         {
             // Members matter more than events; those come with the next exchange.
             self.proceed(plan, Talk::default());
@@ -367,7 +365,7 @@ impl SyncActor {
 
     fn merge(&mut self, theirs: PushPull, ignore_past: bool) {
         self.change(|table, now, rng, fx| table.members.merge(&theirs, now, rng, fx));
-        let message = EventMessage::MergeTalk { talk: theirs.talk, ignore_past };
+        let message = ToEvents::MergeTalk { talk: theirs.talk, ignore_past };
         if self.corridors.events.try_send(message).is_err() {
             counters::NEWS_DROPPED.inc();
         }
@@ -389,7 +387,7 @@ impl SyncActor {
         }
         self.corridors.ring(out.gossip, out.events);
         // A full corridor wakes that thread as well.
-        let _ = self.corridors.probe.send(ProbeMessage::TableChanged);
+        let _ = self.corridors.probe.send(ToProbe::TableChanged);
     }
 
     // ---- streams that this process opens -----------------------------------------------
@@ -493,7 +491,7 @@ impl SyncActor {
 
     fn ping_done(&self, seq_no: u32, answered: bool) {
         // When the corridor is full the prober's deadline decides.
-        let _ = self.corridors.probe.send(ProbeMessage::StreamPingDone { seq_no, answered });
+        let _ = self.corridors.probe.send(ToProbe::StreamPingDone { seq_no, answered });
     }
 
     // ---- joins -------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 //! A new one takes a kind in [`InternalQuery`], an arm in [`EventActor::hear_internal`], and, if
 //! this agent asks it as well, an [`Asker`] with an arm in [`EventActor::report`].
 
-use super::super::channels::MainMessage;
+use super::super::channels::ToMain;
 use super::{Asker, EventActor};
 use crate::messaging::QueryProgress;
 use crate::messaging::internal::{InternalQuery, Reply, who_has};
@@ -74,7 +74,7 @@ impl EventActor {
             }
         };
         if let Some(how) = lost
-            && self.parts.corridors.main.send(MainMessage::NameLost(how)).is_err()
+            && self.parts.corridors.main.send(ToMain::NameLost(how)).is_err()
         {
             // The next claim that is heard makes for another vote.
             log::warn!(target: "agent", "The main thread is too busy to hear of a lost name");

@@ -4,7 +4,7 @@
 //! The keyring changes on the main thread, because its file does so first; the query is answered
 //! when that has been done.
 
-use super::super::channels::MainMessage;
+use super::super::channels::ToMain;
 use super::super::rpc::RpcMessage;
 use super::{Asker, EventActor};
 use crate::messaging::QueryProgress;
@@ -67,7 +67,7 @@ impl EventActor {
                     let name = change.step.query().trim_start_matches("_serf_");
                     log::info!(target: "serf", "Received {name} query{passed}");
                 }
-                match self.parts.corridors.main.send(MainMessage::ChangeKey { change, query: key }) {
+                match self.parts.corridors.main.send(ToMain::ChangeKey { change, query: key }) {
                     Ok(()) => return,
                     Err(_) => "the agent has too much to do; try again".to_string(),
                 }

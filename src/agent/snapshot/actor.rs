@@ -5,7 +5,7 @@ use super::disk::SnapshotFile;
 use super::format::Line;
 use super::known::{ClockKind, Known};
 use super::trouble::{REPORT_INTERVAL, Trouble};
-use crate::agent::channels::SnapshotMessage;
+use crate::agent::channels::ToSnapshot;
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
 use crate::model::Moment;
@@ -27,7 +27,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct SnapshotActor {
     pub file: SnapshotFile,
     pub known: Known,
-    pub messages: Receiver<SnapshotMessage>,
+    pub messages: Receiver<ToSnapshot>,
     pub missed: Arc<Mutex<Missed>>,
     pub table: SharedTable,
     pub clock: Clock,
@@ -59,8 +59,8 @@ impl SnapshotActor {
                     self.look_at = self.clock.now() + SECOND_LOOK;
                 }
                 match message {
-                    SnapshotMessage::News(line) => self.learn(line),
-                    SnapshotMessage::Stop => stop = true,
+                    ToSnapshot::News(line) => self.learn(line),
+                    ToSnapshot::Stop => stop = true,
                 }
             }
             self.catch_up();
