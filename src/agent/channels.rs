@@ -28,7 +28,7 @@ use crate::model::{NodeName, QueryKey};
 use crate::rpc::Token;
 use crate::telemetry::counters;
 use crate::wire::Shared;
-use crate::wire::message::{Message, Talk};
+use crate::wire::message::{Message, SerfState};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
 use std::collections::BTreeMap;
@@ -125,9 +125,9 @@ pub enum ToEvents {
     /// `serf-sync` needs what is remembered of events and queries, for this.
     WantTalk(TalkPlan),
     /// Another member's memory of events and queries.
-    MergeTalk {
+    MergeSerf {
         /// What it remembers.
-        talk: Talk,
+        serf: SerfState,
         /// Whether its events are history, not news: a join without replay.
         ignore_past: bool,
     },
@@ -219,7 +219,7 @@ pub enum ToSync {
     /// An exchange that rules ask for.
     Stream(StreamRequest),
     /// What is remembered of events and queries, for a push/pull.
-    Talk(TalkPlan, Talk),
+    Talk(TalkPlan, SerfState),
     /// One of HashiCorp's agents has come.
     ForeignerCame,
     /// The agent stops.

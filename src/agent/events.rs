@@ -31,7 +31,7 @@ use crate::model::{Event, LamportTime, MemberEvent, MemberEventKind, Moment, Nod
 use crate::rpc::Token;
 use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::keyring::SharedKeyring;
-use crate::wire::message::{self, Answer, Message, Query, QueryResponse, Talk};
+use crate::wire::message::{self, Answer, Message, Query, QueryResponse, SerfState};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -216,7 +216,7 @@ impl EventActor {
                     counters::STREAMS_SKIPPED.inc();
                 }
             }
-            ToEvents::MergeTalk { talk, ignore_past } => self.merge(talk, ignore_past),
+            ToEvents::MergeSerf { serf, ignore_past } => self.merge(serf, ignore_past),
         }
     }
 
@@ -310,15 +310,15 @@ impl EventActor {
         Ok(())
     }
 
-    fn talk(&self) -> Talk {
-        Talk {
+    fn talk(&self) -> SerfState {
+        SerfState {
             event_ltime: self.events.time(),
             query_ltime: self.queries.time(),
             events: self.events.recent().cloned().collect(),
         }
     }
 
-    fn merge(&mut self, talk: Talk, ignore_past: bool) {
+    fn merge(&mut self, talk: SerfState, ignore_past: bool) {
         self.events.witness(talk.event_ltime);
         self.queries.witness(talk.query_ltime);
         if ignore_past {

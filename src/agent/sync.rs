@@ -11,7 +11,7 @@ use super::table::SharedTable;
 use crate::membership::{Effects, ExchangeSchedule, ReconnectSchedule, Seeds, StreamRequest, Target};
 use crate::model::{Moment, NodeName};
 use crate::telemetry::{Passed, RateLimit, counters, metrics};
-use crate::wire::message::{Ack, Message, Ping, PushPull, Talk};
+use crate::wire::message::{Ack, Message, Ping, PushPull, SerfState};
 use crate::wire::stream::StreamMessage;
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
@@ -325,12 +325,12 @@ impl SyncActor {
             && let ToEvents::WantTalk(plan) = refused.into_inner()
         {
             // Members matter more than events; those come with the next exchange.
-            self.proceed(plan, Talk::default());
+            self.proceed(plan, SerfState::default());
         }
     }
 
     /// Sends this process's side of a push/pull.
-    fn proceed(&mut self, plan: TalkPlan, talk: Talk) {
+    fn proceed(&mut self, plan: TalkPlan, talk: SerfState) {
         let state = |join| StreamMessage::PushPull(self.table.read().members.push_pull(join, talk));
         match plan {
             TalkPlan::Answer { stream, join } => {
@@ -365,7 +365,7 @@ impl SyncActor {
 
     fn merge(&mut self, theirs: PushPull, ignore_past: bool) {
         self.change(|table, now, rng, fx| table.members.merge(&theirs, now, rng, fx));
-        let message = ToEvents::MergeTalk { talk: theirs.talk, ignore_past };
+        let message = ToEvents::MergeSerf { serf: theirs.serf, ignore_past };
         if self.corridors.events.try_send(message).is_err() {
             counters::NEWS_DROPPED.inc();
         }

@@ -8,7 +8,7 @@ use super::table::{Members, Presence};
 use crate::model::{MemberEvent, MemberEventKind, Moment, NodeName};
 use crate::telemetry::counters;
 use crate::wire::message::{
-    Alive, Dead, JoinIntent, LeaveIntent, PeerIntent, PeerRow, PeerState, PushPull, Suspect, Talk,
+    Alive, Dead, JoinIntent, LeaveIntent, PeerIntent, PeerRow, PeerState, PushPull, SerfState, Suspect,
 };
 use fastrand::Rng;
 use std::time::Duration;
@@ -26,10 +26,10 @@ const ROUND_PACE: Duration = Duration::from_millis(500);
 const ROUND_CLUSTER: usize = 32;
 
 impl Members {
-    /// Everything this process knows; `talk` is what it remembers of events and queries.
-    pub fn push_pull(&self, join: bool, talk: Talk) -> PushPull {
+    /// Everything this process knows; `serf` is what it remembers of events and queries.
+    pub fn push_pull(&self, join: bool, serf: SerfState) -> PushPull {
         let rows = self.rows.values().chain(self.forgotten.rows()).map(Row::peer_row).collect();
-        PushPull { join, ltime: self.clock.time(), rows, intents: Vec::new(), talk }
+        PushPull { join, ltime: self.clock.time(), rows, intents: Vec::new(), serf }
     }
 
     /// Takes in everything another member knows.

@@ -98,7 +98,7 @@ fn a_join_outweighs_a_leave_of_the_same_time() {
         ltime: LamportTime(11),
         rows: vec![row],
         intents: vec![],
-        talk: Default::default(),
+        serf: Default::default(),
     };
     members.merge(&theirs, START, &mut rng, &mut fx);
     assert_eq!(status(&members, "b"), Status::Alive);
@@ -124,7 +124,7 @@ fn a_member_objects_to_a_leave_of_its_own_time_however_it_hears_of_it() {
         ltime: LamportTime(21),
         rows: vec![left],
         intents: vec![],
-        talk: Default::default(),
+        serf: Default::default(),
     };
     members.merge(&theirs, START, &mut rng, &mut fx);
     assert!(members.my_row().status_ltime > LamportTime(20));

@@ -310,12 +310,12 @@ pub struct PushPull {
     #[serde(skip)]
     pub intents: Vec<PeerIntent>,
     /// What the sender remembers of events and queries.
-    pub talk: Talk,
+    pub serf: SerfState,
 }
 
 /// What a member remembers of events and queries, for a [`PushPull`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Talk {
+pub struct SerfState {
     /// The sender's Lamport time of user events.
     pub event_ltime: LamportTime,
     /// The sender's Lamport time of queries.

@@ -188,7 +188,7 @@ mod tests {
             ltime: LamportTime(100),
             rows: (0..n).map(row).collect(),
             intents: vec![],
-            talk: Default::default(),
+            serf: Default::default(),
         })
     }
 

@@ -137,7 +137,7 @@ fn alive(row: &PeerRow) -> Alive {
 }
 
 fn push_pull(join: bool, rows: Vec<PeerRow>) -> PushPull {
-    PushPull { join, ltime: LamportTime(1), rows, intents: Vec::new(), talk: Default::default() }
+    PushPull { join, ltime: LamportTime(1), rows, intents: Vec::new(), serf: Default::default() }
 }
 
 fn answer_datagrams(udp: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool) {

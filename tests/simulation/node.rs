@@ -180,7 +180,7 @@ impl Node {
         let mut fx = Effects::default();
         self.members.merge(theirs, now, &mut self.rng, &mut fx);
         self.carry_out(fx, now, out);
-        self.talk(now, out, |talker, _, said| talker.merge(&theirs.talk, ignore_past, now, said));
+        self.talk(now, out, |talker, _, said| talker.merge(&theirs.serf, ignore_past, now, said));
     }
 
     /// Fires an event.

@@ -150,7 +150,7 @@ impl World {
                 });
                 let after = self.processes[pid].node.as_ref().filter(|_| self.merges_first);
                 StreamMessage::PushPull(match after {
-                    Some(node) => node.members.push_pull(false, before.talk),
+                    Some(node) => node.members.push_pull(false, before.serf),
                     None => before,
                 })
             }

@@ -7,7 +7,7 @@ use serf::messaging::queries::{self, Queries, QueryError, QueryLimits};
 use serf::messaging::user_events::{EventTooLarge, UserEvents};
 use serf::messaging::{QueryParams, QueryProgress};
 use serf::model::{LamportTime, Moment, NodeName, QueryKey};
-use serf::wire::message::{Answer, Message, Query, QueryResponse, Talk, UserEvent};
+use serf::wire::message::{Answer, Message, Query, QueryResponse, SerfState, UserEvent};
 use std::time::Duration;
 
 /// Largest name and payload of an event together, in bytes (Serf's default).
@@ -149,8 +149,8 @@ impl Talker {
     }
 
     /// This process's part of a push/pull.
-    pub fn talk(&self) -> Talk {
-        Talk {
+    pub fn talk(&self) -> SerfState {
+        SerfState {
             event_ltime: self.events.time(),
             query_ltime: self.queries.time(),
             events: self.events.recent().cloned().collect(),
@@ -158,7 +158,7 @@ impl Talker {
     }
 
     /// The other's part of a push/pull.
-    pub fn merge(&mut self, talk: &Talk, ignore_past: bool, now: Moment, said: &mut Said) {
+    pub fn merge(&mut self, talk: &SerfState, ignore_past: bool, now: Moment, said: &mut Said) {
         self.events.witness(talk.event_ltime);
         self.queries.witness(talk.query_ltime);
         if ignore_past {

@@ -151,7 +151,7 @@ fn a_merge_brings_the_clock_and_intents_along_without_passing_them_on() {
         ltime: LamportTime(50),
         rows,
         intents: vec![],
-        talk: Default::default(),
+        serf: Default::default(),
     });
     b.silent();
     assert_eq!((b.status("a"), b.status("c"), b.members.time()), ("leaving", "alive", LamportTime(50)));

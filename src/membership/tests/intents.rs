@@ -128,7 +128,7 @@ fn lamport_times_that_jump_absurdly_are_refused() {
             ltime: LamportTime(ltime.saturating_add(1)),
             rows: vec![],
             intents: vec![],
-            talk: Default::default(),
+            serf: Default::default(),
         });
         b.merge(vec![PeerRow {
             status_ltime: LamportTime(ltime),
@@ -141,7 +141,7 @@ fn lamport_times_that_jump_absurdly_are_refused() {
         ltime: LamportTime(u64::MAX),
         rows: vec![],
         intents: vec![],
-        talk: Default::default(),
+        serf: Default::default(),
     });
     b.silent();
     assert_eq!((b.time(), b.status("a")), (1, "alive"));

@@ -83,7 +83,7 @@ pub fn peer_row(node: &str, incarnation: u32, state: PeerState) -> PeerRow {
 }
 
 pub fn push_pull(rows: Vec<PeerRow>) -> PushPull {
-    PushPull { join: false, ltime: LamportTime(1), rows, intents: vec![], talk: Default::default() }
+    PushPull { join: false, ltime: LamportTime(1), rows, intents: vec![], serf: Default::default() }
 }
 
 /// A message in words.

@@ -139,7 +139,7 @@ fn take(b: &mut Bench, step: Step, last_ping: u32) {
             ltime: LamportTime(ltime),
             rows,
             intents: vec![],
-            talk: Default::default(),
+            serf: Default::default(),
         }),
         Step::Answer(digest) => drop(b.hear("x", vec![super::probing::ack(last_ping, digest)])),
         Step::StreamPing(answered) => b.prober.stream_ping_done(last_ping, answered, &mut b.members),

@@ -59,7 +59,7 @@ fn message() -> StreamMessage {
         ltime: crate::model::LamportTime(9),
         rows: Vec::new(),
         intents: vec![],
-        talk: Default::default(),
+        serf: Default::default(),
     })
 }
 

@@ -13,7 +13,7 @@ use super::msgpack::{Fault, Reader, Writer};
 use super::{name, read_ip, read_user_event, read_versions, write_ip, write_versions};
 use crate::model::{Incarnation, LamportTime, NodeName, Versions};
 use crate::telemetry::counters;
-use crate::wire::message::{PeerIntent, PeerRow, PeerState, PushPull, Talk, UserEvent};
+use crate::wire::message::{PeerIntent, PeerRow, PeerState, PushPull, SerfState, UserEvent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -98,10 +98,10 @@ fn is_leaving(row: &PeerRow) -> bool {
 fn write_serf(m: &PushPull) -> Vec<u8> {
     let mut w = Writer::of_type(SERF_PART);
     w.map(6);
-    w.field("EventLTime").unsigned(m.talk.event_ltime.0);
+    w.field("EventLTime").unsigned(m.serf.event_ltime.0);
     // They complain about events that are older than what they remember.
-    let recent = |event: &UserEvent| event.ltime.0.saturating_add(EVENT_WINDOW) > m.talk.event_ltime.0;
-    let events: Vec<&UserEvent> = m.talk.events.iter().filter(|event| recent(event)).collect();
+    let recent = |event: &UserEvent| event.ltime.0.saturating_add(EVENT_WINDOW) > m.serf.event_ltime.0;
+    let events: Vec<&UserEvent> = m.serf.events.iter().filter(|event| recent(event)).collect();
     let times: Vec<&[&UserEvent]> = events.chunk_by(|a, b| a.ltime == b.ltime).collect();
     w.field("Events").list(times.len());
     for events in times {
@@ -122,7 +122,7 @@ fn write_serf(m: &PushPull) -> Vec<u8> {
     for node in left {
         w.raw(node.as_str().as_bytes());
     }
-    w.field("QueryLTime").unsigned(m.talk.query_ltime.0);
+    w.field("QueryLTime").unsigned(m.serf.query_ltime.0);
     w.field("StatusLTimes").map(m.rows.len() + m.intents.len());
     for row in &m.rows {
         let time = if is_leaving(row) { row.status_ltime.previous() } else { row.status_ltime };
@@ -150,7 +150,7 @@ pub fn read(r: &mut Reader) -> Result<PushPull, Fault> {
         ltime: LamportTime::ZERO,
         rows,
         intents: Vec::new(),
-        talk: Talk::default(),
+        serf: SerfState::default(),
     };
     let serf_len = usize::try_from(header.serf_len).map_err(|_| Fault::Short)?;
     let serf = r.take(serf_len)?;
@@ -215,8 +215,8 @@ fn read_serf(r: &mut Reader, m: &mut PushPull) -> Result<(), Fault> {
     r.record(|r, field| {
         match field {
             b"LTime" => m.ltime = LamportTime(r.unsigned()?),
-            b"EventLTime" => m.talk.event_ltime = LamportTime(r.unsigned()?),
-            b"QueryLTime" => m.talk.query_ltime = LamportTime(r.unsigned()?),
+            b"EventLTime" => m.serf.event_ltime = LamportTime(r.unsigned()?),
+            b"QueryLTime" => m.serf.query_ltime = LamportTime(r.unsigned()?),
             b"StatusLTimes" => {
                 let count = r.map()?;
                 if count > most_names {
@@ -236,7 +236,7 @@ fn read_serf(r: &mut Reader, m: &mut PushPull) -> Result<(), Fault> {
                     left.insert(r.bytes()?);
                 }
             }
-            b"Events" => m.talk.events = read_events(r)?,
+            b"Events" => m.serf.events = read_events(r)?,
             _ => return Ok(false),
         }
         Ok(true)

@@ -1,7 +1,7 @@
 //! HashiCorp's dialect against what HashiCorp's agents wrote, and against itself.
 
 use super::*;
-use crate::wire::message::{PeerIntent, PeerRow, PeerState, PushPull, Talk};
+use crate::wire::message::{PeerIntent, PeerRow, PeerState, PushPull, SerfState};
 use crate::wire::native::tests::{message, name as any_name};
 use crate::wire::stream::{Reader as StreamReader, StreamMessage};
 use crate::wire::{Dialect, compression, decode as decode_any, read_datagram, stream as framing};
@@ -82,7 +82,7 @@ fn recorded_streams_are_read_at_every_cut() {
         let kind = match &message {
             StreamMessage::PushPull(m) => {
                 assert!(!m.rows.is_empty() && m.rows.iter().all(|row| row.versions.protocol_max == 5));
-                assert!(m.ltime > LamportTime::ZERO && m.talk.event_ltime > LamportTime::ZERO);
+                assert!(m.ltime > LamportTime::ZERO && m.serf.event_ltime > LamportTime::ZERO);
                 "push/pull"
             }
             StreamMessage::Ping(_) => "ping",
@@ -111,7 +111,7 @@ fn recorded_push_pulls_tell_who_left() {
     let states: Vec<String> =
         m.rows.iter().map(|row| format!("{} {:?} {}", row.node, row.state, row.status_ltime)).collect();
     assert!(states.iter().any(|s| s.starts_with("h4 Left ") || s.starts_with("h3 Left ")), "{states:?}");
-    let events: Vec<&str> = m.talk.events.iter().map(|event| &*event.name).collect();
+    let events: Vec<&str> = m.serf.events.iter().map(|event| &*event.name).collect();
     assert!(
         events.contains(&"deploy") && events.contains(&"plain") && events.contains(&"long"),
         "{events:?}"
@@ -190,8 +190,9 @@ fn push_pull() -> impl Strategy<Value = PushPull> {
                 coalesce: false,
             };
             let [ltime, event_ltime, query_ltime] = [times[0], times[1] % 400, times[2]].map(LamportTime);
-            let talk = Talk { event_ltime, query_ltime, events: events.into_iter().map(event).collect() };
-            PushPull { join, ltime, rows, intents, talk }
+            let serf =
+                SerfState { event_ltime, query_ltime, events: events.into_iter().map(event).collect() };
+            PushPull { join, ltime, rows, intents, serf }
         },
     )
 }
