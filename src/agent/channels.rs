@@ -116,7 +116,7 @@ pub enum ToEvents {
         /// Which.
         query: QueryKey,
         /// What they had to say.
-        answer: handlers::Answer,
+        answer: handlers::HandlerAnswer,
     },
     /// The configured event handlers changed.
     Scripts(Vec<EventScript>),

@@ -416,12 +416,12 @@ impl EventActor {
     }
 
     /// The handlers are through with a query.
-    fn handled(&mut self, key: QueryKey, answer: handlers::Answer) {
+    fn handled(&mut self, key: QueryKey, answer: handlers::HandlerAnswer) {
         let result = match answer {
-            handlers::Answer::Payload(payload) => self.answer(key, Answer::Payload, payload),
+            handlers::HandlerAnswer::Payload(payload) => self.answer(key, Answer::Payload, payload),
             // A stream may still answer; its client cannot say that it will not.
-            handlers::Answer::None if self.streams.iter().any(may_pass_queries) => return,
-            handlers::Answer::None => self.answer(key, Answer::Nothing, Vec::new()),
+            handlers::HandlerAnswer::None if self.streams.iter().any(may_pass_queries) => return,
+            handlers::HandlerAnswer::None => self.answer(key, Answer::Nothing, Vec::new()),
         };
         if let Err(why) = result
             && let Some(passed) = self.complaints.pass((), "answer", self.now())

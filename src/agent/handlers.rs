@@ -23,7 +23,7 @@ mod tests;
 pub use actor::STOP_GRACE;
 pub use lane::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use output::MAX_OUTPUT;
-pub use question::{Answer, AnswerFn};
+pub use question::{AnswerFn, HandlerAnswer};
 pub use run::{SLOW, TERM_GRACE};
 
 use super::clock::Clock;

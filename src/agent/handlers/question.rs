@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 /// What scripts had to say to a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum HandlerAnswer {
     /// The output of the first script that ended well and wrote something; at most
     /// [`MAX_OUTPUT`](super::MAX_OUTPUT) bytes.
     Payload(Vec<u8>),
@@ -17,7 +17,7 @@ pub enum Answer {
 }
 
 /// Whom to tell. Called on `serf-handlers`; must not block.
-pub type AnswerFn = Box<dyn Fn(QueryKey, Answer) + Send>;
+pub type AnswerFn = Box<dyn Fn(QueryKey, HandlerAnswer) + Send>;
 
 /// An open query, shared by all the events that wait or run for it. When the last of them is
 /// gone, for whatever reason, and none has answered, nobody will: dropping says so.
@@ -35,10 +35,10 @@ impl Question {
 
     /// Answers, unless another script was faster.
     pub fn answer(&self, payload: &[u8]) {
-        self.close(|| Answer::Payload(payload.to_vec()));
+        self.close(|| HandlerAnswer::Payload(payload.to_vec()));
     }
 
-    fn close(&self, answer: impl FnOnce() -> Answer) {
+    fn close(&self, answer: impl FnOnce() -> HandlerAnswer) {
         if self.open.replace(false) {
             (self.tell)(self.key, answer());
         }
@@ -47,7 +47,7 @@ impl Question {
 
 impl Drop for Question {
     fn drop(&mut self) {
-        self.close(|| Answer::None);
+        self.close(|| HandlerAnswer::None);
     }
 }
 

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The thread, and a directory for its scripts' files, which they know as `$DIR`.
 struct Bench {
     handle: Option<HandlersHandle>,
-    answers: mpsc::Receiver<(QueryKey, Answer)>,
+    answers: mpsc::Receiver<(QueryKey, HandlerAnswer)>,
     clock: Clock,
     dir: PathBuf,
 }
@@ -54,7 +54,7 @@ impl Bench {
         self.send(query(name, self.clock.now() + PATIENCE));
     }
 
-    fn answer(&self) -> Answer {
+    fn answer(&self) -> HandlerAnswer {
         self.answers.recv_timeout(PATIENCE).expect("every query is answered").1
     }
 
@@ -112,8 +112,8 @@ fn runs(pid: Pid) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
-fn payload(text: &str) -> Answer {
-    Answer::Payload(text.as_bytes().to_vec())
+fn payload(text: &str) -> HandlerAnswer {
+    HandlerAnswer::Payload(text.as_bytes().to_vec())
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn output_is_one_stream_of_which_the_last_is_kept() {
     bench.ask("order");
     assert_eq!(bench.answer(), payload("a\nb\nc\n"));
     bench.ask("much");
-    let Answer::Payload(bytes) = bench.answer() else { panic!("no answer") };
+    let HandlerAnswer::Payload(bytes) = bench.answer() else { panic!("no answer") };
     assert_eq!(bytes.len(), MAX_OUTPUT);
     assert!(bytes.ends_with(b"9998\n9999\nEND"));
 }
@@ -208,13 +208,13 @@ fn a_query_is_answered_once_by_the_first_that_has_an_answer() {
     bench.ask("a");
     assert_eq!(bench.answer(), payload("yes\n"));
     bench.ask("b");
-    assert_eq!(bench.answer(), Answer::None);
+    assert_eq!(bench.answer(), HandlerAnswer::None);
     bench.ask("nobody's");
-    assert_eq!(bench.answer(), Answer::None);
+    assert_eq!(bench.answer(), HandlerAnswer::None);
     bench.ask("both");
     assert_eq!(bench.answer(), payload("same\n"));
     bench.send(query("a", Moment::ZERO));
-    assert_eq!(bench.answer(), Answer::None, "too late");
+    assert_eq!(bench.answer(), HandlerAnswer::None, "too late");
     assert_eq!(bench.dropped(), 4, "each of the four scripts missed it");
     assert!(bench.answers.try_recv().is_err(), "nothing is said twice");
 }
@@ -223,7 +223,7 @@ fn a_query_is_answered_once_by_the_first_that_has_an_answer() {
 fn signals_are_at_their_defaults() {
     let bench = Bench::start(&["query=exec grep -E '^Sig(Blk|Ign)' /proc/self/status"]);
     bench.ask("x");
-    let Answer::Payload(bytes) = bench.answer() else { panic!("no answer") };
+    let HandlerAnswer::Payload(bytes) = bench.answer() else { panic!("no answer") };
     let text = String::from_utf8(bytes).unwrap();
     let mask = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -240,7 +240,7 @@ fn what_cannot_be_started_holds_nothing_up() {
     let bench = Bench::start(&["query=printf '%s\\n' \"$SERF_QUERY_NAME\""]);
     // A variable cannot hold a zero byte.
     bench.ask("nul\0");
-    assert_eq!(bench.answer(), Answer::None);
+    assert_eq!(bench.answer(), HandlerAnswer::None);
     bench.ask("fine");
     assert_eq!(bench.answer(), payload("fine\n"));
 }
@@ -257,7 +257,7 @@ fn a_script_that_never_ends_is_ended_with_all_it_started() {
     );
     bench.ask("x");
     let (child, shell) = (bench.pid("child"), bench.pid("shell"));
-    assert_eq!(bench.answer(), Answer::None, "output of a script that was ended is no answer");
+    assert_eq!(bench.answer(), HandlerAnswer::None, "output of a script that was ended is no answer");
     wait("both are gone", || !runs(child) && !runs(shell));
     assert!(bench.file("asked").exists(), "scripts are asked to end before they are killed");
 }
@@ -271,10 +271,10 @@ fn a_script_that_does_not_want_to_end_is_killed_with_all_it_started() {
     // Without a timeout it is the query's deadline that counts.
     bench.send(query("x", bench.clock.now() + Duration::from_millis(500)));
     let (child, shell) = (bench.pid("child"), bench.pid("shell"));
-    assert_eq!(bench.answer(), Answer::None);
+    assert_eq!(bench.answer(), HandlerAnswer::None);
     wait("both are gone", || !runs(child) && !runs(shell));
     bench.send(query("x", Moment::ZERO));
-    assert_eq!(bench.answer(), Answer::None);
+    assert_eq!(bench.answer(), HandlerAnswer::None);
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn stopping_leaves_nothing_behind() {
     bench.stop();
     // The kernel may need a moment for what the thread has killed but is not the parent of.
     wait("nothing is left", || pids.iter().all(|pid| !runs(*pid)));
-    assert_eq!([bench.answer(), bench.answer()], [Answer::None, Answer::None]);
+    assert_eq!([bench.answer(), bench.answer()], [HandlerAnswer::None, HandlerAnswer::None]);
     assert_eq!(sender.dropped(), 3, "what waited is counted");
     assert!(!sender.send(&Arc::new(user("x", ""))), "nobody is there any more");
     assert_eq!(sender.dropped(), 4);
