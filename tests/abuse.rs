@@ -79,7 +79,7 @@ fn nobody_can_be_made_to_send_to_a_third_party() {
         payload: payload.to_vec(),
     };
     let query = |ltime| {
-        Message::Query(Query {
+        Message::from(Query {
             ltime: LamportTime(ltime),
             id: 7,
             source: source.clone(),
@@ -94,15 +94,15 @@ fn nobody_can_be_made_to_send_to_a_third_party() {
     };
     for round in 1..50_u32 {
         let messages = [
-            Message::Ping(Ping { seq_no: round, node: name("n1"), source: source.clone() }),
-            Message::IndirectPing(IndirectPing {
+            Message::from(Ping { seq_no: round, node: name("n1"), source: source.clone() }),
+            Message::from(IndirectPing {
                 seq_no: round,
                 target: net.gossip(12),
                 node: name("stranger"),
                 nack: true,
                 source: source.clone(),
             }),
-            Message::Relay(Relay { to: source.clone(), response: answer(&[b'x'; 500]) }),
+            Message::from(Relay { to: source.clone(), response: answer(&[b'x'; 500]) }),
             query(u64::from(round)),
         ];
         for message in &messages {

@@ -277,7 +277,7 @@ fn says_rarely(agent: &Agent, about: &str, start: Instant) {
 
 /// The bytes of an alive message in HashiCorp's dialect whose vector has been cut to this length.
 fn with_short_vector(stand_in: &StandIn, length: u8) -> Vec<u8> {
-    let mut bytes = encode(Dialect::Hashicorp, &Message::Alive(stand_in.alive(9, THEIRS)));
+    let mut bytes = encode(Dialect::Hashicorp, &Message::from(stand_in.alive(9, THEIRS)));
     let at = bytes.windows(4).position(|w| w == b"Vsn\xa6").expect("it has a vector") + 3;
     bytes[at] = 0xa0 | length;
     bytes.drain(at + 1 + usize::from(length)..at + 7);
@@ -299,7 +299,7 @@ fn an_unfit_vector_is_refused_and_harms_nobody() {
     while counter(o1, "refused_malformed") < 200 {
         for versions in UNFIT {
             for dialect in BOTH {
-                let alive = Message::Alive(stranger.alive(1, versions));
+                let alive = Message::from(stranger.alive(1, versions));
                 stranger.send(o1.gossip(), &encode(dialect, &alive));
             }
         }
@@ -380,7 +380,7 @@ fn a_member_whose_vector_becomes_unfit_stays_what_it_was() {
         for versions in UNFIT {
             incarnation += 1;
             for dialect in BOTH {
-                let alive = Message::Alive(member.alive(incarnation, versions));
+                let alive = Message::from(member.alive(incarnation, versions));
                 member.send(o1.gossip(), &encode(dialect, &alive));
             }
         }

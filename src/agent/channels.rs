@@ -28,7 +28,7 @@ use crate::model::{NodeName, QueryKey};
 use crate::rpc::Token;
 use crate::telemetry::counters;
 use crate::wire::Shared;
-use crate::wire::message::{Message, SerfState};
+use crate::wire::message::{SerfMessage, SerfState};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ pub enum ToEvents {
     /// There is something in the table's outbox.
     Doorbell,
     /// User events, queries and answers that were received.
-    Talk(Vec<Message>),
+    Serf(Vec<SerfMessage>),
     /// A control connection sends a user event.
     Fire {
         /// What it is called.

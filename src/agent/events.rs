@@ -31,7 +31,7 @@ use crate::model::{Event, LamportTime, MemberEvent, MemberEventKind, Moment, Nod
 use crate::rpc::Token;
 use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::keyring::SharedKeyring;
-use crate::wire::message::{self, Answer, Message, Query, QueryResponse, SerfState};
+use crate::wire::message::{Answer, Message, Query, QueryResponse, SerfMessage, SerfState};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -195,7 +195,7 @@ impl EventActor {
     fn take(&mut self, message: ToEvents) {
         match message {
             ToEvents::Doorbell | ToEvents::Stop => {}
-            ToEvents::Talk(talk) => talk.into_iter().for_each(|message| self.hear(message)),
+            ToEvents::Serf(messages) => messages.into_iter().for_each(|message| self.hear(message)),
             ToEvents::Fire { name, payload, coalesce, token } => {
                 let result = self.fire(name, payload, coalesce);
                 self.parts.rpc.send(RpcMessage::Fired { token, result });
@@ -266,12 +266,12 @@ impl EventActor {
 
     // ---- what others say ---------------------------------------------------------------
 
-    fn hear(&mut self, message: Message) {
+    fn hear(&mut self, message: SerfMessage) {
         match message {
-            Message::UserEvent(event) => self.hear_event(event),
-            Message::Query(query) => self.hear_query(query),
-            Message::QueryResponse(response) => self.hear_response(response),
-            Message::Relay(relay) => {
+            SerfMessage::UserEvent(event) => self.hear_event(event),
+            SerfMessage::Query(query) => self.hear_query(query),
+            SerfMessage::QueryResponse(response) => self.hear_response(response),
+            SerfMessage::Relay(relay) => {
                 let mut fx = Effects::default();
                 let mine = queries::relay(relay, &self.parts.table.read().members, &mut fx);
                 self.send(fx);
@@ -279,25 +279,23 @@ impl EventActor {
                     self.hear_response(response);
                 }
             }
-            _ => debug_assert!(false, "the prober keeps everything else"),
         }
     }
 
-    fn hear_event(&mut self, event: message::UserEvent) {
+    fn hear_event(&mut self, event: UserEvent) {
         let now = self.now();
         if self.events.hear(&event, now) {
             self.tell_event(event.clone());
-            self.broadcast(Message::UserEvent(event));
+            self.broadcast(event);
         }
     }
 
     /// Tells an event that is new here.
-    fn tell_event(&mut self, event: message::UserEvent) {
+    fn tell_event(&mut self, event: UserEvent) {
         let now = self.now();
-        let message::UserEvent { ltime, name, payload, coalesce } = event;
         counters::USER_EVENTS.inc();
-        metrics::USER_EVENTS_BY_NAME.inc(&name);
-        for told in self.users.offer(UserEvent { ltime, name, payload, coalesce }, now) {
+        metrics::USER_EVENTS_BY_NAME.inc(&event.name);
+        for told in self.users.offer(event, now) {
             self.deliver(Event::User(told));
         }
     }
@@ -306,7 +304,7 @@ impl EventActor {
         let now = self.now();
         let event = self.events.fire(name, payload, coalesce, now).map_err(|e| e.to_string())?;
         self.tell_event(event.clone());
-        self.broadcast(Message::UserEvent(event));
+        self.broadcast(event);
         Ok(())
     }
 
@@ -369,7 +367,7 @@ impl EventActor {
         let heard = self.queries.hear(&query, &self.parts.table.read().members, now);
         let (key, wants_ack) = (QueryKey { ltime: query.ltime, id: query.id }, query.ack);
         if heard.pass_on {
-            self.broadcast(Message::Query(query));
+            self.broadcast(query);
         }
         let Some(event) = heard.event else { return };
         counters::QUERIES.inc();
@@ -483,8 +481,8 @@ impl EventActor {
         self.parts.rpc.send(RpcMessage::Event(event));
     }
 
-    fn broadcast(&self, message: Message) {
-        self.parts.table.write().broadcasts.push_back((message, None));
+    fn broadcast(&self, message: impl Into<Message>) {
+        self.parts.table.write().broadcasts.push_back((message.into(), None));
         self.parts.corridors.ring(true, false);
     }
 

@@ -106,7 +106,7 @@ impl ProbeActor {
                     let content = self.envelope.unwrap_datagram(bytes);
                     let read = content.and_then(|content| {
                         wire::read_datagram(content, self.only, |message, len| {
-                            if is_talk(&message) {
+                            if message.is_serf_message() {
                                 metrics::TALK_BYTES_RECEIVED.record_size(len);
                             }
                             batch.push((from, message));
@@ -141,7 +141,7 @@ impl ProbeActor {
 
     fn apply(&mut self, batch: Vec<(SocketAddr, Message)>, results: Vec<(u32, bool)>) {
         let mut fx = Effects::default();
-        let talk;
+        let serf;
         let out = {
             let mut table = self.table.write();
             let now = self.clock.now();
@@ -149,13 +149,13 @@ impl ProbeActor {
             for (seq_no, answered) in results {
                 self.prober.stream_ping_done(seq_no, answered, members);
             }
-            talk = membership::receive(batch, members, &mut self.prober, now, &mut self.rng, &mut fx).talk;
+            serf = membership::receive(batch, members, &mut self.prober, now, &mut self.rng, &mut fx).serf;
             self.prober.tick(members, now, &mut self.rng, &mut fx);
             table.post(fx, None)
         };
-        if !talk.is_empty() {
-            let count = talk.len();
-            if self.corridors.events.try_send(ToEvents::Talk(talk)).is_err() {
+        if !serf.is_empty() {
+            let count = serf.len();
+            if self.corridors.events.try_send(ToEvents::Serf(serf)).is_err() {
                 counters::NEWS_DROPPED.add(count);
             }
         }
@@ -177,17 +177,4 @@ impl ProbeActor {
             self.prober.send_failed(seq_no, self.clock.now());
         }
     }
-}
-
-/// Whether Serf, and not memberlist, would take it: intents, events, queries and their answers.
-fn is_talk(message: &Message) -> bool {
-    matches!(
-        message,
-        Message::JoinIntent(_)
-            | Message::LeaveIntent(_)
-            | Message::UserEvent(_)
-            | Message::Query(_)
-            | Message::QueryResponse(_)
-            | Message::Relay(_)
-    )
 }

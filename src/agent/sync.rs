@@ -11,7 +11,7 @@ use super::table::SharedTable;
 use crate::membership::{Effects, ExchangeSchedule, ReconnectSchedule, Seeds, StreamRequest, Target};
 use crate::model::{Moment, NodeName};
 use crate::telemetry::{Passed, RateLimit, counters, metrics};
-use crate::wire::message::{Ack, Message, Ping, PushPull, SerfState};
+use crate::wire::message::{Ack, MembershipMessage, Message, Ping, PushPull, SerfState};
 use crate::wire::stream::StreamMessage;
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
@@ -307,15 +307,22 @@ impl SyncActor {
     /// Takes in what is otherwise said in datagrams.
     fn hear(&mut self, message: Message) {
         match message {
-            Message::JoinIntent(m) => self.change(|table, now, _, fx| table.members.join_intent(&m, now, fx)),
-            Message::LeaveIntent(m) => {
+            Message::Membership(MembershipMessage::JoinIntent(m)) => {
+                self.change(|table, now, _, fx| table.members.join_intent(&m, now, fx))
+            }
+            Message::Membership(MembershipMessage::LeaveIntent(m)) => {
                 self.change(|table, now, _, fx| table.members.leave_intent(&m, now, fx))
             }
-            talk => {
-                if self.corridors.events.try_send(ToEvents::Talk(vec![talk])).is_err() {
+            Message::Serf(message) => {
+                if self.corridors.events.try_send(ToEvents::Serf(vec![message])).is_err() {
                     counters::NEWS_DROPPED.inc();
                 }
             }
+            // No agent says these over a stream.
+            Message::Probe(_)
+            | Message::Membership(
+                MembershipMessage::Alive(_) | MembershipMessage::Suspect(_) | MembershipMessage::Dead(_),
+            ) => {}
         }
     }
 

@@ -68,7 +68,7 @@ impl Members {
                 // themselves: with each time they begin another vote, and of votes that begin
                 // together all but one have no answers, which they take for defeat.
                 if row.versions.speaks_native() {
-                    fx.send(row.target(), Message::Alive(Alive { addr: theirs, ..msg.clone() }));
+                    fx.send(row.target(), Message::from(Alive { addr: theirs, ..msg.clone() }));
                 }
             } else {
                 let free = (row.since + self.config.dead_reclaim).until(now);
@@ -102,7 +102,7 @@ impl Members {
             }
             row.alive_message()
         });
-        fx.broadcasts.extend(claim.map(Message::Alive));
+        fx.broadcasts.extend(claim.map(Message::from));
     }
 
     /// What the member with this name and this address understands; none if there is none. Nothing

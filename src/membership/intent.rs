@@ -26,7 +26,7 @@ impl Members {
     /// Someone means to be here.
     pub fn join_intent(&mut self, msg: &JoinIntent, now: Moment, fx: &mut Effects) {
         if self.admit_join_intent(msg, now) {
-            fx.broadcasts.push(Message::JoinIntent(msg.clone()));
+            fx.broadcasts.push(Message::from(msg.clone()));
         }
     }
 
@@ -71,7 +71,7 @@ impl Members {
     /// Someone means to leave, or is made to.
     pub fn leave_intent(&mut self, msg: &LeaveIntent, now: Moment, fx: &mut Effects) {
         if self.admit_leave_intent(msg, now, fx) {
-            fx.broadcasts.push(Message::LeaveIntent(msg.clone()));
+            fx.broadcasts.push(Message::from(msg.clone()));
         }
     }
 
@@ -195,14 +195,14 @@ impl Members {
     /// The member that was joined through spreads the former as well, unless it stops before it
     /// can, or is one of HashiCorp's that refuses to merge because of someone else's versions.
     pub fn announce_join(&mut self, now: Moment, fx: &mut Effects) {
-        fx.broadcasts.push(Message::Alive(self.my_row().alive_message()));
+        fx.broadcasts.push(Message::from(self.my_row().alive_message()));
         self.intend_to_be_here(now, fx);
     }
 
     fn intend_to_be_here(&mut self, now: Moment, fx: &mut Effects) {
         let msg = JoinIntent { ltime: self.clock.time(), node: self.me.clone() };
         self.admit_join_intent(&msg, now);
-        fx.broadcasts.push(Message::JoinIntent(msg));
+        fx.broadcasts.push(Message::from(msg));
     }
 
     /// Removes a failed member (`force-leave`), and with `prune` every trace of it.
@@ -215,7 +215,7 @@ impl Members {
         let msg = LeaveIntent { ltime: self.clock.time(), node: node.clone(), prune };
         self.clock.increment();
         if self.admit_leave_intent(&msg, now, fx) {
-            fx.broadcasts.push(Message::LeaveIntent(msg));
+            fx.broadcasts.push(Message::from(msg));
         }
     }
 
@@ -232,7 +232,7 @@ impl Members {
             row.status_ltime = msg.ltime;
             row.leaving = true;
         });
-        fx.broadcasts.push(Message::LeaveIntent(msg));
+        fx.broadcasts.push(Message::from(msg));
     }
 
     /// Second step of leaving, once the first is known: goes.
@@ -250,7 +250,7 @@ impl Members {
             (Dead { incarnation: row.incarnation, node: me.clone(), from: me.clone() }, event)
         });
         if let Some((dead, event)) = gone {
-            fx.broadcasts.push(Message::Dead(dead));
+            fx.broadcasts.push(Message::from(dead));
             self.tell(event, fx);
             self.bound_tombstones(now, fx);
         }

@@ -2,6 +2,7 @@
 //!
 //! | file | rules |
 //! | --- | --- |
+//! | `receive` | which message goes to which of them, and in which order |
 //! | `config` | memberlist's and Serf's numbers, by profile |
 //! | `table` | the rows, their order for probing, views of them |
 //! | `row` | one member: SWIM state and Serf status in one |
@@ -32,6 +33,7 @@ mod forgotten;
 mod intent;
 mod part;
 mod probe;
+mod receive;
 mod reconnect;
 #[cfg(test)]
 mod regressions;
@@ -52,68 +54,10 @@ pub use conflict::MAX_RIVALS;
 pub use effects::{Effects, StreamRequest, Target, Transmit};
 pub use exchange::ExchangeSchedule;
 pub use probe::{MAX_RELAYS, ProbeOutcome, Prober};
+pub use receive::{Received, receive};
 pub use reconnect::ReconnectSchedule;
 pub use retry_join::{AfterFailure, RetryJoin};
 pub use row::{Located, ProbeRecord, Row, State};
 pub use seeds::{MAX_SEEDS, Origin, RAREST, Seeds};
 pub use table::{MAX_INTENTS, MAX_PRESENT, MAX_TOMBSTONES, Members, Presence, SelfDescription};
 pub use vivaldi::{MAX_ROUND_TRIP, Vivaldi};
-
-use crate::model::Moment;
-use crate::wire::message::Message;
-use fastrand::Rng;
-use std::net::SocketAddr;
-
-/// What a batch of messages holds that the membership rules do not deal with.
-#[derive(Debug, Default, PartialEq)]
-pub struct Received {
-    /// How probes went that were answered directly.
-    pub outcomes: Vec<ProbeOutcome>,
-    /// User events, queries and answers, in the order in which they came.
-    pub talk: Vec<Message>,
-}
-
-/// Applies a batch of messages that were received together, each with the address it came from,
-/// in the order that keeps members from being failed by news that the same batch corrects: alive
-/// before suspect before dead.
-pub fn receive(
-    mut batch: Vec<(SocketAddr, Message)>,
-    members: &mut Members,
-    prober: &mut Prober,
-    now: Moment,
-    rng: &mut Rng,
-    fx: &mut Effects,
-) -> Received {
-    batch.sort_by_key(|(_, m)| match m {
-        Message::Ping(_) | Message::IndirectPing(_) | Message::Ack(_) | Message::Nack(_) => 0,
-        Message::Alive(_) => 1,
-        Message::JoinIntent(_) | Message::LeaveIntent(_) => 2,
-        Message::Suspect(_) => 3,
-        Message::Dead(_) => 4,
-        Message::UserEvent(_) | Message::Query(_) | Message::QueryResponse(_) | Message::Relay(_) => 5,
-    });
-    let mut received = Received::default();
-    for (from, message) in batch {
-        match message {
-            Message::Ping(m) => prober.ping(&m, from, members, fx),
-            Message::IndirectPing(m) => prober.indirect_ping(&m, members, now, fx),
-            Message::Ack(m) => {
-                if let Some(outcome) = prober.ack(m, members, now, fx) {
-                    members.locate(&outcome, rng);
-                    received.outcomes.push(outcome);
-                }
-            }
-            Message::Nack(m) => prober.nack(&m),
-            Message::Alive(m) => members.alive(&m, now, rng, fx),
-            Message::Suspect(m) => members.suspect(&m, now, fx),
-            Message::Dead(m) => members.dead(&m, now, fx),
-            Message::JoinIntent(m) => members.join_intent(&m, now, fx),
-            Message::LeaveIntent(m) => members.leave_intent(&m, now, fx),
-            talk @ (Message::UserEvent(_)
-            | Message::Query(_)
-            | Message::QueryResponse(_)
-            | Message::Relay(_)) => received.talk.push(talk),
-        }
-    }
-    received
-}

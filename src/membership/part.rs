@@ -24,7 +24,7 @@ impl Members {
         let me = self.my_row().name.clone();
         self.change(&me, now, |row| row.versions = Versions::ANY_SUCCESSOR);
         self.restate(Incarnation::default(), now, fx);
-        let last = Message::Alive(self.my_row().alive_message());
+        let last = Message::from(self.my_row().alive_message());
         let to_tell = self.random_rows(MAX_TOLD, rng, |row| row.is_present() && row.versions.speaks_native());
         fx.transmits.extend(to_tell.into_iter().map(|row| Transmit {
             to: row.target(),

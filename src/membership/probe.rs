@@ -163,12 +163,12 @@ impl Prober {
         let degraded = members.awareness().score() > 0;
         let Some(row) = members.next_to_probe(now, rng) else { return };
         let seq_no = self.seq();
-        let ping = Message::Ping(Ping { seq_no, node: row.name.clone(), source: source.clone() });
+        let ping = Message::from(Ping { seq_no, node: row.name.clone(), source: source.clone() });
         let mut messages = vec![ping];
         if let State::Suspect(_) = row.state {
             // Tell a suspect what it is suspected of, so that it can refute at once (Lifeguard's
             // "buddy system").
-            messages.push(Message::Suspect(Suspect {
+            messages.push(Message::from(Suspect {
                 incarnation: row.incarnation,
                 node: row.name.clone(),
                 from: source.node,
@@ -214,7 +214,7 @@ impl Prober {
                 nack,
                 source: source.clone(),
             };
-            fx.send(peer.target(), Message::IndirectPing(ask));
+            fx.send(peer.target(), Message::from(ask));
         }
         let ping = Ping { seq_no: round.seq_no, node: round.node.clone(), source };
         if tcp {
@@ -288,7 +288,8 @@ impl Prober {
             counters::REFUSED_UNKNOWN_SENDER.inc();
             return;
         }
-        let ack = |payload| Message::Ack(Ack { seq_no: msg.seq_no, digest: Some(members.digest()), payload });
+        let ack =
+            |payload| Message::from(Ack { seq_no: msg.seq_no, digest: Some(members.digest()), payload });
         // The answer goes to the address in the message only if a member has it; otherwise back
         // to where the ping came from, and without a coordinate: it would be thrice as long as
         // the ping, which may be forged.
@@ -326,7 +327,7 @@ impl Prober {
         let relay = Relay { reply_to: asker.target(), seq_no: msg.seq_no, nack_at, deadline };
         self.relays.insert(seq_no, relay);
         let ping = Ping { seq_no, node: target.name.clone(), source: own_source(members) };
-        fx.send(target.target(), Message::Ping(ping));
+        fx.send(target.target(), Message::from(ping));
     }
 
     /// An answer came, to a probe of ours or to one on behalf of another.
@@ -339,7 +340,7 @@ impl Prober {
     ) -> Option<ProbeOutcome> {
         if let Some(relay) = self.relays.remove(&msg.seq_no) {
             let ack = Ack { seq_no: relay.seq_no, digest: None, payload: Vec::new() };
-            fx.send(relay.reply_to, Message::Ack(ack));
+            fx.send(relay.reply_to, Message::from(ack));
             return None;
         }
         let round = self.round.take_if(|round| round.seq_no == msg.seq_no)?;
@@ -397,7 +398,7 @@ impl Prober {
         self.relays.retain(|_, relay| {
             if relay.nack_at.take_if(|at| *at <= now).is_some() {
                 // A late answer is still passed on after this.
-                fx.send(relay.reply_to, Message::Nack(Nack { seq_no: relay.seq_no }));
+                fx.send(relay.reply_to, Message::from(Nack { seq_no: relay.seq_no }));
             }
             now < relay.deadline
         });

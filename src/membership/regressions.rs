@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::model::{Incarnation, LamportTime, MemberEventKind, Moment, NodeName, Status, Tags, Versions};
-use crate::wire::message::{Alive, Dead, JoinIntent, LeaveIntent, PeerRow, PeerState, PushPull, Suspect};
+use crate::wire::message::{
+    Alive, Dead, JoinIntent, LeaveIntent, Message, PeerRow, PeerState, PushPull, Suspect,
+};
 use fastrand::Rng;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 const START: Moment = Moment::ZERO;
@@ -188,7 +191,7 @@ fn accusers_remind_the_suspect_until_the_end() {
         members.tick(now, &mut fx);
         for transmit in fx.transmits.drain(..) {
             assert_eq!(transmit.to.addr, addr(2), "only who accuses reminds");
-            assert_eq!(transmit.messages, [Message::Suspect(suspect("a", 1, "me"))]);
+            assert_eq!(transmit.messages, [Message::from(suspect("a", 1, "me"))]);
             told += 1;
         }
     }

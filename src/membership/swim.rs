@@ -107,7 +107,7 @@ impl Members {
         }
         row.challenged = Some(now);
         let suspect = Suspect { incarnation: row.incarnation, node: node.clone(), from };
-        let (to, messages) = (row.target(), vec![Message::Suspect(suspect)]);
+        let (to, messages) = (row.target(), vec![Message::from(suspect)]);
         fx.transmits.push(Transmit { to, messages, probe: None, rides: false });
     }
 
@@ -247,7 +247,7 @@ impl Members {
     fn pass_on(&self, msg: &Alive, addr: SocketAddr, spread: Spread, fx: &mut Effects) {
         counters::MESSAGES_ALIVE.inc();
         if spread == Spread::Yes {
-            fx.broadcasts.push(Message::Alive(Alive { addr, ..msg.clone() }));
+            fx.broadcasts.push(Message::from(Alive { addr, ..msg.clone() }));
         }
     }
 
@@ -316,7 +316,7 @@ impl Members {
         });
         if news == Some(true) {
             counters::MESSAGES_SUSPECT.inc();
-            fx.broadcasts.push(Message::Suspect(msg.clone()));
+            fx.broadcasts.push(Message::from(msg.clone()));
             if msg.from == self.me {
                 self.remind_next(&msg.node, now);
             }
@@ -332,7 +332,7 @@ impl Members {
             self.remind_next(&node, now);
             if let Some(row) = self.rows.get(&node) {
                 let (incarnation, from) = (row.incarnation, self.me.clone());
-                fx.send(row.target(), Message::Suspect(Suspect { incarnation, node, from }));
+                fx.send(row.target(), Message::from(Suspect { incarnation, node, from }));
             }
         }
     }
@@ -369,7 +369,7 @@ impl Members {
         });
         if let Some(Some(event)) = event {
             counters::MESSAGES_DEAD.inc();
-            fx.broadcasts.push(Message::Dead(msg.clone()));
+            fx.broadcasts.push(Message::from(msg.clone()));
             self.tell(event, fx);
             self.bound_tombstones(now, fx);
         }
@@ -429,7 +429,7 @@ impl Members {
             row.incarnation = row.incarnation.max(than).next();
             row.alive_message()
         });
-        fx.broadcasts.extend(alive.map(Message::Alive));
+        fx.broadcasts.extend(alive.map(Message::from));
     }
 
     /// Changes this process's tags and tells everyone. Once it has left they are only noted, for

@@ -208,7 +208,7 @@ impl Queries {
             name: params.name,
             payload: params.payload,
         };
-        if encode(LONGEST, &Message::Query(query.clone())).len() > self.limits.query {
+        if encode(LONGEST, &Message::from(query.clone())).len() > self.limits.query {
             return Err(QueryError::TooLarge(self.limits.query));
         }
         self.clock.increment();
@@ -363,7 +363,7 @@ impl Queries {
         }
         let from = members.me().clone();
         let response = QueryResponse { ltime: key.ltime, id: key.id, from, answer, payload };
-        if encode(LONGEST, &Message::QueryResponse(response.clone())).len() > self.limits.response {
+        if encode(LONGEST, &Message::from(response.clone())).len() > self.limits.response {
             return Err(QueryError::ResponseTooLarge(self.limits.response));
         }
         pending.answered |= is_final;
@@ -388,9 +388,9 @@ impl Queries {
         let helpers = members.random_rows(k, rng, |r| r.is_alive() && r.name != source.node);
         for helper in helpers {
             let relay = Relay { to: pending.source.clone(), response: response.clone() };
-            fx.send(helper.target(), Message::Relay(relay));
+            fx.send(helper.target(), Message::from(relay));
         }
-        fx.send(Target::member(source.addr, &versions), Message::QueryResponse(response));
+        fx.send(Target::member(source.addr, &versions), Message::from(response));
         Ok(None)
     }
 }
@@ -402,8 +402,7 @@ pub fn relay(msg: Relay, members: &Members, fx: &mut Effects) -> Option<QueryRes
     }
     match members.member_at(&msg.to) {
         Some(versions) => {
-            let (to, messages) =
-                (Target::member(msg.to.addr, &versions), vec![Message::QueryResponse(msg.response)]);
+            let (to, messages) = (Target::member(msg.to.addr, &versions), vec![Message::from(msg.response)]);
             fx.transmits.push(Transmit { to, messages, probe: None, rides: false });
         }
         None => counters::REFUSED_UNKNOWN_SENDER.inc(),
@@ -435,7 +434,7 @@ fn passes(filters: &[QueryFilter], row: &Row) -> bool {
 mod tests {
     use super::*;
     use crate::membership::tests::{Bench, MS, S, addr};
-    use crate::wire::message::Source;
+    use crate::wire::message::{SerfMessage, Source};
     use std::collections::BTreeMap;
 
     fn name(s: &str) -> NodeName {
@@ -635,7 +634,10 @@ mod tests {
         q.hear(&query, &b.members, b.now);
         q.answer(key(&query), Answer::Payload, vec![1], &b.members, &mut b.rng, &mut b.fx).unwrap();
         let kinds: Vec<bool> =
-            b.fx.transmits.iter().map(|t| matches!(t.messages[0], Message::Relay(_))).collect();
+            b.fx.transmits
+                .iter()
+                .map(|t| matches!(t.messages[0], Message::Serf(SerfMessage::Relay(_))))
+                .collect();
         assert_eq!(kinds, [true, true, false]);
         assert!(b.fx.transmits[..2].iter().all(|t| t.to.addr != addr("a")));
     }

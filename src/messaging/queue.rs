@@ -7,7 +7,7 @@
 use crate::model::NodeName;
 use crate::telemetry::counters;
 use crate::wire::datagram::{PART_OVERHEAD, Packer};
-use crate::wire::message::Message;
+use crate::wire::message::{Message, SerfMessage};
 use crate::wire::{Dialect, Shared};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -65,21 +65,17 @@ pub struct BroadcastQueue {
 
 fn classify(message: &Message) -> (Kind, Option<Topic>) {
     match message {
-        Message::Alive(m) => (Kind::Membership, Some(Topic(m.node.clone()))),
-        Message::Suspect(m) => (Kind::Membership, Some(Topic(m.node.clone()))),
-        Message::Dead(m) => (Kind::Membership, Some(Topic(m.node.clone()))),
-        Message::JoinIntent(m) => (Kind::Intent, Some(Topic(m.node.clone()))),
-        Message::LeaveIntent(m) => (Kind::Intent, Some(Topic(m.node.clone()))),
-        Message::Query(_) => (Kind::Query, None),
-        Message::UserEvent(_) => (Kind::Event, None),
-        // Answers go to one receiver and are never broadcast; were one queued, it would spread
-        // like any other news.
-        Message::Ping(_)
-        | Message::IndirectPing(_)
-        | Message::Ack(_)
-        | Message::Nack(_)
-        | Message::QueryResponse(_)
-        | Message::Relay(_) => (Kind::Membership, None),
+        Message::Membership(m) => {
+            let kind = if m.is_intent() { Kind::Intent } else { Kind::Membership };
+            (kind, Some(Topic(m.subject().clone())))
+        }
+        Message::Serf(SerfMessage::Query(_)) => (Kind::Query, None),
+        Message::Serf(SerfMessage::UserEvent(_)) => (Kind::Event, None),
+        // These go to one receiver and are never broadcast; were one queued, it would spread like
+        // any other news.
+        Message::Serf(SerfMessage::QueryResponse(_) | SerfMessage::Relay(_)) | Message::Probe(_) => {
+            (Kind::Membership, None)
+        }
     }
 }
 
@@ -271,11 +267,11 @@ mod tests {
 
     fn dead(node: &str, incarnation: u32) -> Message {
         let (node, from) = (name(node), name("x"));
-        Message::Dead(Dead { incarnation: Incarnation(incarnation), node, from })
+        Message::from(Dead { incarnation: Incarnation(incarnation), node, from })
     }
 
     fn join(node: &str) -> Message {
-        Message::JoinIntent(JoinIntent { ltime: LamportTime(1), node: name(node) })
+        Message::from(JoinIntent { ltime: LamportTime(1), node: name(node) })
     }
 
     fn drain(queue: &mut BroadcastQueue, budget: usize, limit: u32) -> Vec<Message> {
@@ -293,7 +289,7 @@ mod tests {
     fn newer_news_about_a_member_replaces_older() {
         let mut q = BroadcastQueue::default();
         let suspect = Suspect { incarnation: Incarnation(1), node: name("a"), from: name("x") };
-        q.push(Shared::new(Message::Suspect(suspect)), Some(7), 5);
+        q.push(Shared::new(Message::from(suspect)), Some(7), 5);
         q.push(Shared::new(dead("a", 1)), Some(8), 5);
         assert_eq!(q.len(Kind::Membership), 1);
         assert_eq!(q.take_finished(), [7], "whoever waited for the replaced one is told");

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::membership::tests::{Bench, MS, S, addr, alive, dead, join, leave};
-use crate::model::Moment;
+use crate::model::{Moment, UserEvent};
 use crate::wire::datagram::{self, Packer};
-use crate::wire::message::{Alive, Message, UserEvent};
+use crate::wire::message::{Alive, Message};
 use crate::wire::{Shared, decode};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,7 @@ fn messages(datagram: &Datagram) -> Vec<Message> {
 #[test]
 fn news_goes_out_on_receipt_then_on_ticks_and_ends_at_the_transmit_limit() {
     let (mut b, mut g) = (Bench::with_many(20), Gossip::default());
-    push(&mut g, &b, Message::Dead(dead("m0", 1, "me")));
+    push(&mut g, &b, Message::from(dead("m0", 1, "me")));
     let start = b.now;
     let sent = run(&mut g, &mut b);
     let after: Vec<u128> = sent.iter().map(|(at, _)| at.since(start).as_millis()).collect();
@@ -56,7 +56,7 @@ fn the_transmissions_of_one_broadcast_reach_as_many_members_as_they_can() {
         let (mut b, mut g) = (Bench::with_many(n), Gossip::default());
         let limit = b.members.config().transmit_limit(n + 1) as usize;
         for round in 0..20 {
-            push(&mut g, &b, Message::Alive(alive("m0", 100 + round)));
+            push(&mut g, &b, Message::from(alive("m0", 100 + round)));
             let told: BTreeSet<SocketAddr> = run(&mut g, &mut b).iter().map(|(_, d)| d.to.addr).collect();
             assert_eq!(told.len(), n.min(limit), "of {n}");
         }
@@ -66,10 +66,10 @@ fn the_transmissions_of_one_broadcast_reach_as_many_members_as_they_can() {
 #[test]
 fn news_that_comes_in_quick_succession_shares_datagrams() {
     let (mut b, mut g) = (Bench::with_many(20), Gossip::default());
-    push(&mut g, &b, Message::Dead(dead("m0", 1, "me")));
+    push(&mut g, &b, Message::from(dead("m0", 1, "me")));
     assert_eq!(g.tick(&b.members, b.now, &mut b.rng).len(), 3);
     for i in 1..10 {
-        push(&mut g, &b, Message::Dead(dead(&format!("m{i}"), 1, "me")));
+        push(&mut g, &b, Message::from(dead(&format!("m{i}"), 1, "me")));
         assert_eq!(g.tick(&b.members, b.now, &mut b.rng), []);
     }
     b.now += MS(5);
@@ -81,7 +81,7 @@ fn news_that_comes_in_quick_succession_shares_datagrams() {
 fn with_nobody_to_tell_nothing_is_kept_and_nothing_wakes() {
     let (mut b, mut g) = (Bench::alone(), Gossip::default());
     assert_eq!(g.next_deadline(), Moment::NEVER);
-    g.push(Shared::new(Message::JoinIntent(join("me", 1))), Some(7), &b.members, b.now);
+    g.push(Shared::new(Message::from(join("me", 1))), Some(7), &b.members, b.now);
     assert_eq!(run(&mut g, &mut b), []);
     assert_eq!(g.queue.take_finished(), [7], "whoever waits for its end is told");
 }
@@ -91,11 +91,11 @@ fn those_who_failed_recently_are_told_and_those_who_left_are_not() {
     let (mut b, mut g) = (Bench::with(&["failed", "left"]), Gossip::default());
     b.dead("failed", 1, "x");
     b.dead("left", 1, "left");
-    push(&mut g, &b, Message::Dead(dead("failed", 1, "x")));
+    push(&mut g, &b, Message::from(dead("failed", 1, "x")));
     let sent = run(&mut g, &mut b);
     assert!(!sent.is_empty() && sent.iter().all(|(_, d)| d.to.addr == addr("failed")));
     b.pass(S(31));
-    push(&mut g, &b, Message::Dead(dead("failed", 1, "x")));
+    push(&mut g, &b, Message::from(dead("failed", 1, "x")));
     assert_eq!(run(&mut g, &mut b), []);
 }
 
@@ -106,7 +106,7 @@ fn news_that_fits_no_datagram_does_not_keep_gossip_awake() {
     let (mut b, mut g) = (Bench::configured(config), Gossip::default());
     b.alive("a", 1);
     for i in 0..20 {
-        push(&mut g, &b, Message::Dead(dead(&format!("{}{i}", "x".repeat(200)), 1, "me")));
+        push(&mut g, &b, Message::from(dead(&format!("{}{i}", "x".repeat(200)), 1, "me")));
     }
     assert_eq!(run(&mut g, &mut b), []);
 }
@@ -118,14 +118,14 @@ fn events_that_fit_no_datagram_do_not_keep_others_from_being_told() {
         let (ltime, name) = (crate::model::LamportTime(1), name.to_string());
         UserEvent { ltime, name, payload: vec![0; len], coalesce: false }
     };
-    push(&mut g, &b, Message::UserEvent(event("small", 10)));
+    push(&mut g, &b, Message::from(event("small", 10)));
     // Newer, so that they come first.
     for i in 0..20 {
-        push(&mut g, &b, Message::UserEvent(event(&i.to_string(), 8_000)));
+        push(&mut g, &b, Message::from(event(&i.to_string(), 8_000)));
     }
-    g.push(Shared::new(Message::UserEvent(event("last", 8_000))), Some(7), &b.members, b.now);
+    g.push(Shared::new(Message::from(event("last", 8_000))), Some(7), &b.members, b.now);
     let said: Vec<Message> = run(&mut g, &mut b).iter().flat_map(|(_, d)| messages(d)).collect();
-    assert_eq!(said, vec![Message::UserEvent(event("small", 10)); 12]);
+    assert_eq!(said, vec![Message::from(event("small", 10)); 12]);
     assert_eq!(g.queue.take_finished(), [7]);
 }
 
@@ -133,9 +133,9 @@ fn events_that_fit_no_datagram_do_not_keep_others_from_being_told() {
 fn a_large_backlog_is_worked_off_and_every_part_of_it_said_as_often_as_it_should() {
     let (mut b, mut g) = (Bench::with_many(30), Gossip::default());
     for i in 0..3000 {
-        push(&mut g, &b, Message::Dead(dead(&format!("member-{i}"), 1, "me")));
+        push(&mut g, &b, Message::from(dead(&format!("member-{i}"), 1, "me")));
     }
-    push(&mut g, &b, Message::LeaveIntent(leave("m1", 5)));
+    push(&mut g, &b, Message::from(leave("m1", 5)));
     let sent = run(&mut g, &mut b);
     let mut said: BTreeMap<String, u32> = BTreeMap::new();
     for message in sent.iter().flat_map(|(_, d)| messages(d)) {
@@ -148,7 +148,7 @@ fn a_large_backlog_is_worked_off_and_every_part_of_it_said_as_often_as_it_should
 #[test]
 fn what_rides_along_counts_as_said() {
     let (mut b, mut g) = (Bench::with(&["a"]), Gossip::default());
-    push(&mut g, &b, Message::Dead(dead("x", 1, "me")));
+    push(&mut g, &b, Message::from(dead("x", 1, "me")));
     for _ in 0..12 {
         assert_eq!(g.riders(1000, &b.members).len(), 1);
     }
@@ -160,11 +160,11 @@ fn news() -> impl Strategy<Value = Message> {
     ("[a-e]{1,2}", 0usize..220, 0usize..512, 1u32..4, 0u8..5).prop_map(|(n, long, meta, inc, what)| {
         let node = format!("{n}{}", "x".repeat(long));
         match what {
-            0 => Message::Alive(Alive { meta: vec![0; meta], ..alive(&node, inc) }),
-            1 => Message::Dead(dead(&node, inc, "me")),
-            2 => Message::Suspect(crate::membership::tests::suspect(&node, inc, "me")),
-            3 => Message::JoinIntent(join(&node, u64::from(inc))),
-            _ => Message::LeaveIntent(leave(&node, u64::from(inc))),
+            0 => Message::from(Alive { meta: vec![0; meta], ..alive(&node, inc) }),
+            1 => Message::from(dead(&node, inc, "me")),
+            2 => Message::from(crate::membership::tests::suspect(&node, inc, "me")),
+            3 => Message::from(join(&node, u64::from(inc))),
+            _ => Message::from(leave(&node, u64::from(inc))),
         }
     })
 }

@@ -3,9 +3,8 @@
 //! Serf keeps the last 512 Lamport times and drops what is older, so that a burst of two thousand
 //! events loses most of itself. Here everything heard lately is kept, and only memory bounds it.
 
-use crate::model::{LamportClock, LamportTime, Moment};
+use crate::model::{LamportClock, LamportTime, Moment, UserEvent};
 use crate::telemetry::counters;
-use crate::wire::message::UserEvent;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;

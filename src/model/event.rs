@@ -1,6 +1,7 @@
 //! Things that happen and that handlers, streams and logs are told of.
 
 use super::{LamportTime, Member, Moment};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What happened to a member.
@@ -55,14 +56,16 @@ pub struct MemberEvents {
     pub members: Vec<Member>,
 }
 
-/// Something that someone made known to the whole cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something that someone makes known to the whole cluster. It travels as it is, in gossip and in
+/// push/pull.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserEvent {
     /// When it was sent.
     pub ltime: LamportTime,
     /// What it is called.
     pub name: String,
     /// What it carries.
+    #[serde(with = "serde_bytes")]
     pub payload: Vec<u8>,
     /// Whether it may be coalesced with others of its name.
     pub coalesce: bool,

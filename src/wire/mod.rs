@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn shared_messages_encode_once() {
         let name = NodeName::new("a").unwrap();
-        let m = Message::Dead(message::Dead { incarnation: Incarnation(3), node: name.clone(), from: name });
+        let m = Message::from(message::Dead { incarnation: Incarnation(3), node: name.clone(), from: name });
         let shared = Shared::new(m.clone());
         for dialect in [Dialect::Native, Dialect::Hashicorp] {
             let first = shared.bytes(dialect).as_ptr();

@@ -6,6 +6,7 @@
 
 use super::WireError;
 use super::message::*;
+use crate::model::UserEvent;
 use bincode::Options;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,19 +14,55 @@ use serde::de::DeserializeOwned;
 /// Tags of the native dialect start here; everything below is memberlist's.
 pub const FIRST_TAG: u8 = 0x80;
 
-const PING: u8 = 0x80;
-const INDIRECT_PING: u8 = 0x81;
-const ACK: u8 = 0x82;
-const NACK: u8 = 0x83;
-const SUSPECT: u8 = 0x84;
-const ALIVE: u8 = 0x85;
-const DEAD: u8 = 0x86;
-const JOIN_INTENT: u8 = 0x87;
-const LEAVE_INTENT: u8 = 0x88;
-const USER_EVENT: u8 = 0x89;
-const QUERY: u8 = 0x8a;
-const QUERY_RESPONSE: u8 = 0x8b;
-const RELAY: u8 = 0x8c;
+/// The table of messages: tag, payload, and its name in errors. A tag is never given a second
+/// meaning: agents of other versions may still say it.
+macro_rules! messages {
+    ($($variant:ident($kind:ident): { $($tag:ident = $byte:literal, $payload:ident, $what:literal;)* })*) => {
+        $($(const $tag: u8 = $byte;)*)*
+
+        /// Writes one message.
+        pub fn encode(message: &Message) -> Vec<u8> {
+            let mut out = Vec::with_capacity(64);
+            match message {
+                $(Message::$variant(message) => match message {
+                    $($kind::$payload(m) => tagged(&mut out, $tag, m),)*
+                },)*
+            }
+            out
+        }
+
+        /// Reads one message.
+        pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
+            let (&tag, body) = bytes.split_first().ok_or(WireError::Empty)?;
+            match tag {
+                $($($tag => read::<$payload>($what, body).map(Message::from),)*)*
+                other => Err(WireError::UnknownType(other)),
+            }
+        }
+    };
+}
+
+messages! {
+    Probe(ProbeMessage): {
+        PING = 0x80, Ping, "ping";
+        INDIRECT_PING = 0x81, IndirectPing, "indirect ping";
+        ACK = 0x82, Ack, "ack";
+        NACK = 0x83, Nack, "nack";
+    }
+    Membership(MembershipMessage): {
+        SUSPECT = 0x84, Suspect, "suspect";
+        ALIVE = 0x85, Alive, "alive";
+        DEAD = 0x86, Dead, "dead";
+        JOIN_INTENT = 0x87, JoinIntent, "join intent";
+        LEAVE_INTENT = 0x88, LeaveIntent, "leave intent";
+    }
+    Serf(SerfMessage): {
+        USER_EVENT = 0x89, UserEvent, "user event";
+        QUERY = 0x8a, Query, "query";
+        QUERY_RESPONSE = 0x8b, QueryResponse, "query response";
+        RELAY = 0x8c, Relay, "relay";
+    }
+}
 
 fn options(limit: u64) -> impl Options {
     bincode::DefaultOptions::new()
@@ -64,51 +101,9 @@ fn describe(error: &bincode::ErrorKind) -> String {
     }
 }
 
-/// Writes one message.
-pub fn encode(message: &Message) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64);
-    match message {
-        Message::Ping(m) => tagged(&mut out, PING, m),
-        Message::IndirectPing(m) => tagged(&mut out, INDIRECT_PING, m),
-        Message::Ack(m) => tagged(&mut out, ACK, m),
-        Message::Nack(m) => tagged(&mut out, NACK, m),
-        Message::Suspect(m) => tagged(&mut out, SUSPECT, m),
-        Message::Alive(m) => tagged(&mut out, ALIVE, m),
-        Message::Dead(m) => tagged(&mut out, DEAD, m),
-        Message::JoinIntent(m) => tagged(&mut out, JOIN_INTENT, m),
-        Message::LeaveIntent(m) => tagged(&mut out, LEAVE_INTENT, m),
-        Message::UserEvent(m) => tagged(&mut out, USER_EVENT, m),
-        Message::Query(m) => tagged(&mut out, QUERY, m),
-        Message::QueryResponse(m) => tagged(&mut out, QUERY_RESPONSE, m),
-        Message::Relay(m) => tagged(&mut out, RELAY, m),
-    }
-    out
-}
-
 fn tagged<T: Serialize>(out: &mut Vec<u8>, tag: u8, body: &T) {
     out.push(tag);
     write(out, body);
-}
-
-/// Reads one message.
-pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
-    let (&tag, body) = bytes.split_first().ok_or(WireError::Empty)?;
-    Ok(match tag {
-        PING => Message::Ping(read("ping", body)?),
-        INDIRECT_PING => Message::IndirectPing(read("indirect ping", body)?),
-        ACK => Message::Ack(read("ack", body)?),
-        NACK => Message::Nack(read("nack", body)?),
-        SUSPECT => Message::Suspect(read("suspect", body)?),
-        ALIVE => Message::Alive(read("alive", body)?),
-        DEAD => Message::Dead(read("dead", body)?),
-        JOIN_INTENT => Message::JoinIntent(read("join intent", body)?),
-        LEAVE_INTENT => Message::LeaveIntent(read("leave intent", body)?),
-        USER_EVENT => Message::UserEvent(read("user event", body)?),
-        QUERY => Message::Query(read("query", body)?),
-        QUERY_RESPONSE => Message::QueryResponse(read("query response", body)?),
-        RELAY => Message::Relay(read("relay", body)?),
-        other => return Err(WireError::UnknownType(other)),
-    })
 }
 
 #[cfg(test)]
@@ -182,13 +177,13 @@ pub(super) mod tests {
         let inc = any::<u32>().prop_map(Incarnation);
         let ltime = any::<u64>().prop_map(LamportTime);
         prop_oneof![
-            (any::<u32>(), name(), source()).prop_map(|(seq_no, node, source)| Message::Ping(Ping {
+            (any::<u32>(), name(), source()).prop_map(|(seq_no, node, source)| Message::from(Ping {
                 seq_no,
                 node,
                 source
             })),
             (any::<u32>(), addr(), name(), any::<bool>(), source()).prop_map(
-                |(seq_no, target, node, nack, source)| Message::IndirectPing(IndirectPing {
+                |(seq_no, target, node, nack, source)| Message::from(IndirectPing {
                     seq_no,
                     target,
                     node,
@@ -197,15 +192,15 @@ pub(super) mod tests {
                 })
             ),
             (any::<u32>(), any::<Option<u64>>(), bytes(100))
-                .prop_map(|(seq_no, digest, payload)| Message::Ack(Ack { seq_no, digest, payload })),
-            any::<u32>().prop_map(|seq_no| Message::Nack(Nack { seq_no })),
-            (inc.clone(), name(), name()).prop_map(|(incarnation, node, from)| Message::Suspect(Suspect {
+                .prop_map(|(seq_no, digest, payload)| Message::from(Ack { seq_no, digest, payload })),
+            any::<u32>().prop_map(|seq_no| Message::from(Nack { seq_no })),
+            (inc.clone(), name(), name()).prop_map(|(incarnation, node, from)| Message::from(Suspect {
                 incarnation,
                 node,
                 from
             })),
             (inc.clone(), name(), addr(), bytes(512), versions()).prop_map(
-                |(incarnation, node, addr, meta, versions)| Message::Alive(Alive {
+                |(incarnation, node, addr, meta, versions)| Message::from(Alive {
                     incarnation,
                     node,
                     addr,
@@ -213,25 +208,25 @@ pub(super) mod tests {
                     versions
                 })
             ),
-            (inc, name(), name()).prop_map(|(incarnation, node, from)| Message::Dead(Dead {
+            (inc, name(), name()).prop_map(|(incarnation, node, from)| Message::from(Dead {
                 incarnation,
                 node,
                 from
             })),
-            (ltime.clone(), name()).prop_map(|(ltime, node)| Message::JoinIntent(JoinIntent { ltime, node })),
+            (ltime.clone(), name()).prop_map(|(ltime, node)| Message::from(JoinIntent { ltime, node })),
             (ltime.clone(), name(), any::<bool>())
-                .prop_map(|(ltime, node, prune)| Message::LeaveIntent(LeaveIntent { ltime, node, prune })),
+                .prop_map(|(ltime, node, prune)| Message::from(LeaveIntent { ltime, node, prune })),
             (ltime.clone(), ".{0,20}", bytes(200), any::<bool>()).prop_map(
-                |(ltime, name, payload, coalesce)| Message::UserEvent(UserEvent {
+                |(ltime, name, payload, coalesce)| Message::from(UserEvent {
                     ltime,
                     name,
                     payload,
                     coalesce
                 })
             ),
-            query(ltime.clone()).prop_map(Message::Query),
-            response(ltime.clone()).prop_map(Message::QueryResponse),
-            (source(), response(ltime)).prop_map(|(to, response)| Message::Relay(Relay { to, response })),
+            query(ltime.clone()).prop_map(Message::from),
+            response(ltime.clone()).prop_map(Message::from),
+            (source(), response(ltime)).prop_map(|(to, response)| Message::from(Relay { to, response })),
         ]
     }
 
@@ -285,7 +280,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_typical_message_is_small() {
-        let alive = Message::Alive(Alive {
+        let alive = Message::from(Alive {
             incarnation: Incarnation(3),
             node: NodeName::new("web-0001").unwrap(),
             addr: "10.0.0.1:7946".parse().unwrap(),

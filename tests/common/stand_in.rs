@@ -3,7 +3,9 @@
 //! busy machine may cause; of anything else it speaks only when told to.
 
 use serf::model::{Incarnation, LamportTime, NodeName, Tags, Versions};
-use serf::wire::message::{Ack, Alive, Dead, Message, PeerRow, PeerState, PushPull, Suspect};
+use serf::wire::message::{
+    Ack, Alive, Dead, MembershipMessage, Message, PeerRow, PeerState, ProbeMessage, PushPull, Suspect,
+};
 use serf::wire::stream::{self, StreamMessage};
 use serf::wire::{Dialect, encode, read_datagram};
 use std::io::{ErrorKind, Read, Write};
@@ -86,7 +88,7 @@ impl StandIn {
         let mut state = lock(&self.state);
         state.row.incarnation = state.row.incarnation.next();
         state.row.versions = Versions::from_bytes(versions);
-        self.send(to, &encode(dialect, &Message::Alive(alive(&state.row))));
+        self.send(to, &encode(dialect, &Message::from(alive(&state.row))));
     }
 
     /// Has an agent be sent these bytes.
@@ -162,15 +164,15 @@ fn answer_datagrams(udp: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool) {
 
 fn answer(row: &mut PeerRow, message: Message) -> Option<Message> {
     match message {
-        Message::Ping(ping) if ping.node == row.node => {
-            Some(Message::Ack(Ack { seq_no: ping.seq_no, digest: None, payload: Vec::new() }))
+        Message::Probe(ProbeMessage::Ping(ping)) if ping.node == row.node => {
+            Some(Message::from(Ack { seq_no: ping.seq_no, digest: None, payload: Vec::new() }))
         }
-        Message::Suspect(Suspect { node, incarnation, .. })
-        | Message::Dead(Dead { node, incarnation, .. })
+        Message::Membership(MembershipMessage::Suspect(Suspect { node, incarnation, .. }))
+        | Message::Membership(MembershipMessage::Dead(Dead { node, incarnation, .. }))
             if node == row.node && incarnation >= row.incarnation =>
         {
             row.incarnation = incarnation.next();
-            Some(Message::Alive(alive(row)))
+            Some(Message::from(alive(row)))
         }
         _ => None,
     }

@@ -53,12 +53,12 @@ fn question(world: &World, outsider: SocketAddr, rng: &mut Rng) -> Message {
     let ((node, target), (asker, _)) = (someone(world, rng), someone(world, rng));
     let (seq_no, source) = (rng.u32(..), Source { node: asker, addr: outsider });
     match rng.u32(0..3) {
-        0 => Message::Ping(Ping { seq_no, node, source }),
-        1 => Message::IndirectPing(IndirectPing { seq_no, target, node, nack: true, source }),
+        0 => Message::from(Ping { seq_no, node, source }),
+        1 => Message::from(IndirectPing { seq_no, target, node, nack: true, source }),
         _ => {
             let (asker, addr) = someone(world, rng);
             let source = Source { node: asker, addr };
-            Message::IndirectPing(IndirectPing { seq_no, target: outsider, node, nack: true, source })
+            Message::from(IndirectPing { seq_no, target: outsider, node, nack: true, source })
         }
     }
 }
@@ -67,8 +67,8 @@ fn question(world: &World, outsider: SocketAddr, rng: &mut Rng) -> Message {
 fn answer(rng: &mut Rng) -> Message {
     let seq_no = rng.u32(..);
     match rng.bool() {
-        true => Message::Ack(Ack { seq_no, digest: Some(rng.u64(..)), payload: Vec::new() }),
-        false => Message::Nack(Nack { seq_no }),
+        true => Message::from(Ack { seq_no, digest: Some(rng.u64(..)), payload: Vec::new() }),
+        false => Message::from(Nack { seq_no }),
     }
 }
 
@@ -77,8 +77,8 @@ fn accusation(world: &World, rng: &mut Rng) -> Message {
     let ((node, _), (from, _)) = (someone(world, rng), someone(world, rng));
     let current = world.truth().get(&node).map_or(Incarnation::FIRST, |fact| fact.incarnation);
     match rng.u32(0..3) {
-        0 => Message::Suspect(Suspect { incarnation: current, node, from }),
-        1 => Message::Dead(Dead { incarnation: current, node, from }),
-        _ => Message::Dead(Dead { incarnation: current, node: node.clone(), from: node }),
+        0 => Message::from(Suspect { incarnation: current, node, from }),
+        1 => Message::from(Dead { incarnation: current, node, from }),
+        _ => Message::from(Dead { incarnation: current, node: node.clone(), from: node }),
     }
 }

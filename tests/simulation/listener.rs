@@ -7,8 +7,8 @@ use crate::world::World;
 use serf::messaging::QueryProgress;
 use serf::messaging::queries::MAX_OPEN;
 use serf::messaging::user_events::{MAX_BYTES, MAX_TIMES};
-use serf::model::{LamportTime, Moment, NodeName, QueryKey};
-use serf::wire::message::{Message, QueryResponse, UserEvent};
+use serf::model::{LamportTime, Moment, NodeName, QueryKey, UserEvent};
+use serf::wire::message::{Message, QueryResponse, SerfMessage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -161,8 +161,10 @@ impl World {
         let (Some(record), name) = (&mut self.record, &self.processes[pid].name) else { return };
         for message in crate::node::open(bytes).unwrap_or_default() {
             match message {
-                Message::QueryResponse(response) => record.arrived.push((self.now, pid, response)),
-                Message::Relay(relay) if relay.to.node == *name => {
+                Message::Serf(SerfMessage::QueryResponse(response)) => {
+                    record.arrived.push((self.now, pid, response))
+                }
+                Message::Serf(SerfMessage::Relay(relay)) if relay.to.node == *name => {
                     record.arrived.push((self.now, pid, relay.response));
                 }
                 _ => {}

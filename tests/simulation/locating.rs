@@ -8,7 +8,7 @@ use fastrand::Rng;
 use serf::model::Coordinate;
 use serf::wire::coordinate;
 use serf::wire::datagram::Packer;
-use serf::wire::message::Message;
+use serf::wire::message::{Message, ProbeMessage};
 use serf::wire::{self, Dialect};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -83,7 +83,7 @@ fn rewritten(bytes: Vec<u8>, payload: impl Fn() -> Vec<u8>) -> Vec<u8> {
     let Ok(mut messages) = crate::node::open(&bytes) else { return bytes };
     let mut packer = Packer::new(1400);
     for message in &mut messages {
-        if let Message::Ack(ack) = message {
+        if let Message::Probe(ProbeMessage::Ack(ack)) = message {
             ack.payload = payload();
         }
         if !packer.push(&wire::encode(Dialect::Native, message)) {

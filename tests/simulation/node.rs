@@ -10,7 +10,7 @@ use serf::membership::{
 use serf::messaging::{Gossip, QueryParams};
 use serf::model::{MemberEvent, MemberEventKind, Moment, NodeName, QueryKey, Tags};
 use serf::wire::datagram::{self, Packer};
-use serf::wire::message::{Message, PushPull};
+use serf::wire::message::{MembershipMessage, Message, PushPull};
 use serf::wire::{self, Shared, WireError};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -166,7 +166,7 @@ impl Node {
         let received = receive(batch, &mut self.members, &mut self.prober, now, &mut self.rng, &mut fx);
         self.carry_out(fx, now, out);
         self.talk(now, out, |talker, members, said| {
-            received.talk.into_iter().for_each(|message| talker.hear(message, members, now, said));
+            received.serf.into_iter().for_each(|message| talker.hear(message, members, now, said));
         });
     }
 
@@ -255,7 +255,7 @@ impl Node {
             out.datagrams.push(outgoing);
         }
         for message in fx.broadcasts {
-            let mine = matches!(&message, Message::LeaveIntent(m) if m.node == *self.members.me());
+            let mine = matches!(&message, Message::Membership(MembershipMessage::LeaveIntent(m)) if m.node == *self.members.me());
             let ticket = (mine && matches!(self.leave, Leave::Announces(_))).then_some(LEAVE_TICKET);
             self.gossip.push(Shared::new(message), ticket, &self.members, now);
             self.queued += 1;

@@ -6,8 +6,8 @@ use serf::membership::{Effects, Members, Transmit};
 use serf::messaging::queries::{self, Queries, QueryError, QueryLimits};
 use serf::messaging::user_events::{EventTooLarge, UserEvents};
 use serf::messaging::{QueryParams, QueryProgress};
-use serf::model::{LamportTime, Moment, NodeName, QueryKey};
-use serf::wire::message::{Answer, Message, Query, QueryResponse, SerfState, UserEvent};
+use serf::model::{LamportTime, Moment, NodeName, QueryKey, UserEvent};
+use serf::wire::message::{Answer, Message, Query, QueryResponse, SerfMessage, SerfState};
 use std::time::Duration;
 
 /// Largest name and payload of an event together, in bytes (Serf's default).
@@ -131,12 +131,12 @@ impl Talker {
     }
 
     /// A message came in a datagram.
-    pub fn hear(&mut self, message: Message, members: &Members, now: Moment, said: &mut Said) {
+    pub fn hear(&mut self, message: SerfMessage, members: &Members, now: Moment, said: &mut Said) {
         match message {
-            Message::UserEvent(event) => self.hear_event(event, Via::Gossip, now, said),
-            Message::Query(query) => self.hear_query(query, members, now, said),
-            Message::QueryResponse(response) => self.hear_response(response, said),
-            Message::Relay(relay) => {
+            SerfMessage::UserEvent(event) => self.hear_event(event, Via::Gossip, now, said),
+            SerfMessage::Query(query) => self.hear_query(query, members, now, said),
+            SerfMessage::QueryResponse(response) => self.hear_response(response, said),
+            SerfMessage::Relay(relay) => {
                 let mut fx = Effects::default();
                 let mine = queries::relay(relay, members, &mut fx);
                 said.transmits.extend(fx.transmits);
@@ -144,7 +144,6 @@ impl Talker {
                     self.hear_response(response, said);
                 }
             }
-            other => panic!("membership keeps this to itself: {other:?}"),
         }
     }
 
@@ -186,7 +185,7 @@ impl Talker {
         let heard = self.queries.hear(&query, members, now);
         let wants_ack = query.ack;
         if heard.pass_on {
-            said.broadcasts.push(Message::Query(query));
+            said.broadcasts.push(Message::from(query));
         }
         let Some(event) = heard.event else { return };
         let answer = match (wants_ack, self.habit) {
@@ -225,7 +224,7 @@ fn tell(event: UserEvent, via: Via, said: &mut Said) {
     said.told.push(Told::Event(event.clone(), via));
     // What is remembered is not passed on, as in the agent.
     if via != Via::Exchange {
-        said.broadcasts.push(Message::UserEvent(event));
+        said.broadcasts.push(Message::from(event));
     }
 }
 

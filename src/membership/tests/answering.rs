@@ -10,14 +10,16 @@ fn source(of: &str) -> Source {
 }
 
 fn please(node: &str, at: SocketAddr, source: Source) -> Message {
-    Message::IndirectPing(IndirectPing { seq_no: 5, target: at, node: name(node), nack: true, source })
+    Message::from(IndirectPing { seq_no: 5, target: at, node: name(node), nack: true, source })
 }
 
 impl Bench {
     /// The number of the last ping that it sent.
     fn last_ping(&self) -> u32 {
         let pings = self.fx.transmits.iter().flat_map(|t| &t.messages);
-        let mut numbers = pings.filter_map(|m| if let Message::Ping(p) = m { Some(p.seq_no) } else { None });
+        let mut numbers = pings.filter_map(|m| {
+            if let Message::Probe(ProbeMessage::Ping(p)) = m { Some(p.seq_no) } else { None }
+        });
         numbers.next_back().expect("no ping was sent")
     }
 
@@ -31,7 +33,7 @@ impl Bench {
 #[test]
 fn acks_go_only_to_addresses_of_known_members_or_back_where_the_ping_came_from() {
     let mut b = Bench::with(&["a"]);
-    let ping = |node: &str, source| Message::Ping(Ping { seq_no: 9, node: name(node), source });
+    let ping = |node: &str, source| Message::from(Ping { seq_no: 9, node: name(node), source });
     let (victim, origin) = (addr("victim"), addr("origin"));
     b.hear_from(origin, vec![ping("me", source("a"))]);
     b.hear_from(origin, vec![ping("me", Source { node: name("a"), addr: victim })]);

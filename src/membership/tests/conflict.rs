@@ -33,7 +33,7 @@ fn whoever_had_the_name_first_keeps_it_and_hears_of_the_other_once_a_minute() {
 fn a_holder_of_hashicorps_is_not_told_by_everyone_at_once() {
     let mut b = Bench::alone();
     let versions = Versions { protocol_max: 5, ..Versions::OURS };
-    b.news(Message::Alive(Alive { versions, ..alive("h", 1) }));
+    b.news(Message::from(Alive { versions, ..alive("h", 1) }));
     b.forget();
     b.alive_at("h", 1, rival());
     b.silent();

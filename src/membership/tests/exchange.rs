@@ -211,7 +211,7 @@ fn round_among(foreign: usize, ours: usize) -> (Bench, ExchangeSchedule) {
     let mut b = Bench::with_many(ours - 1);
     let versions = Versions { protocol_max: 5, ..Versions::OURS };
     for i in 0..foreign {
-        b.news(Message::Alive(Alive { versions, ..alive(&format!("h{i}"), 1) }));
+        b.news(Message::from(Alive { versions, ..alive(&format!("h{i}"), 1) }));
     }
     let mut schedule = ExchangeSchedule::new(&b.members, b.now, &mut b.rng);
     schedule.foreigner_came(&b.members, b.now, &mut b.rng);

@@ -75,12 +75,12 @@ fn the_same_intent_twice_is_a_no_op() {
 fn two_members_never_echo_intents_to_each_other() {
     let (mut a, mut b) = (Bench::with(&["x", "y"]), Bench::with(&["x", "y"]));
     let mut under_way = vec![
-        Message::LeaveIntent(leave("x", 5)),
-        Message::JoinIntent(join("x", 5)),
-        Message::LeaveIntent(LeaveIntent { prune: true, ..leave("x", 6) }),
-        Message::JoinIntent(join("y", 7)),
-        Message::LeaveIntent(leave("y", 7)),
-        Message::LeaveIntent(leave("nobody", 8)),
+        Message::from(leave("x", 5)),
+        Message::from(join("x", 5)),
+        Message::from(LeaveIntent { prune: true, ..leave("x", 6) }),
+        Message::from(join("y", 7)),
+        Message::from(leave("y", 7)),
+        Message::from(leave("nobody", 8)),
     ];
     for _ in 0..6 {
         a.hear("b", std::mem::take(&mut under_way));
@@ -188,10 +188,18 @@ fn others_see_a_leave_as_left_whether_or_not_they_heard_the_intent() {
 fn leave_then_join_in_one_process() {
     let (mut b, mut other) = (Bench::with(&["a"]), Bench::with(&["b"]));
     let as_b = |m: Message| match m {
-        Message::Alive(m) => Message::Alive(Alive { node: name("b"), addr: addr("b"), ..m }),
-        Message::Dead(m) => Message::Dead(Dead { node: name("b"), from: name("b"), ..m }),
-        Message::JoinIntent(m) => Message::JoinIntent(JoinIntent { node: name("b"), ..m }),
-        Message::LeaveIntent(m) => Message::LeaveIntent(LeaveIntent { node: name("b"), ..m }),
+        Message::Membership(MembershipMessage::Alive(m)) => {
+            Message::from(Alive { node: name("b"), addr: addr("b"), ..m })
+        }
+        Message::Membership(MembershipMessage::Dead(m)) => {
+            Message::from(Dead { node: name("b"), from: name("b"), ..m })
+        }
+        Message::Membership(MembershipMessage::JoinIntent(m)) => {
+            Message::from(JoinIntent { node: name("b"), ..m })
+        }
+        Message::Membership(MembershipMessage::LeaveIntent(m)) => {
+            Message::from(LeaveIntent { node: name("b"), ..m })
+        }
         other => other,
     };
     for _ in 0..2 {

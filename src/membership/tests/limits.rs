@@ -125,20 +125,22 @@ fn alive_messages_without_a_usable_address_or_with_too_much_metadata_are_refused
         for at in ["10.0.0.1:0", "0.0.0.0:7946", "[::]:7946", "[::ffff:0.0.0.0]:7946"] {
             b.alive_at(who, 2, at.parse().unwrap());
         }
-        b.news(Message::Alive(Alive { meta: vec![b'x'; MAX_META_LEN + 1], ..alive(who, 2) }));
+        b.news(Message::from(Alive { meta: vec![b'x'; MAX_META_LEN + 1], ..alive(who, 2) }));
     }
     b.silent();
     assert_eq!((b.status("new"), b.incarnation("known")), ("none", 1));
-    b.news(Message::Alive(Alive { meta: vec![b'x'; MAX_META_LEN], ..alive("new", 2) }));
+    b.news(Message::from(Alive { meta: vec![b'x'; MAX_META_LEN], ..alive("new", 2) }));
     assert_eq!(b.status("new"), "alive");
 }
 
 #[test]
 fn tags_that_do_not_decode_are_shown_as_none_and_passed_on_as_they_are() {
     let mut b = Bench::alone();
-    b.news(Message::Alive(Alive { meta: vec![255, 0xc1], ..alive("a", 1) }));
+    b.news(Message::from(Alive { meta: vec![255, 0xc1], ..alive("a", 1) }));
     assert!(b.members.row("a").unwrap().tags.0.is_empty());
-    assert!(matches!(&b.fx.broadcasts[..], [Message::Alive(m)] if m.meta == [255, 0xc1]));
+    assert!(
+        matches!(&b.fx.broadcasts[..], [Message::Membership(MembershipMessage::Alive(m))] if m.meta == [255, 0xc1])
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn at(first: f64) -> Coordinate {
 }
 
 fn saying(seq_no: u32, payload: Vec<u8>) -> Message {
-    Message::Ack(Ack { seq_no, digest: None, payload })
+    Message::from(Ack { seq_no, digest: None, payload })
 }
 
 impl Bench {
@@ -34,10 +34,10 @@ impl Bench {
     /// The payload of the ack to a ping with this source.
     fn payload_for(&mut self, source: Source) -> Vec<u8> {
         self.forget();
-        let ping = Message::Ping(Ping { seq_no: 9, node: name("me"), source });
+        let ping = Message::from(Ping { seq_no: 9, node: name("me"), source });
         self.hear_from(addr("origin"), vec![ping]);
         match self.fx.transmits.iter().flat_map(|t| &t.messages).next() {
-            Some(Message::Ack(ack)) => ack.payload.clone(),
+            Some(Message::Probe(ProbeMessage::Ack(ack))) => ack.payload.clone(),
             other => panic!("{other:?}"),
         }
     }
@@ -121,7 +121,7 @@ fn answers_that_come_late_or_through_others_tell_nothing() {
 fn a_member_that_is_forgotten_is_nowhere() {
     let mut b = Bench::with(&["a"]);
     b.answered(MS(20), coordinate::encode(&at(0.1)));
-    b.news(Message::Dead(dead("a", 1, "x")));
+    b.news(Message::from(dead("a", 1, "x")));
     assert_eq!(b.members.coordinate("a"), Some(&at(0.1)), "as in Serf");
     let Bench { members, now, fx, .. } = &mut b;
     members.force_leave(&name("a"), true, *now, fx);

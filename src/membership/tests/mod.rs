@@ -17,10 +17,10 @@ mod swim;
 mod versions;
 
 use super::*;
-use crate::model::{Incarnation, LamportTime, Member, NodeName, Tags, Versions};
-use crate::wire::message::{
-    Alive, Dead, JoinIntent, LeaveIntent, PeerIntent, PeerRow, PeerState, PushPull, Suspect,
-};
+use crate::model::{Incarnation, LamportTime, Member, Moment, NodeName, Tags, Versions};
+use crate::wire::message::*;
+use fastrand::Rng;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Seconds.
@@ -89,20 +89,21 @@ pub fn push_pull(rows: Vec<PeerRow>) -> PushPull {
 /// A message in words.
 fn words(message: &Message) -> String {
     match message {
-        Message::Ping(m) => format!("ping {}", m.node),
-        Message::IndirectPing(m) => format!("please ping {}", m.node),
-        Message::Ack(m) => format!("ack {}", m.seq_no),
-        Message::Nack(m) => format!("nack {}", m.seq_no),
-        Message::Alive(m) => format!("alive {} {}", m.node, m.incarnation),
-        Message::Suspect(m) => format!("suspect {} {} by {}", m.node, m.incarnation, m.from),
-        Message::Dead(m) => format!("dead {} {} by {}", m.node, m.incarnation, m.from),
-        Message::JoinIntent(m) => format!("join {} {}", m.node, m.ltime),
-        Message::LeaveIntent(m) if m.prune => format!("prune {} {}", m.node, m.ltime),
-        Message::LeaveIntent(m) => format!("leave {} {}", m.node, m.ltime),
-        talk
-        @ (Message::UserEvent(_) | Message::Query(_) | Message::QueryResponse(_) | Message::Relay(_)) => {
-            format!("{talk:?}")
-        }
+        Message::Probe(m) => match m {
+            ProbeMessage::Ping(m) => format!("ping {}", m.node),
+            ProbeMessage::IndirectPing(m) => format!("please ping {}", m.node),
+            ProbeMessage::Ack(m) => format!("ack {}", m.seq_no),
+            ProbeMessage::Nack(m) => format!("nack {}", m.seq_no),
+        },
+        Message::Membership(m) => match m {
+            MembershipMessage::Alive(m) => format!("alive {} {}", m.node, m.incarnation),
+            MembershipMessage::Suspect(m) => format!("suspect {} {} by {}", m.node, m.incarnation, m.from),
+            MembershipMessage::Dead(m) => format!("dead {} {} by {}", m.node, m.incarnation, m.from),
+            MembershipMessage::JoinIntent(m) => format!("join {} {}", m.node, m.ltime),
+            MembershipMessage::LeaveIntent(m) if m.prune => format!("prune {} {}", m.node, m.ltime),
+            MembershipMessage::LeaveIntent(m) => format!("leave {} {}", m.node, m.ltime),
+        },
+        Message::Serf(m) => format!("{m:?}"),
     }
 }
 
@@ -176,31 +177,31 @@ impl Bench {
     }
 
     pub fn alive(&mut self, node: &str, incarnation: u32) {
-        self.news(Message::Alive(alive(node, incarnation)));
+        self.news(Message::from(alive(node, incarnation)));
     }
 
     pub fn alive_at(&mut self, node: &str, incarnation: u32, at: SocketAddr) {
-        self.news(Message::Alive(Alive { addr: at, ..alive(node, incarnation) }));
+        self.news(Message::from(Alive { addr: at, ..alive(node, incarnation) }));
     }
 
     pub fn suspect(&mut self, node: &str, incarnation: u32, from: &str) {
-        self.news(Message::Suspect(suspect(node, incarnation, from)));
+        self.news(Message::from(suspect(node, incarnation, from)));
     }
 
     pub fn dead(&mut self, node: &str, incarnation: u32, from: &str) {
-        self.news(Message::Dead(dead(node, incarnation, from)));
+        self.news(Message::from(dead(node, incarnation, from)));
     }
 
     pub fn join(&mut self, node: &str, ltime: u64) {
-        self.news(Message::JoinIntent(join(node, ltime)));
+        self.news(Message::from(join(node, ltime)));
     }
 
     pub fn leave(&mut self, node: &str, ltime: u64) {
-        self.news(Message::LeaveIntent(leave(node, ltime)));
+        self.news(Message::from(leave(node, ltime)));
     }
 
     pub fn prune(&mut self, node: &str, ltime: u64) {
-        self.news(Message::LeaveIntent(LeaveIntent { prune: true, ..leave(node, ltime) }));
+        self.news(Message::from(LeaveIntent { prune: true, ..leave(node, ltime) }));
     }
 
     pub fn merge(&mut self, rows: Vec<PeerRow>) {

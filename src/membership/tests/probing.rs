@@ -11,7 +11,7 @@ impl Bench {
             let before = self.fx.transmits.len();
             self.wake_at(at);
             if let Some(t) = self.fx.transmits[before..].iter().rfind(|t| t.probe.is_some())
-                && let Some(Message::Ping(ping)) = t.messages.first()
+                && let Some(Message::Probe(ProbeMessage::Ping(ping))) = t.messages.first()
             {
                 return (ping.node.to_string(), ping.seq_no);
             }
@@ -29,11 +29,11 @@ impl Bench {
 }
 
 pub fn ack(seq_no: u32, digest: Option<u64>) -> Message {
-    Message::Ack(Ack { seq_no, digest, payload: vec![] })
+    Message::from(Ack { seq_no, digest, payload: vec![] })
 }
 
 fn nack(seq_no: u32) -> Message {
-    Message::Nack(Nack { seq_no })
+    Message::from(Nack { seq_no })
 }
 
 #[test]

@@ -60,20 +60,20 @@ fn alive_of() -> impl Strategy<Value = Alive> {
 fn message() -> impl Strategy<Value = Message> {
     let source = || at().prop_map(|(node, addr)| Source { node: name(node), addr });
     prop_oneof![
-        4 => alive_of().prop_map(Message::Alive),
-        3 => (who(), incarnation(), who()).prop_map(|(n, i, f)| Message::Suspect(suspect(n, i, f))),
-        3 => (who(), incarnation(), who()).prop_map(|(n, i, f)| Message::Dead(dead(n, i, f))),
-        2 => (who(), ltime()).prop_map(|(n, t)| Message::JoinIntent(join(n, t))),
+        4 => alive_of().prop_map(Message::from),
+        3 => (who(), incarnation(), who()).prop_map(|(n, i, f)| Message::from(suspect(n, i, f))),
+        3 => (who(), incarnation(), who()).prop_map(|(n, i, f)| Message::from(dead(n, i, f))),
+        2 => (who(), ltime()).prop_map(|(n, t)| Message::from(join(n, t))),
         3 => (who(), ltime(), any::<bool>())
-            .prop_map(|(n, t, prune)| Message::LeaveIntent(LeaveIntent { prune, ..leave(n, t) })),
+            .prop_map(|(n, t, prune)| Message::from(LeaveIntent { prune, ..leave(n, t) })),
         1 => (any::<u32>(), who(), source())
-            .prop_map(|(seq_no, n, source)| Message::Ping(Ping { seq_no, node: name(n), source })),
+            .prop_map(|(seq_no, n, source)| Message::from(Ping { seq_no, node: name(n), source })),
         1 => (any::<u32>(), at(), any::<bool>(), source()).prop_map(|(seq_no, (n, target), nack, source)| {
-            Message::IndirectPing(IndirectPing { seq_no, target, node: name(n), nack, source })
+            Message::from(IndirectPing { seq_no, target, node: name(n), nack, source })
         }),
         1 => (any::<u32>(), any::<Option<u64>>())
-            .prop_map(|(seq_no, digest)| Message::Ack(Ack { seq_no, digest, payload: vec![] })),
-        1 => any::<u32>().prop_map(|seq_no| Message::Nack(Nack { seq_no })),
+            .prop_map(|(seq_no, digest)| Message::from(Ack { seq_no, digest, payload: vec![] })),
+        1 => any::<u32>().prop_map(|seq_no| Message::from(Nack { seq_no })),
     ]
 }
 
@@ -283,9 +283,9 @@ proptest! {
     fn the_order_of_news_does_not_matter(
         (news, shuffled) in (any::<bool>(), vec((1u32..6, any::<bool>()), 1..7)).prop_map(|(dies, news)| {
             news.into_iter().map(|(i, accuses)| match (accuses, dies) {
-                (false, _) => Message::Alive(alive("a", i)),
-                (true, true) => Message::Dead(dead("a", i, "m1")),
-                (true, false) => Message::Suspect(suspect("a", i, "m1")),
+                (false, _) => Message::from(alive("a", i)),
+                (true, true) => Message::from(dead("a", i, "m1")),
+                (true, false) => Message::from(suspect("a", i, "m1")),
             }).collect::<Vec<_>>()
         }).prop_flat_map(|news| (Just(news.clone()), Just(news).prop_shuffle())),
     ) {
@@ -299,10 +299,10 @@ proptest! {
         again in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..12),
     ) {
         let news: Vec<(usize, Message)> = news.into_iter().map(|(i, what)| match what {
-            0 => Message::Alive(alive("a", i)),
-            1 => Message::Suspect(suspect("a", i, "m1")),
-            2 => Message::Dead(dead("a", i, "m1")),
-            _ => Message::Dead(dead("a", i, "a")),
+            0 => Message::from(alive("a", i)),
+            1 => Message::from(suspect("a", i, "m1")),
+            2 => Message::from(dead("a", i, "m1")),
+            _ => Message::from(dead("a", i, "a")),
         }).enumerate().collect();
         let mut doubled = news.clone();
         for (which, place) in again {
@@ -363,10 +363,10 @@ proptest! {
 fn honest() -> impl Strategy<Value = Message> {
     let who = || proptest::sample::select(NAMES.to_vec());
     prop_oneof![
-        3 => (who(), 1u32..5).prop_map(|(n, i)| Message::Alive(alive(n, i))),
-        1 => (who(), 1u32..5, who()).prop_map(|(n, i, f)| Message::Suspect(suspect(n, i, f))),
-        1 => (who(), 1u32..5, who()).prop_map(|(n, i, f)| Message::Dead(dead(n, i, f))),
-        1 => (who(), 1u64..6).prop_map(|(n, t)| Message::JoinIntent(join(n, t))),
-        1 => (who(), 1u64..6).prop_map(|(n, t)| Message::LeaveIntent(leave(n, t))),
+        3 => (who(), 1u32..5).prop_map(|(n, i)| Message::from(alive(n, i))),
+        1 => (who(), 1u32..5, who()).prop_map(|(n, i, f)| Message::from(suspect(n, i, f))),
+        1 => (who(), 1u32..5, who()).prop_map(|(n, i, f)| Message::from(dead(n, i, f))),
+        1 => (who(), 1u64..6).prop_map(|(n, t)| Message::from(join(n, t))),
+        1 => (who(), 1u64..6).prop_map(|(n, t)| Message::from(leave(n, t))),
     ]
 }

@@ -25,7 +25,7 @@ fn a_later_incarnation_with_other_tags_is_an_update_and_with_the_same_only_news(
     b.alive("a", 2);
     assert_eq!((b.told(), b.said()), (vec![], vec!["alive a 2".into()]));
     let meta = Tags::from_pairs(["role=web"]).unwrap().encode().unwrap();
-    b.news(Message::Alive(Alive { meta, ..alive("a", 3) }));
+    b.news(Message::from(Alive { meta, ..alive("a", 3) }));
     assert_eq!(b.told(), ["member-update a alive"]);
     assert_eq!(b.members.row("a").unwrap().tags.value("role"), Some("web"));
 }
@@ -36,9 +36,9 @@ fn alive_is_applied_before_suspect_and_dead_of_the_same_datagram() {
     b.hear(
         "b",
         vec![
-            Message::Dead(dead("a", 1, "b")),
-            Message::Suspect(suspect("a", 1, "b")),
-            Message::Alive(alive("a", 2)),
+            Message::from(dead("a", 1, "b")),
+            Message::from(suspect("a", 1, "b")),
+            Message::from(alive("a", 2)),
         ],
     );
     assert_eq!(b.status("a"), "alive");
@@ -49,11 +49,8 @@ fn alive_is_applied_before_suspect_and_dead_of_the_same_datagram() {
 #[test]
 fn a_member_that_comes_and_leaves_in_one_datagram_has_left() {
     let mut b = Bench::alone();
-    let datagram = vec![
-        Message::Dead(dead("a", 1, "a")),
-        Message::LeaveIntent(leave("a", 4)),
-        Message::Alive(alive("a", 1)),
-    ];
+    let datagram =
+        vec![Message::from(dead("a", 1, "a")), Message::from(leave("a", 4)), Message::from(alive("a", 1))];
     b.hear("a", datagram);
     assert_eq!(b.told(), ["member-join a alive", "member-leave a left"]);
 }
@@ -118,7 +115,7 @@ fn who_parts_is_addressed_as_a_stranger_until_its_successor_says_more() {
     let theirs = Versions { protocol_max: 5, ..Versions::OURS };
     let mut a = Bench::named("a", Config::for_profile(Profile::Lan));
     a.alive("b", 1);
-    a.news(Message::Alive(Alive { versions: theirs, ..alive("h", 1) }));
+    a.news(Message::from(Alive { versions: theirs, ..alive("h", 1) }));
     a.forget();
     let mut rng = Rng::with_seed(1);
     a.act(|members, now, fx| members.part(now, &mut rng, fx));
@@ -153,7 +150,7 @@ fn with_one_dialect_only_its_speakers_are_admitted() {
     let theirs = Versions { protocol_max: 5, ..Versions::OURS };
     for (native_only, admitted) in [(true, false), (false, true)] {
         let mut b = Bench::configured(Config { native_only, ..Config::for_profile(Profile::Lan) });
-        b.news(Message::Alive(Alive { versions: theirs, ..alive("h", 1) }));
+        b.news(Message::from(Alive { versions: theirs, ..alive("h", 1) }));
         b.merge(vec![PeerRow { versions: theirs, ..peer_row("p", 1, PeerState::Alive) }]);
         b.alive("ours", 1);
         let known = |who: &str| b.members.row(who).is_some();
@@ -251,7 +248,7 @@ fn no_alive_message_about_this_process_drives_it_to_an_incarnation_that_others_r
     let mut b = Bench::with(&["a"]);
     let meta = Tags::from_pairs(["x=y"]).unwrap().encode().unwrap();
     for incarnation in [LAST, LAST - 1, 2 + JUMP, 1 + JUMP, 2 + JUMP / 2] {
-        b.news(Message::Alive(Alive { meta: meta.clone(), ..alive("me", incarnation) }));
+        b.news(Message::from(Alive { meta: meta.clone(), ..alive("me", incarnation) }));
     }
     b.silent();
     assert_eq!(b.incarnation("me"), 1);
@@ -262,13 +259,11 @@ fn the_refutation_of_the_furthest_accusation_is_believed_by_those_who_lag_behind
     let (mut accused, mut lagging) = (Bench::with(&["a"]), Bench::with(&["a"]));
     accused.suspect("me", 10, "a");
     accused.dead("me", 11 + JUMP / 2, "a");
-    let Some(Message::Alive(refutation)) = accused.fx.broadcasts.pop() else { panic!("not refuted") };
-    lagging.news(Message::Alive(Alive {
-        node: name("b"),
-        incarnation: Incarnation(1),
-        ..refutation.clone()
-    }));
-    lagging.news(Message::Alive(Alive { node: name("b"), ..refutation }));
+    let Some(Message::Membership(MembershipMessage::Alive(refutation))) = accused.fx.broadcasts.pop() else {
+        panic!("not refuted")
+    };
+    lagging.news(Message::from(Alive { node: name("b"), incarnation: Incarnation(1), ..refutation.clone() }));
+    lagging.news(Message::from(Alive { node: name("b"), ..refutation }));
     assert_eq!(lagging.incarnation("b"), 12 + JUMP / 2);
 }
 

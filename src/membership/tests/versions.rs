@@ -16,7 +16,7 @@ fn v(bytes: [u8; 6]) -> Versions {
 }
 
 fn alive_with(node: &str, incarnation: u32, versions: Versions) -> Message {
-    Message::Alive(Alive { versions, ..alive(node, incarnation) })
+    Message::from(Alive { versions, ..alive(node, incarnation) })
 }
 
 fn row_with(node: &str, incarnation: u32, state: PeerState, versions: Versions) -> PeerRow {
@@ -156,7 +156,7 @@ proptest! {
                 let meta = if *tagged { b"role".to_vec() } else { no_tags() };
                 let alive = Alive { versions, meta: meta.clone(), ..alive("a", *incarnation) };
                 if *by_gossip {
-                    b.news(Message::Alive(alive));
+                    b.news(Message::from(alive));
                 } else {
                     let row = row_with("a", *incarnation, PeerState::Alive, versions);
                     b.merge(vec![PeerRow { meta, ..row }]);
@@ -264,7 +264,7 @@ fn a_rival_with_an_unfit_vector_is_no_rival() {
     let elsewhere = addr("elsewhere");
     for (who, unfit) in ["a", "me"].into_iter().flat_map(|who| UNFIT.map(|unfit| (who, unfit))) {
         let mut b = Bench::with(&["a"]);
-        b.news(Message::Alive(Alive { addr: elsewhere, versions: v(unfit), ..alive(who, 9) }));
+        b.news(Message::from(Alive { addr: elsewhere, versions: v(unfit), ..alive(who, 9) }));
         b.silent();
         let source = crate::wire::message::Source { node: name(who), addr: elsewhere };
         assert_eq!(b.members.rival_at(&source), None);
@@ -295,6 +295,8 @@ fn a_wrong_vector_of_this_process_is_put_right_whatever_it_is() {
 fn who_speaks_native_only_tells_those_who_remember_another_kind() {
     let mut b = Bench::configured(Config { native_only: true, ..Config::for_profile(Profile::Lan) });
     b.merge(vec![row_with("me", 7, PeerState::Alive, v(THEIRS)), peer_row("a", 1, PeerState::Alive)]);
-    let Some(Message::Alive(mine)) = b.fx.broadcasts.pop() else { panic!("it says nothing") };
+    let Some(Message::Membership(MembershipMessage::Alive(mine))) = b.fx.broadcasts.pop() else {
+        panic!("it says nothing")
+    };
     assert_eq!((mine.incarnation, mine.versions), (Incarnation(8), Versions::OURS));
 }

@@ -10,10 +10,11 @@
 //! Of who has left we say the time itself, as they do among themselves.
 
 use super::msgpack::{Fault, Reader, Writer};
-use super::{name, read_ip, read_user_event, read_versions, write_ip, write_versions};
-use crate::model::{Incarnation, LamportTime, NodeName, Versions};
+use super::parts::{name, read_ip, read_versions, write_ip, write_versions};
+use super::serf::read_user_event;
+use crate::model::{Incarnation, LamportTime, NodeName, UserEvent, Versions};
 use crate::telemetry::counters;
-use crate::wire::message::{PeerIntent, PeerRow, PeerState, PushPull, SerfState, UserEvent};
+use crate::wire::message::{PeerIntent, PeerRow, PeerState, PushPull, SerfState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 

@@ -1,9 +1,11 @@
 //! Streams in HashiCorp's dialect. Their messages announce no length, so that a reader has to find
 //! the end by reading; [`Scan`] does that as the bytes arrive, each of them once.
 
+use super::memberlist::{ACK, PING, read_ack, read_ping, write_ack, write_ping};
 use super::msgpack::{Fault, Reader, Writer};
+use super::parts::malformed;
 use super::push_pull::{self, Header, PUSH_PULL};
-use super::{ACK, PING, USER, decode_user, malformed, read_ack, read_ping, write_ack, write_ping};
+use super::serf::{self, USER};
 use crate::wire::WireError;
 use crate::wire::compression::{self, COMPRESSED};
 use crate::wire::stream::{MAX_FRAME, MAX_SMALL_FRAME, StreamMessage};
@@ -116,8 +118,8 @@ fn read_user_header(r: &mut Reader) -> Result<usize, Fault> {
 pub fn encode(message: &StreamMessage) -> Vec<u8> {
     match message {
         StreamMessage::PushPull(m) => push_pull::write(m),
-        StreamMessage::Ping(m) => write_ping(m).out,
-        StreamMessage::Ack(m) => write_ack(m).out,
+        StreamMessage::Ping(m) => write_ping(m),
+        StreamMessage::Ack(m) => write_ack(m),
         StreamMessage::Error(why) => {
             let mut w = Writer::of_type(ERROR);
             w.map(1);
@@ -160,7 +162,7 @@ fn decode_plain(frame: &[u8]) -> Result<StreamMessage, WireError> {
         USER => {
             let len = read_user_header(&mut r).map_err(malformed("user message"))?;
             let inner = r.take(len).map_err(malformed("user message"))?;
-            decode_user(inner).map(StreamMessage::User)
+            serf::decode(inner).map(StreamMessage::User)
         }
         other => Err(WireError::UnknownType(other)),
     }?;

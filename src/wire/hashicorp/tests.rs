@@ -1,12 +1,17 @@
 //! HashiCorp's dialect against what HashiCorp's agents wrote, and against itself.
 
-use super::*;
-use crate::wire::message::{PeerIntent, PeerRow, PeerState, PushPull, SerfState};
+use super::memberlist::{NACK, PING};
+use super::msgpack::Writer;
+use super::serf::{NANOSECONDS_PER_MS, USER};
+use super::{decode, encode, push_pull};
+use crate::model::{Incarnation, LamportTime, UserEvent, Versions};
+use crate::wire::message::*;
 use crate::wire::native::tests::{message, name as any_name};
 use crate::wire::stream::{Reader as StreamReader, StreamMessage};
-use crate::wire::{Dialect, compression, decode as decode_any, read_datagram, stream as framing};
+use crate::wire::{Dialect, WireError, compression, decode as decode_any, read_datagram, stream as framing};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// What was recorded of HashiCorp's agents: see `tests/corpus/hashicorp/README.md`.
 const CORPUS: &str = include_str!("../../../tests/corpus/hashicorp/recorded.txt");
@@ -27,19 +32,19 @@ fn recorded_messages_are_read_and_written_byte_for_byte() {
         let message = decode(&bytes).unwrap_or_else(|e| panic!("{e}: {}", bytes.escape_ascii()));
         assert_eq!(encode(&message), bytes, "{message:?}\n{}", bytes.escape_ascii());
         let kind = match message {
-            Message::Ping(_) => "ping",
-            Message::IndirectPing(_) => "indirect ping",
-            Message::Ack(_) => "ack",
-            Message::Nack(_) => "nack",
-            Message::Suspect(_) => "suspect",
-            Message::Alive(_) => "alive",
-            Message::Dead(_) => "dead",
-            Message::JoinIntent(_) => "join",
-            Message::LeaveIntent(_) => "leave",
-            Message::UserEvent(_) => "event",
-            Message::Query(_) => "query",
-            Message::QueryResponse(_) => "response",
-            Message::Relay(_) => "relay",
+            Message::Probe(ProbeMessage::Ping(_)) => "ping",
+            Message::Probe(ProbeMessage::IndirectPing(_)) => "indirect ping",
+            Message::Probe(ProbeMessage::Ack(_)) => "ack",
+            Message::Probe(ProbeMessage::Nack(_)) => "nack",
+            Message::Membership(MembershipMessage::Suspect(_)) => "suspect",
+            Message::Membership(MembershipMessage::Alive(_)) => "alive",
+            Message::Membership(MembershipMessage::Dead(_)) => "dead",
+            Message::Membership(MembershipMessage::JoinIntent(_)) => "join",
+            Message::Membership(MembershipMessage::LeaveIntent(_)) => "leave",
+            Message::Serf(SerfMessage::UserEvent(_)) => "event",
+            Message::Serf(SerfMessage::Query(_)) => "query",
+            Message::Serf(SerfMessage::QueryResponse(_)) => "response",
+            Message::Serf(SerfMessage::Relay(_)) => "relay",
         };
         *kinds.entry(kind).or_default() += 1;
     }
@@ -123,27 +128,31 @@ fn as_said(message: Message) -> Message {
     let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
     let said = |answer| if answer == Answer::Payload { answer } else { Answer::Ack };
     match message {
-        Message::Ping(mut m) => {
+        Message::Probe(ProbeMessage::Ping(mut m)) => {
             m.source.addr = canonical(m.source.addr);
-            Message::Ping(m)
+            Message::from(m)
         }
-        Message::IndirectPing(mut m) => {
+        Message::Probe(ProbeMessage::IndirectPing(mut m)) => {
             m.source.addr = canonical(m.source.addr);
             m.target = canonical(m.target);
-            Message::IndirectPing(m)
+            Message::from(m)
         }
-        Message::Ack(m) => Message::Ack(Ack { digest: None, ..m }),
-        Message::Alive(m) => Message::Alive(Alive { addr: canonical(m.addr), ..m }),
-        Message::Query(mut m) => {
+        Message::Probe(ProbeMessage::Ack(m)) => Message::from(Ack { digest: None, ..m }),
+        Message::Membership(MembershipMessage::Alive(m)) => {
+            Message::from(Alive { addr: canonical(m.addr), ..m })
+        }
+        Message::Serf(SerfMessage::Query(mut m)) => {
             m.source.addr = canonical(m.source.addr);
             m.timeout_ms = m.timeout_ms.min((i64::MAX as u64).div_ceil(NANOSECONDS_PER_MS));
-            Message::Query(m)
+            Message::from(m)
         }
-        Message::QueryResponse(m) => Message::QueryResponse(QueryResponse { answer: said(m.answer), ..m }),
-        Message::Relay(mut m) => {
+        Message::Serf(SerfMessage::QueryResponse(m)) => {
+            Message::from(QueryResponse { answer: said(m.answer), ..m })
+        }
+        Message::Serf(SerfMessage::Relay(mut m)) => {
             m.to.addr = canonical(m.to.addr);
             m.response.answer = said(m.response.answer);
-            Message::Relay(m)
+            Message::from(m)
         }
         other => other,
     }
@@ -293,7 +302,7 @@ fn old_pings_without_a_source_are_read() {
     w.map(2);
     w.field("SeqNo").unsigned(7u8);
     w.field("Node").raw(b"me");
-    let Ok(Message::Ping(ping)) = decode(&w.out) else { panic!("it is refused") };
+    let Ok(Message::Probe(ProbeMessage::Ping(ping))) = decode(&w.out) else { panic!("it is refused") };
     assert_eq!((ping.seq_no, ping.node.as_str()), (7, "me"));
     assert_eq!(ping.source, Source { node: Source::nameless(), addr: "0.0.0.0:0".parse().unwrap() });
 }
@@ -332,5 +341,5 @@ fn what_is_said_twice_counts_once_and_unknown_fields_are_skipped() {
     w.slice(&[]);
     w.field("SeqNo").unsigned(2u8);
     w.field("Last").unsigned(u64::MAX);
-    assert_eq!(decode(&w.out), Ok(Message::Nack(Nack { seq_no: 2 })));
+    assert_eq!(decode(&w.out), Ok(Message::from(Nack { seq_no: 2 })));
 }
