@@ -27,7 +27,7 @@ use crate::messaging::name_vote::NameVote;
 use crate::messaging::queries::{self, Queries, QueryError, QueryLimits};
 use crate::messaging::user_events::UserEvents;
 use crate::messaging::{QueryParams, QueryProgress};
-use crate::model::{Event, LamportTime, MemberEvent, MemberEventKind, Moment, NodeName, QueryKey, UserEvent};
+use crate::model::{Event, LamportTime, MemberEvent, Moment, NodeName, QueryKey, Standing, UserEvent};
 use crate::rpc::Token;
 use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::keyring::SharedKeyring;
@@ -239,15 +239,14 @@ impl EventActor {
             self.name_vote.claimed(rival, &self.parts.table.read().members, now);
         }
         let foreigner = |event: &MemberEvent| {
-            event.kind == MemberEventKind::Join && !event.member.versions.speaks_native()
+            event.kind.standing() == Standing::Came && !event.member.versions.speaks_native()
         };
         if events.iter().any(foreigner) {
             // Without this, what gossip among them has missed waits for their next exchange.
             let _ = self.parts.corridors.sync.send(ToSync::ForeignerCame);
         }
         for event in events {
-            if matches!(event.kind, MemberEventKind::Failed | MemberEventKind::Leave | MemberEventKind::Reap)
-            {
+            if event.kind.is_gone() {
                 self.gone(&event.member.name);
             }
             if let Some(snapshot) = &self.parts.snapshot {
@@ -418,7 +417,7 @@ impl EventActor {
         let result = match answer {
             handlers::HandlerAnswer::Payload(payload) => self.answer(key, Answer::Payload, payload),
             // A stream may still answer; its client cannot say that it will not.
-            handlers::HandlerAnswer::None if self.streams.iter().any(may_pass_queries) => return,
+            handlers::HandlerAnswer::None if self.streams.iter().any(EventFilter::may_pass_queries) => return,
             handlers::HandlerAnswer::None => self.answer(key, Answer::Nothing, Vec::new()),
         };
         if let Err(why) = result
@@ -469,7 +468,7 @@ impl EventActor {
         }
         match &event {
             Event::Query(_) => counters::QUERIES_TOLD.inc(),
-            _ => counters::EVENTS_TOLD.inc(),
+            Event::Members(_) | Event::User(_) => counters::EVENTS_TOLD.inc(),
         }
         // Before anyone is told: after a crash it must not be told again.
         if let (Event::User(event), Some(snapshot)) = (&event, &self.parts.snapshot) {
@@ -492,8 +491,4 @@ impl EventActor {
             let _ = self.parts.sender.transmit(transmit, &[]);
         }
     }
-}
-
-fn may_pass_queries(filter: &EventFilter) -> bool {
-    matches!(filter, EventFilter::All | EventFilter::Query(_))
 }

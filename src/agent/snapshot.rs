@@ -25,7 +25,7 @@ pub use disk::SnapshotError;
 use super::channels::ToSnapshot;
 use super::clock::Clock;
 use super::table::SharedTable;
-use crate::model::{LamportTime, MemberEvent, MemberEventKind, Moment, NodeName};
+use crate::model::{LamportTime, MemberEvent, Moment, NodeName};
 use crate::telemetry::counters;
 use actor::SnapshotActor;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -114,11 +114,10 @@ impl SnapshotSender {
     /// Something happened to a member.
     pub fn member(&self, event: &MemberEvent) {
         let member = &event.member;
-        let line = match event.kind {
-            MemberEventKind::Join | MemberEventKind::Update => Line::Alive(member.name.clone(), member.addr),
-            MemberEventKind::Leave | MemberEventKind::Failed | MemberEventKind::Reap => {
-                Line::NotAlive(member.name.clone())
-            }
+        let line = if event.kind.is_gone() {
+            Line::NotAlive(member.name.clone())
+        } else {
+            Line::Alive(member.name.clone(), member.addr)
         };
         self.send(line);
     }

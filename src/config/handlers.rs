@@ -40,8 +40,8 @@ impl fmt::Display for EventScriptError {
             EventScriptError::NoSuchEvent { event, script } => write!(
                 f,
                 "Invalid event script: Event '{event}' invoking '{script}': '{event}' is no event (expected \
-                 member-join, member-leave, member-failed, member-update, member-reap, user, user:name, \
-                 query, query:name or *; before a script that contains '=' write '*=')"
+                 {}; before a script that contains '=' write '*=')",
+                EventFilter::known()
             ),
             EventScriptError::TooManyFilters { count, script } => write!(
                 f,

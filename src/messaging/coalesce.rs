@@ -6,8 +6,10 @@
 //! Member events go one better than Serf: after a quiet period the first is told at once, and only
 //! what follows it is held back.
 
-use crate::model::{Member, MemberEvent, MemberEventKind, MemberEvents, Moment, NodeName, UserEvent};
-use std::collections::BTreeMap;
+use crate::model::{
+    Member, MemberEvent, MemberEventKind, MemberEvents, Moment, NodeName, Standing, UserEvent,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The longest that an event is held back.
@@ -40,9 +42,10 @@ impl Burst {
 #[derive(Debug)]
 struct Pending {
     member: Member,
-    /// The last thing that happened to it besides updates.
+    /// The last thing by which it came or went.
     change: Option<MemberEventKind>,
-    updated: bool,
+    /// What has happened to it since while it stayed.
+    updates: BTreeSet<MemberEventKind>,
 }
 
 /// Coalesces member events.
@@ -71,20 +74,20 @@ impl MemberCoalescer {
 
     fn hold(&mut self, event: MemberEvent) {
         let MemberEvent { kind, member } = event;
-        let update = kind == MemberEventKind::Update;
         let pending = self.pending.entry(member.name.clone()).or_insert_with(|| Pending {
             member: member.clone(),
             change: None,
-            updated: false,
+            updates: BTreeSet::new(),
         });
         pending.member = member;
-        if update {
-            pending.updated = true;
-        } else {
-            // An update of what has gone since is of no interest; one of what came before a join
-            // is part of it.
-            pending.updated = false;
-            pending.change = Some(kind);
+        match kind.standing() {
+            Standing::Stays => drop(pending.updates.insert(kind)),
+            Standing::Came | Standing::Went | Standing::Forgotten => {
+                // An update of what has gone since is of no interest; one of what came before a
+                // join is part of it.
+                pending.updates.clear();
+                pending.change = Some(kind);
+            }
         }
     }
 
@@ -107,14 +110,13 @@ impl MemberCoalescer {
                 && self.told.get(&name) != Some(&kind)
             {
                 groups.entry(kind).or_default().push(pending.member.clone());
-                if kind == MemberEventKind::Reap {
-                    self.told.remove(&name);
-                } else {
-                    self.told.insert(name, kind);
-                }
+                match kind.standing() {
+                    Standing::Forgotten => self.told.remove(&name),
+                    Standing::Came | Standing::Stays | Standing::Went => self.told.insert(name, kind),
+                };
             }
-            if pending.updated {
-                groups.entry(MemberEventKind::Update).or_default().push(pending.member);
+            for kind in pending.updates {
+                groups.entry(kind).or_default().push(pending.member.clone());
             }
         }
         groups.into_iter().map(|(kind, members)| MemberEvents { kind, members }).collect()

@@ -8,7 +8,7 @@ use std::fmt;
 /// The most memory that one compiled expression may take, in bytes.
 pub const MAX_EXPRESSION_SIZE: usize = 256 * 1024;
 
-/// The most items in one event filter; there are eight kinds, the rest are names.
+/// The most items in one event filter; there are few kinds, the rest are names.
 pub const MAX_EVENT_FILTERS: usize = 256;
 
 /// An expression that is not valid, or too large. The text begins as Serf's does.
@@ -79,17 +79,12 @@ impl EventFilter {
         text.split(',')
             .map(|item| match item {
                 "*" => Ok(EventFilter::All),
-                "member-join" => Ok(EventFilter::Member(MemberEventKind::Join)),
-                "member-leave" => Ok(EventFilter::Member(MemberEventKind::Leave)),
-                "member-failed" => Ok(EventFilter::Member(MemberEventKind::Failed)),
-                "member-update" => Ok(EventFilter::Member(MemberEventKind::Update)),
-                "member-reap" => Ok(EventFilter::Member(MemberEventKind::Reap)),
                 "user" => Ok(EventFilter::User(None)),
                 "query" => Ok(EventFilter::Query(None)),
                 _ => match item.split_once(':') {
                     Some(("user", name)) => Ok(EventFilter::User(named(name))),
                     Some(("query", name)) => Ok(EventFilter::Query(named(name))),
-                    _ => Err(InvalidEventFilter),
+                    _ => MemberEventKind::named(item).map(EventFilter::Member).ok_or(InvalidEventFilter),
                 },
             })
             .collect()
@@ -97,19 +92,43 @@ impl EventFilter {
 
     /// Whether member events of this kind pass.
     pub fn passes_member(&self, kind: MemberEventKind) -> bool {
-        matches!(self, EventFilter::All) || *self == EventFilter::Member(kind)
+        match self {
+            EventFilter::All => true,
+            EventFilter::Member(wanted) => *wanted == kind,
+            EventFilter::User(_) | EventFilter::Query(_) => false,
+        }
+    }
+
+    /// Whether any query may pass.
+    pub fn may_pass_queries(&self) -> bool {
+        match self {
+            EventFilter::All | EventFilter::Query(_) => true,
+            EventFilter::Member(_) | EventFilter::User(_) => false,
+        }
     }
 
     /// Whether an event passes.
     pub fn passes(&self, event: &Event) -> bool {
         let named = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|w| w == name);
-        match (self, event) {
-            (EventFilter::All, _) => true,
-            (EventFilter::Member(kind), Event::Members(events)) => *kind == events.kind,
-            (EventFilter::User(name), Event::User(event)) => named(name, &event.name),
-            (EventFilter::Query(name), Event::Query(query)) => named(name, &query.name),
-            _ => false,
+        match event {
+            Event::Members(events) => self.passes_member(events.kind),
+            Event::User(event) => match self {
+                EventFilter::All => true,
+                EventFilter::User(wanted) => named(wanted, &event.name),
+                EventFilter::Member(_) | EventFilter::Query(_) => false,
+            },
+            Event::Query(query) => match self {
+                EventFilter::All => true,
+                EventFilter::Query(wanted) => named(wanted, &query.name),
+                EventFilter::Member(_) | EventFilter::User(_) => false,
+            },
         }
+    }
+
+    /// Everything that [`EventFilter::parse`] knows, to be shown to who wrote something else.
+    pub fn known() -> String {
+        let members = MemberEventKind::ALL.iter().map(|kind| kind.as_str());
+        members.chain(["user", "user:name", "query", "query:name or *"]).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -4,30 +4,74 @@ use super::{LamportTime, Member, Moment};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What happened to a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum MemberEventKind {
+/// What an event says of whether its member is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It was not, and is now.
+    Came,
+    /// It was, and still is.
+    Stays,
+    /// It is not any more.
+    Went,
+    /// It is not, and is no longer known either.
+    Forgotten,
+}
+
+/// Declares the kinds, their names and what they mean, so that each is one row.
+macro_rules! member_event_kinds {
+    ($($(#[$about:meta])* $kind:ident = $name:literal, $standing:ident;)*) => {
+        /// What happened to a member.
+        ///
+        /// To add a kind: a row of this table, the rule in `membership/` that finds it, and its
+        /// counter (`telemetry/counters.rs`, and `Members::tell`, which counts it). Filters,
+        /// handlers, streams, coalescing and the snapshot go by the row; the simulator's observer
+        /// holds when it may happen.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum MemberEventKind {
+            $($(#[$about])* $kind,)*
+        }
+
+        impl MemberEventKind {
+            /// Every kind there is.
+            pub const ALL: &[MemberEventKind] = &[$(MemberEventKind::$kind),*];
+
+            /// The event name that handlers and RPC streams see.
+            pub fn as_str(self) -> &'static str {
+                match self { $(MemberEventKind::$kind => $name,)* }
+            }
+
+            /// What it says of whether its member is here.
+            pub fn standing(self) -> Standing {
+                match self { $(MemberEventKind::$kind => Standing::$standing,)* }
+            }
+        }
+    };
+}
+
+member_event_kinds! {
     /// It became alive: new, or back from left or failed.
-    Join,
+    Join = "member-join", Came;
     /// It left, or was made to leave after it failed.
-    Leave,
+    Leave = "member-leave", Went;
     /// It was given up by the failure detector.
-    Failed,
+    Failed = "member-failed", Went;
     /// Its tags, address or versions changed.
-    Update,
+    Update = "member-update", Stays;
     /// It was forgotten: failed or left for too long, or pruned.
-    Reap,
+    Reap = "member-reap", Forgotten;
 }
 
 impl MemberEventKind {
-    /// The event name that handlers and RPC streams see.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            MemberEventKind::Join => "member-join",
-            MemberEventKind::Leave => "member-leave",
-            MemberEventKind::Failed => "member-failed",
-            MemberEventKind::Update => "member-update",
-            MemberEventKind::Reap => "member-reap",
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<MemberEventKind> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == name)
+    }
+
+    /// Whether the member is not here any more.
+    pub fn is_gone(self) -> bool {
+        match self.standing() {
+            Standing::Came | Standing::Stays => false,
+            Standing::Went | Standing::Forgotten => true,
         }
     }
 }

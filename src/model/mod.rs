@@ -17,7 +17,9 @@ mod tags;
 pub use address::{AddressError, HostPort, canonical_ip};
 pub use coordinate::{Coordinate, CoordinateError, DIMENSIONS, MAX_ERROR, MAX_EXTENT, MIN_HEIGHT};
 pub use duration::{DurationError, format_duration, parse_duration};
-pub use event::{Event, MemberEvent, MemberEventKind, MemberEvents, QueryEvent, QueryKey, UserEvent};
+pub use event::{
+    Event, MemberEvent, MemberEventKind, MemberEvents, QueryEvent, QueryKey, Standing, UserEvent,
+};
 pub use incarnation::{Incarnation, MAX_INCARNATION_JUMP};
 pub use lamport::{LamportClock, LamportTime, MAX_LAMPORT_JUMP};
 pub use member::{Member, ParseStatusError, Status, Versions};

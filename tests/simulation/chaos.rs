@@ -7,7 +7,7 @@ use crate::agreement::settling_bound;
 use crate::storm::{Kind, LONGEST_DELAY, Storm, bridge};
 use crate::tally::Tally;
 use crate::world::World;
-use serf::model::{MemberEventKind, NodeName};
+use serf::model::NodeName;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -94,8 +94,7 @@ fn stays_settled(world: &mut World, storm: &Storm) {
         panic!("agreement did not last: {who} {why:?}");
     }
     for (at, pid, kind, subject) in world.log.take().unwrap_or_default() {
-        let gone = matches!(kind, MemberEventKind::Failed | MemberEventKind::Leave);
-        assert!(!(gone && live.contains(&subject)), "at {at}, process {pid}: {kind} of {subject}");
+        assert!(!(kind.is_gone() && live.contains(&subject)), "at {at}, process {pid}: {kind} of {subject}");
     }
 }
 

@@ -8,7 +8,7 @@ use serf::membership::{
     StreamRequest, Transmit, receive,
 };
 use serf::messaging::{Gossip, QueryParams};
-use serf::model::{MemberEvent, MemberEventKind, Moment, NodeName, QueryKey, Tags};
+use serf::model::{MemberEvent, Moment, NodeName, QueryKey, Tags};
 use serf::wire::datagram::{self, Packer};
 use serf::wire::message::{MembershipMessage, Message, PushPull};
 use serf::wire::{self, Shared, WireError};
@@ -262,8 +262,7 @@ impl Node {
         }
         out.streams.extend(fx.streams);
         for event in fx.events {
-            use MemberEventKind::{Failed, Leave, Reap};
-            if matches!(event.kind, Failed | Leave | Reap) {
+            if event.kind.is_gone() {
                 self.talk(now, out, |talker, _, said| talker.gone(&event.member.name, said));
             }
             out.events.push(event);

@@ -137,8 +137,10 @@ impl Observer {
         match (kind, self.known.get_mut(&subject)) {
             (Update, _) => {}
             (Reap, _) => drop(self.known.remove(&subject)),
-            (_, Some(known)) => known.told = kind,
-            (_, None) => drop(self.known.insert(subject, Known { told: kind, sight: None })),
+            (Join | Leave | Failed, Some(known)) => known.told = kind,
+            (Join | Leave | Failed, None) => {
+                self.known.insert(subject, Known { told: kind, sight: None });
+            }
         }
         Ok(())
     }
@@ -184,12 +186,13 @@ impl Observer {
 
 /// Whether the last event told of a member fits how its row is.
 fn agree(told: MemberEventKind, phase: Phase) -> bool {
-    use MemberEventKind::{Failed, Join, Leave};
+    use MemberEventKind::{Failed, Join, Leave, Reap, Update};
     match told {
         Join => phase.is_present(),
         Failed => phase == Phase::Failed,
         Leave => phase == Phase::Left,
-        _ => false,
+        // Neither is ever the last that is remembered of a member.
+        Update | Reap => false,
     }
 }
 

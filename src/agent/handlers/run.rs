@@ -114,7 +114,7 @@ pub fn until(event: &Event, timeout: Option<Duration>, now: Moment) -> Moment {
     match (timeout, event) {
         (Some(timeout), _) => now + timeout,
         (None, Event::Query(query)) => query.deadline,
-        (None, _) => Moment::NEVER,
+        (None, Event::Members(_) | Event::User(_)) => Moment::NEVER,
     }
 }
 

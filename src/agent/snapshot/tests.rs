@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::membership::{Config, Effects, Members, Profile, SelfDescription};
-use crate::model::{Status, Tags, Versions};
+use crate::model::{MemberEventKind, Status, Tags, Versions};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
