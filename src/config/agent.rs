@@ -10,7 +10,7 @@ use super::validate::validate;
 use crate::membership::Profile;
 use crate::model::{NodeName, Tags};
 use crate::telemetry::{Facility, Format};
-use crate::wire::envelope::Label;
+use crate::wire::label::Label;
 use log::LevelFilter;
 use std::fmt;
 use std::net::SocketAddr;

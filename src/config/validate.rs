@@ -17,7 +17,7 @@ use super::handlers::EventScript;
 use super::raw::{RawConfig, Setting, Source};
 use crate::model::{NodeName, Tags, Versions, format_duration};
 use crate::telemetry::{Facility, Format, parse_level};
-use crate::wire::envelope::Label;
+use crate::wire::label::Label;
 use std::path::PathBuf;
 use std::time::Duration;
 

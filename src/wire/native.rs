@@ -4,18 +4,16 @@
 //! rejecting trailing bytes; so that a successor could take its place by changing this file
 //! alone.
 
-use super::WireError;
+use super::error::WireError;
 use super::message::*;
 use crate::model::UserEvent;
 use bincode::Options;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Tags of the native dialect start here; everything below is memberlist's.
-pub const FIRST_TAG: u8 = 0x80;
-
-/// The table of messages: tag, payload, and its name in errors. A tag is never given a second
-/// meaning: agents of other versions may still say it.
+/// The table of messages: tag, payload, and its name in errors. Tags lie above those of memberlist,
+/// see [`super::dialect`]. A tag is never given a second meaning: agents of other versions may
+/// still say it.
 macro_rules! messages {
     ($($variant:ident($kind:ident): { $($tag:ident = $byte:literal, $payload:ident, $what:literal;)* })*) => {
         $($(const $tag: u8 = $byte;)*)*

@@ -8,8 +8,9 @@ use serf::config::raw::RawConfig;
 use serf::model::{Moment, Tags};
 use serf::rpc::Connection;
 use serf::rpc::frame::FrameScanner;
-use serf::wire::envelope::{Envelope, Label, Side};
+use serf::wire::envelope::{Envelope, Side};
 use serf::wire::keyring::{Keyring, SharedKeyring};
+use serf::wire::label::Label;
 use serf::wire::seal::{self, Key};
 use serf::wire::stream::{self, StreamMessage};
 use serf::wire::{

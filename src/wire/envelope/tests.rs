@@ -2,6 +2,7 @@
 
 use super::super::datagram::Packer;
 use super::super::keyring::Keyring;
+use super::super::label::LabelTooLong;
 use super::super::message::{Ack, PushPull};
 use super::super::seal::Key;
 use super::super::seal::tests::key;
@@ -39,7 +40,7 @@ fn all() -> [Envelope; 5] {
 }
 
 fn datagram(from: &Envelope, to: &Envelope) -> Result<Vec<u8>, WireError> {
-    let label = from.label.header_len();
+    let label = header_len(&from.label);
     loop {
         let wrapped = from.wrap_datagram(CONTENT).unwrap();
         // One nonce in sixteen makes it look like a plain ping to whoever has no key.

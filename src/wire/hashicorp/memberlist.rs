@@ -5,7 +5,7 @@ use super::parts::{
     SourceFields, name, read_ip, read_versions, record, write_ip, write_source, write_versions,
 };
 use crate::model::{Incarnation, NodeName, Versions};
-use crate::wire::WireError;
+use crate::wire::error::WireError;
 use crate::wire::message::{Ack, Alive, Dead, IndirectPing, Message, Nack, Ping, Suspect};
 use std::net::SocketAddr;
 

@@ -18,7 +18,7 @@ mod push_pull;
 mod serf;
 pub(super) mod stream;
 
-use super::WireError;
+use super::error::WireError;
 use super::message::{MembershipMessage, Message, ProbeMessage, SerfMessage};
 
 /// Writes one message.

@@ -2,7 +2,7 @@
 
 use super::msgpack::{Fault, Reader, Writer};
 use crate::model::{NodeName, Versions};
-use crate::wire::WireError;
+use crate::wire::error::WireError;
 use crate::wire::message::{Message, Source};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

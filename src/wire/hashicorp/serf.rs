@@ -3,7 +3,7 @@
 use super::msgpack::{Fault, Reader, Writer};
 use super::parts::{SourceFields, name, record, write_ip};
 use crate::model::{LamportTime, UserEvent};
-use crate::wire::WireError;
+use crate::wire::error::WireError;
 use crate::wire::message::{
     Answer, JoinIntent, LeaveIntent, Message, Query, QueryFilter, QueryResponse, Relay,
 };

@@ -1,0 +1,58 @@
+//! Messages and datagrams to bytes and back, whatever their dialect.
+
+use super::dialect::{Dialect, check_dialect};
+use super::error::WireError;
+use super::message::Message;
+use super::{compression, datagram, hashicorp, native};
+
+/// Writes one message.
+pub fn encode(dialect: Dialect, message: &Message) -> Vec<u8> {
+    match dialect {
+        Dialect::Native => native::encode(message),
+        Dialect::Hashicorp => hashicorp::encode(message),
+    }
+}
+
+/// Reads one message, whatever its dialect.
+pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
+    match bytes.first().map(|first| Dialect::of(*first)) {
+        None => Err(WireError::Empty),
+        Some(Dialect::Native) => native::decode(bytes),
+        Some(Dialect::Hashicorp) => hashicorp::decode(bytes),
+    }
+}
+
+/// Reads a datagram: checksum, compression, compound. `each` is given a message and its length in
+/// bytes; those in front of one that does not decode are kept. With `only`, nothing is read that is
+/// in another dialect.
+pub fn read_datagram(
+    bytes: &[u8],
+    only: Option<Dialect>,
+    mut each: impl FnMut(Message, usize),
+) -> Result<(), WireError> {
+    for part in datagram::open(bytes)? {
+        check_dialect(part, only)?;
+        if part.first() == Some(&compression::COMPRESSED) {
+            let plain = compression::unpack(part, compression::MAX_INFLATED_DATAGRAM)?;
+            for part in datagram::open_inflated(&plain)? {
+                each(decode(part)?, part.len());
+            }
+        } else {
+            each(decode(part)?, part.len());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_tells_the_dialect() {
+        assert_eq!(decode(&[]), Err(WireError::Empty));
+        assert_eq!(decode(&[6, 1, 2]), Err(WireError::UnknownType(6)));
+        assert!(matches!(decode(&[0, 1, 2]), Err(WireError::Malformed { what: "ping", .. })));
+        assert_eq!(decode(&[0xff]), Err(WireError::UnknownType(0xff)));
+    }
+}
