@@ -14,19 +14,6 @@ use crate::wire::message::{Alive, Message, Source};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The most refused claims that are remembered; beyond it the oldest is forgotten.
-pub const MAX_RIVALS: usize = 64;
-/// How long a refused claim is remembered: longer than anyone waits before it asks who has its
-/// name.
-const RIVAL_KEPT: Duration = Duration::from_secs(300);
-
-/// Someone who was refused a name.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rival {
-    versions: Versions,
-    at: Moment,
-}
-
 impl Members {
     /// A name that left cleanly is free at once, one that failed after a while.
     pub(super) fn address_is_free(&self, row: &Row, now: Moment) -> bool {
@@ -40,13 +27,7 @@ impl Members {
     /// Remembers who was refused a name. That it is said in an old incarnation may be a memory of
     /// where the member once was, so it is not worth a line by itself.
     pub(super) fn note_rival(&mut self, msg: &Alive, addr: SocketAddr, now: Moment) {
-        self.rivals.retain(|_, rival| now.since(rival.at) <= RIVAL_KEPT);
-        let key = (msg.node.clone(), addr);
-        if self.rivals.len() >= MAX_RIVALS && !self.rivals.contains_key(&key) {
-            let oldest = self.rivals.iter().min_by_key(|(_, rival)| rival.at).map(|(key, _)| key.clone());
-            self.rivals.retain(|key, _| Some(key) != oldest.as_ref());
-        }
-        self.rivals.insert(key, Rival { versions: msg.versions, at: now });
+        self.rivals.note(&msg.node, addr, msg.versions, now);
     }
 
     /// Someone claims, in an incarnation that is not over, the name of another member.
@@ -105,11 +86,10 @@ impl Members {
         fx.broadcasts.extend(claim.map(Message::from));
     }
 
-    /// What the member with this name and this address understands; none if there is none. Nothing
-    /// is sent to an address that only a message names.
+    /// What the member with this name and this address understands; none if there is none, see
+    /// [`Members::row_at`].
     pub fn member_at(&self, source: &Source) -> Option<Versions> {
-        let row = self.rows.get(&source.node).filter(|row| row.addr == source.addr);
-        row.map(|row| row.versions)
+        self.row_at(&source.node, source.addr).map(|row| row.versions)
     }
 
     /// The same of someone who was refused its name here a short while ago.
@@ -117,7 +97,7 @@ impl Members {
     /// Only who was refused by this very process: such claims are not passed on, so that a forged
     /// one costs as much as the answer that it earns.
     pub fn rival_at(&self, source: &Source) -> Option<Versions> {
-        self.rivals.get(&(source.node.clone(), source.addr)).map(|rival| rival.versions)
+        self.rivals.versions(&source.node, source.addr)
     }
 
     /// Whether this process still wants the name that it has.

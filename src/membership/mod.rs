@@ -4,12 +4,12 @@
 //! | --- | --- |
 //! | `receive` | which message goes to which of them, and in which order |
 //! | `config` | memberlist's and Serf's numbers, by profile |
-//! | `table` | the rows, their order for probing, views of them |
+//! | `table` | the rows; beneath it views of them, their order for probing, what comes due |
 //! | `row` | one member: SWIM state and Serf status in one |
 //! | `swim` | alive, suspect, dead; refutation |
 //! | `versions` | who understands whom |
 //! | `suspicion`, `awareness` | Lifeguard |
-//! | `conflict` | two processes with one name |
+//! | `conflict`, `rivals` | two processes with one name |
 //! | `intent` | join and leave intents, leaving, force-leave, prune |
 //! | `exchange` | push/pull |
 //! | `reconnect`, `seeds`, `retry_join` | reaching for those who are missing |
@@ -38,6 +38,7 @@ mod reconnect;
 #[cfg(test)]
 mod regressions;
 mod retry_join;
+mod rivals;
 mod row;
 mod seeds;
 mod suspicion;
@@ -50,13 +51,13 @@ mod vivaldi;
 
 pub use awareness::Awareness;
 pub use config::{Config, Profile};
-pub use conflict::MAX_RIVALS;
 pub use effects::{Effects, StreamRequest, Target, Transmit};
 pub use exchange::ExchangeSchedule;
 pub use probe::{MAX_RELAYS, ProbeOutcome, Prober};
 pub use receive::{Received, receive};
 pub use reconnect::ReconnectSchedule;
 pub use retry_join::{AfterFailure, RetryJoin};
+pub use rivals::MAX_RIVALS;
 pub use row::{Located, ProbeRecord, Row, State};
 pub use seeds::{MAX_SEEDS, Origin, RAREST, Seeds};
 pub use table::{MAX_INTENTS, MAX_PRESENT, MAX_TOMBSTONES, Members, Presence, SelfDescription};

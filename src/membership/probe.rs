@@ -293,16 +293,16 @@ impl Prober {
         // The answer goes to the address in the message only if a member has it; otherwise back
         // to where the ping came from, and without a coordinate: it would be thrice as long as
         // the ping, which may be forged.
-        match members.row(msg.source.node.as_str()) {
-            Some(row) if row.addr == msg.source.addr => fx.send(row.target(), ack(members.ack_payload())),
-            _ => fx.send_to_stranger(members.stranger(from), ack(Vec::new())),
+        match members.row_at(&msg.source.node, msg.source.addr) {
+            Some(row) => fx.send(row.target(), ack(members.ack_payload())),
+            None => fx.send_to_stranger(members.stranger(from), ack(Vec::new())),
         }
     }
 
     /// Someone asks to ask someone else.
     pub fn indirect_ping(&mut self, msg: &IndirectPing, members: &Members, now: Moment, fx: &mut Effects) {
-        let asker = members.row(msg.source.node.as_str()).filter(|r| r.addr == msg.source.addr);
-        let target = members.row(msg.node.as_str()).filter(|r| r.addr == msg.target);
+        let asker = members.row_at(&msg.source.node, msg.source.addr);
+        let target = members.row_at(&msg.node, msg.target);
         let (Some(asker), Some(target)) = (asker, target) else {
             log::debug!(
                 target: "memberlist",

@@ -1,21 +1,24 @@
-//! The membership table: rows, their order for probing, and views of them. The rules that
-//! change rows are in `swim`, `intent` and `exchange`; all of them go through
-//! [`Members::change`], which keeps the digest, the indexes and the counts right.
+//! The membership table: rows, and how they are changed. The rules that change them are in
+//! `swim`, `intent` and `exchange`; all of them go through [`Members::change`], which keeps the
+//! digest, the indexes and the counts right.
+
+mod due;
+mod invariants;
+mod order;
+mod views;
 
 use super::awareness::Awareness;
 use super::config::Config;
-use super::conflict::{MAX_RIVALS, Rival};
-use super::effects::{Effects, Target};
+use super::effects::Effects;
 use super::forgotten::Forgotten;
+use super::rivals::Rivals;
 use super::row::{Row, State};
 use super::vivaldi::Vivaldi;
 use crate::model::{
-    Incarnation, LamportClock, LamportTime, Member, MemberEvent, MemberEventKind, Moment, NodeName, Status,
-    Tags, TagsError, Versions, canonical_ip,
+    Incarnation, LamportClock, LamportTime, MemberEvent, MemberEventKind, Moment, NodeName, Tags, TagsError,
+    Versions, canonical_ip,
 };
 use crate::telemetry::{RateLimit, counters};
-use crate::wire::Dialect;
-use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -86,8 +89,8 @@ pub struct Members {
     /// Where this process is on the network, if it takes part in that.
     pub(super) vivaldi: Option<Box<Vivaldi>>,
     pub(super) complaints: RateLimit<NodeName>,
-    /// Who was refused a name a short while ago, with the address it claims it from.
-    pub(super) rivals: BTreeMap<(NodeName, SocketAddr), Rival>,
+    /// Who was refused a name a short while ago.
+    pub(super) rivals: Rivals,
     digest: u64,
     digest_since: Moment,
 }
@@ -132,7 +135,7 @@ impl Members {
             forgotten: Forgotten::default(),
             presence: Presence::Here,
             complaints: RateLimit::new(1, COMPLAINT_INTERVAL),
-            rivals: BTreeMap::new(),
+            rivals: Rivals::default(),
             digest: 0,
             digest_since: now,
         };
@@ -163,140 +166,6 @@ impl Members {
     /// intents are newer. A time too far away to be believed is ignored.
     pub fn resume(&mut self, last: LamportTime) {
         let _ = self.clock.witness(last);
-    }
-
-    // ---- views -------------------------------------------------------------------------
-
-    /// This process's name.
-    pub fn me(&self) -> &NodeName {
-        &self.me
-    }
-
-    /// This process's row. It is never removed.
-    pub fn my_row(&self) -> &Row {
-        &self.rows[&self.me]
-    }
-
-    /// The timings in force.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// One row, if the name is known.
-    pub fn row(&self, name: &str) -> Option<&Row> {
-        self.rows.get(name)
-    }
-
-    /// All rows, by name.
-    pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.rows.values()
-    }
-
-    /// A copy of every member, by name.
-    pub fn members(&self) -> Vec<Member> {
-        self.rows.values().map(Row::member).collect()
-    }
-
-    /// How many rows there are, whatever their state.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Never: the table always holds this process.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// How many members take part, this process included: the n of every scaling rule.
-    pub fn present(&self) -> usize {
-        self.rows.len() - self.dead.len() - self.left.len()
-    }
-
-    /// How many have failed.
-    pub fn failed(&self) -> usize {
-        self.dead.len()
-    }
-
-    /// How many have left.
-    pub fn left(&self) -> usize {
-        self.left.len()
-    }
-
-    /// Where and how to reach an address about which nothing is known: in the dialect that everyone
-    /// reads, unless only one is allowed.
-    pub fn stranger(&self, addr: SocketAddr) -> Target {
-        if self.config.native_only {
-            Target::member(addr, &Versions::OURS)
-        } else {
-            Target::member(addr, &Versions::default())
-        }
-    }
-
-    /// The dialect by which the size of news is judged: the longest that anyone present needs.
-    pub fn widest_dialect(&self) -> Dialect {
-        let foreign = |row: &Row| row.is_present() && !row.versions.speaks_native();
-        if self.rows.values().any(foreign) { Dialect::Hashicorp } else { Dialect::Native }
-    }
-
-    /// Whether anyone else is alive and staying.
-    pub fn has_company(&self) -> bool {
-        self.rows.values().any(|r| r.name != self.me && r.status() == Status::Alive)
-    }
-
-    /// The Lamport time of intents.
-    pub fn time(&self) -> LamportTime {
-        self.clock.time()
-    }
-
-    /// Local health.
-    pub fn awareness(&self) -> &Awareness {
-        &self.awareness
-    }
-
-    /// Whether this process takes part.
-    pub fn presence(&self) -> Presence {
-        self.presence
-    }
-
-    /// How many intents about unknown members wait for them.
-    pub fn early_intents(&self) -> usize {
-        self.intents.len()
-    }
-
-    /// How many entries all containers of the table hold together, to see whether something grows
-    /// for ever.
-    pub fn entries(&self) -> usize {
-        let rows =
-            self.rows.len() + self.order.len() + self.suspects.len() + self.dead.len() + self.left.len();
-        let memories = self.forgotten.len() + self.pruned.len() + self.prunes.len() + self.intents.len();
-        rows + memories + self.complaints.len()
-    }
-
-    /// How many reaped or pruned members are remembered, so that stale news does not bring them
-    /// back.
-    pub fn remembered(&self) -> usize {
-        self.forgotten.len() + self.pruned.len()
-    }
-
-    /// A fingerprint of who is present. Two members with equal digests agree.
-    pub fn digest(&self) -> u64 {
-        self.digest
-    }
-
-    /// Since when the digest has been what it is.
-    pub fn digest_since(&self) -> Moment {
-        self.digest_since
-    }
-
-    /// Whether a known member has this address. Nothing is sent to an address that only a
-    /// message names: otherwise this process could be used to aim traffic at a third party.
-    pub fn is_address_of(&self, name: &NodeName, addr: SocketAddr) -> bool {
-        self.rows.get(name).is_some_and(|r| r.addr == addr)
-    }
-
-    /// Whether someone who is present has this address.
-    pub fn has_address(&self, addr: SocketAddr) -> bool {
-        self.rows.values().any(|r| r.addr == addr && r.is_present())
     }
 
     // ---- changing rows -----------------------------------------------------------------
@@ -420,249 +289,6 @@ impl Members {
     ) {
         if let Some(passed) = self.complaints.pass(about.clone(), kind, now) {
             log::warn!(target: "memberlist", "{}{passed}", text(self));
-        }
-    }
-
-    // ---- the order of probing ----------------------------------------------------------
-
-    /// Puts a member into the probe order at a random place, which keeps the time until its
-    /// first probe low on average (SWIM §4.3).
-    pub(super) fn enlist(&mut self, name: &NodeName, rng: &mut Rng) {
-        let Some(row) = self.rows.get_mut(name) else { return };
-        if row.in_order || *name == self.me {
-            return;
-        }
-        row.in_order = true;
-        let at = rng.usize(0..=self.order.len());
-        self.order.push(name.clone());
-        let last = self.order.len() - 1;
-        self.order.swap(at, last);
-    }
-
-    /// The next member to probe: shuffled round robin over everyone present but this process.
-    pub fn next_to_probe(&mut self, now: Moment, rng: &mut Rng) -> Option<&Row> {
-        // Two passes: the rest of this round, then one whole new round.
-        let mut wrapped = false;
-        let name = loop {
-            match self.order.get(self.cursor) {
-                Some(name) => {
-                    self.cursor += 1;
-                    if self.rows.get(name).is_some_and(Row::is_present) {
-                        break name;
-                    }
-                }
-                None if wrapped => return None,
-                None => {
-                    wrapped = true;
-                    self.new_round(now, rng);
-                }
-            }
-        };
-        self.rows.get(name)
-    }
-
-    /// Makes a member the next one to probe.
-    pub(super) fn probe_next(&mut self, name: &NodeName) {
-        let Some(at) = self.order.iter().position(|n| n == name) else { return };
-        if at < self.cursor {
-            self.cursor -= 1;
-        }
-        self.order.swap(at, self.cursor);
-    }
-
-    fn new_round(&mut self, now: Moment, rng: &mut Rng) {
-        let (rows, keep) = (&mut self.rows, self.config.gossip_to_the_dead);
-        self.order.retain(|name| {
-            let Some(row) = rows.get_mut(name) else { return false };
-            row.in_order = row.is_present() || now.since(row.since) <= keep;
-            row.in_order
-        });
-        rng.shuffle(&mut self.order);
-        self.cursor = 0;
-    }
-
-    /// Up to `k` different random rows other than this process's, for which `suits` holds.
-    ///
-    /// With few members all of them are shuffled, so that none is missed by chance.
-    pub fn random_rows(&self, k: usize, rng: &mut Rng, suits: impl Fn(&Row) -> bool) -> Vec<&Row> {
-        let n = self.order.len();
-        let mut chosen: Vec<&Row> = Vec::with_capacity(k.min(n));
-        let mut consider = |name: &NodeName| {
-            if let Some(row) = self.rows.get(name)
-                && suits(row)
-                && !chosen.iter().any(|c| c.name == row.name)
-            {
-                chosen.push(row);
-            }
-            chosen.len() >= k
-        };
-        if k == 0 {
-            return Vec::new();
-        }
-        // Random picks find k of n quickly only while suitable rows are plenty.
-        let picks = if n < k * 8 { 0 } else { k * 4 };
-        for _ in 0..picks {
-            if consider(&self.order[rng.usize(0..n)]) {
-                return chosen;
-            }
-        }
-        let mut rest: Vec<usize> = (0..n).collect();
-        rng.shuffle(&mut rest);
-        for i in rest {
-            if consider(&self.order[i]) {
-                break;
-            }
-        }
-        chosen
-    }
-
-    /// Up to `k` random members to gossip to, of those that suit.
-    pub fn gossip_targets(
-        &self,
-        k: usize,
-        now: Moment,
-        rng: &mut Rng,
-        suits: impl Fn(&Row) -> bool,
-    ) -> Vec<&Row> {
-        self.random_rows(k, rng, |row| self.hears_gossip(row, now) && suits(row))
-    }
-
-    /// Whether a member is gossiped to: present ones are, and those that died recently, so that
-    /// they can refute when they return. This process itself is not.
-    pub fn hears_gossip(&self, row: &Row, now: Moment) -> bool {
-        match row.state {
-            State::Alive | State::Suspect(_) => row.name != self.me,
-            State::Dead => now.since(row.since) <= self.config.gossip_to_the_dead,
-            State::Left => false,
-        }
-    }
-
-    // ---- time --------------------------------------------------------------------------
-
-    /// When [`Members::tick`] has something to do.
-    pub fn next_deadline(&self) -> Moment {
-        let config = &self.config;
-        let suspicions = self.suspects.iter().filter_map(|n| match &self.rows.get(n)?.state {
-            State::Suspect(s) => Some(s.deadline().min(s.remind_at())),
-            _ => None,
-        });
-        suspicions
-            .chain(self.prunes.values().copied())
-            .chain(self.oldest(&self.dead).map(|(since, _)| *since + config.reconnect_timeout))
-            .chain(self.oldest(&self.left).map(|(since, _)| *since + config.tombstone_timeout))
-            .min()
-            .unwrap_or(Moment::NEVER)
-    }
-
-    /// Does what has come due: declares suspects dead or reminds them, prunes, reaps.
-    pub fn tick(&mut self, now: Moment, fx: &mut Effects) {
-        self.expire_suspicions(now, fx);
-        self.remind_suspects(now, fx);
-        self.expire_prunes(now, fx);
-        self.reap(now, fx);
-    }
-
-    /// Tells the table that this process did not run for `lateness`: whoever is suspected may
-    /// have refuted meanwhile and gets as much more time.
-    pub fn excuse_lateness(&mut self, lateness: Duration) {
-        for name in &self.suspects {
-            if let Some(Row { state: State::Suspect(s), .. }) = self.rows.get_mut(name) {
-                s.postpone(lateness, self.config.probe_interval);
-            }
-        }
-    }
-
-    /// The first of these that can be forgotten. This process's own row, which is among those
-    /// that left after a leave, stays however old it is; it must neither hold up the others nor
-    /// be a deadline that never passes.
-    fn oldest<'a>(&self, set: &'a BTreeSet<(Moment, NodeName)>) -> Option<&'a (Moment, NodeName)> {
-        set.iter().find(|(_, name)| *name != self.me)
-    }
-
-    fn reap(&mut self, now: Moment, fx: &mut Effects) {
-        loop {
-            let due = |set, timeout| self.oldest(set).filter(|(since, _)| *since + timeout <= now);
-            let dead = due(&self.dead, self.config.reconnect_timeout);
-            let due = dead.or_else(|| due(&self.left, self.config.tombstone_timeout));
-            let Some((_, name)) = due.cloned() else { break };
-            if let Some(row) = self.erase(&name, now, fx) {
-                self.forgotten.insert(row);
-            }
-        }
-        self.forgotten.expire(self.config.ghost_memory(self.present()), now);
-        self.bound_tombstones(now, fx);
-        let keep = self.config.recent_intent_timeout;
-        self.intents.retain(|_, intent| now.since(intent.at) <= keep);
-        self.pruned.retain(|_, pruned| now.since(pruned.at) <= keep);
-    }
-
-    /// Forgets the oldest tombstones beyond [`MAX_TOMBSTONES`], those that have been reaped first.
-    pub(super) fn bound_tombstones(&mut self, now: Moment, fx: &mut Effects) {
-        while self.dead.len() + self.left.len() + self.forgotten.len() > MAX_TOMBSTONES {
-            if self.forgotten.len() > 0 {
-                self.forgotten.drop_oldest();
-                continue;
-            }
-            let oldest = [self.oldest(&self.dead), self.oldest(&self.left)].into_iter().flatten().min();
-            let Some((_, name)) = oldest.cloned() else { return };
-            self.erase(&name, now, fx);
-        }
-    }
-
-    /// Panics if something that is derived from the rows does not agree with them. For tests
-    /// and the simulator, after every step.
-    pub fn check_invariants(&self) {
-        let mut digest = 0;
-        let (mut dead, mut left, mut suspects) = (0, 0, 0);
-        for (name, row) in &self.rows {
-            assert_eq!(name, &row.name);
-            digest ^= row.fingerprint();
-            match row.state {
-                State::Alive => {}
-                State::Suspect(_) => {
-                    suspects += 1;
-                    assert!(self.suspects.contains(name), "{name} is not indexed as a suspect");
-                    assert!(*name != self.me, "suspects itself");
-                }
-                State::Dead => {
-                    dead += 1;
-                    assert!(self.dead.contains(&(row.since, name.clone())), "{name} not among the dead");
-                }
-                State::Left => {
-                    left += 1;
-                    assert!(self.left.contains(&(row.since, name.clone())), "{name} not among the left");
-                }
-            }
-        }
-        assert_eq!((dead, left, suspects), (self.dead.len(), self.left.len(), self.suspects.len()));
-        assert_eq!(digest, self.digest, "digest does not match the rows");
-        assert!(dead + left + self.forgotten.len() <= MAX_TOMBSTONES, "too many tombstones");
-        self.forgotten.check_invariants();
-        for row in self.forgotten.rows() {
-            assert!(!self.rows.contains_key(&row.name), "{} is known and forgotten", row.name);
-        }
-        assert!(self.intents.len() <= MAX_INTENTS, "too many early intents");
-        assert!(self.pruned.len() <= MAX_INTENTS, "too many pruned names");
-        assert!(self.rivals.len() <= MAX_RIVALS, "too many rivals");
-        assert!(!self.pruned.contains_key(&self.me), "this process cannot be pruned");
-        for name in self.prunes.keys() {
-            assert!(*name != self.me && self.rows.contains_key(name), "{name} is to be pruned in vain");
-        }
-        let mut names: Vec<_> = self.order.iter().collect();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), self.order.len(), "a name is twice in the probe order");
-        for name in &self.order {
-            assert!(self.rows.get(name).is_some_and(|r| r.in_order), "{name} is not enlisted");
-        }
-        let me = self.rows.get(&self.me).expect("own row is missing");
-        match self.presence {
-            Presence::Here => assert!(me.is_alive() && !me.leaving, "does not believe itself alive"),
-            Presence::Leaving => assert!(me.is_alive() && me.leaving),
-            Presence::Gone => assert!(matches!(me.state, State::Left)),
-        }
-        for row in self.rows.values().filter(|r| r.is_present() && r.name != self.me) {
-            assert!(row.in_order, "{} is present and never probed", row.name);
         }
     }
 }

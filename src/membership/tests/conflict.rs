@@ -1,7 +1,7 @@
 //! Two processes with one name: who is refused, who is told, and how often.
 
 use super::*;
-use crate::membership::conflict::MAX_RIVALS;
+use crate::membership::MAX_RIVALS;
 use crate::wire::message::Source;
 
 fn rival() -> SocketAddr {

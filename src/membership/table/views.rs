@@ -1,0 +1,144 @@
+//! What others see of the table.
+
+use super::{Members, Presence};
+use crate::membership::awareness::Awareness;
+use crate::membership::config::Config;
+use crate::membership::effects::Target;
+use crate::membership::row::Row;
+use crate::model::{LamportTime, Member, Moment, NodeName, Status, Versions};
+use crate::wire::Dialect;
+use std::net::SocketAddr;
+
+impl Members {
+    /// This process's name.
+    pub fn me(&self) -> &NodeName {
+        &self.me
+    }
+
+    /// This process's row. It is never removed.
+    pub fn my_row(&self) -> &Row {
+        &self.rows[&self.me]
+    }
+
+    /// The timings in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// One row, if the name is known.
+    pub fn row(&self, name: &str) -> Option<&Row> {
+        self.rows.get(name)
+    }
+
+    /// All rows, by name.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values()
+    }
+
+    /// A copy of every member, by name.
+    pub fn members(&self) -> Vec<Member> {
+        self.rows.values().map(Row::member).collect()
+    }
+
+    /// How many rows there are, whatever their state.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Never: the table always holds this process.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// How many members take part, this process included: the n of every scaling rule.
+    pub fn present(&self) -> usize {
+        self.rows.len() - self.dead.len() - self.left.len()
+    }
+
+    /// How many have failed.
+    pub fn failed(&self) -> usize {
+        self.dead.len()
+    }
+
+    /// How many have left.
+    pub fn left(&self) -> usize {
+        self.left.len()
+    }
+
+    /// Where and how to reach an address about which nothing is known: in the dialect that everyone
+    /// reads, unless only one is allowed.
+    pub fn stranger(&self, addr: SocketAddr) -> Target {
+        if self.config.native_only {
+            Target::member(addr, &Versions::OURS)
+        } else {
+            Target::member(addr, &Versions::default())
+        }
+    }
+
+    /// The dialect by which the size of news is judged: the longest that anyone present needs.
+    pub fn widest_dialect(&self) -> Dialect {
+        let foreign = |row: &Row| row.is_present() && !row.versions.speaks_native();
+        if self.rows.values().any(foreign) { Dialect::Hashicorp } else { Dialect::Native }
+    }
+
+    /// Whether anyone else is alive and staying.
+    pub fn has_company(&self) -> bool {
+        self.rows.values().any(|r| r.name != self.me && r.status() == Status::Alive)
+    }
+
+    /// The Lamport time of intents.
+    pub fn time(&self) -> LamportTime {
+        self.clock.time()
+    }
+
+    /// Local health.
+    pub fn awareness(&self) -> &Awareness {
+        &self.awareness
+    }
+
+    /// Whether this process takes part.
+    pub fn presence(&self) -> Presence {
+        self.presence
+    }
+
+    /// How many intents about unknown members wait for them.
+    pub fn early_intents(&self) -> usize {
+        self.intents.len()
+    }
+
+    /// How many entries all containers of the table hold together, to see whether something grows
+    /// for ever.
+    pub fn entries(&self) -> usize {
+        let rows =
+            self.rows.len() + self.order.len() + self.suspects.len() + self.dead.len() + self.left.len();
+        let memories = self.forgotten.len() + self.pruned.len() + self.prunes.len() + self.intents.len();
+        rows + memories + self.complaints.len()
+    }
+
+    /// How many reaped or pruned members are remembered, so that stale news does not bring them
+    /// back.
+    pub fn remembered(&self) -> usize {
+        self.forgotten.len() + self.pruned.len()
+    }
+
+    /// A fingerprint of who is present. Two members with equal digests agree.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Since when the digest has been what it is.
+    pub fn digest_since(&self) -> Moment {
+        self.digest_since
+    }
+
+    /// The row of this name, if it has this address. Nothing is sent to an address that only a
+    /// message names: otherwise this process could be used to aim traffic at a third party.
+    pub fn row_at(&self, name: &NodeName, addr: SocketAddr) -> Option<&Row> {
+        self.rows.get(name).filter(|row| row.addr == addr)
+    }
+
+    /// Whether someone who is present has this address.
+    pub fn has_address(&self, addr: SocketAddr) -> bool {
+        self.rows.values().any(|r| r.addr == addr && r.is_present())
+    }
+}
