@@ -6,11 +6,12 @@
 //! do, is a kind of its own in [`InternalQuery`] and is answered by the thread that has it.
 
 use super::keys::{KeyChange, LIST_KEYS};
-use super::queries::INTERNAL_PREFIX;
 use crate::membership::Members;
 use crate::model::QueryEvent;
 use crate::wire::payload::{PayloadError, write_conflict_response};
 
+/// Names that begin so belong to agents themselves.
+pub const INTERNAL_PREFIX: &str = "_serf_";
 /// The name of the query that asks who has a name.
 pub const CONFLICT: &str = "_serf_conflict";
 /// The name of the query that asks who is there.

@@ -4,6 +4,11 @@
 //! at its timeout, as in Serf, or as soon as everyone expected has answered or said that it will
 //! not: our own agents say so.
 
+mod asked;
+mod limits;
+
+pub use limits::{MAX_OPEN, QueryError, QueryLimits};
+
 use super::filter::anchored;
 use super::internal::CONFLICT;
 use super::query_params::{QueryParams, QueryProgress};
@@ -12,9 +17,9 @@ use crate::model::{LamportClock, LamportTime, Moment, NodeName, QueryEvent, Quer
 use crate::telemetry::{RateLimit, counters};
 use crate::wire::message::{Answer, Message, Query, QueryFilter, QueryResponse, Relay, Source};
 use crate::wire::{Dialect, encode};
+use asked::Asked;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -22,8 +27,6 @@ use std::time::Duration;
 pub const KEPT_TIMES: usize = 4096;
 /// The most queries of one Lamport time.
 const MAX_PER_TIME: usize = 256;
-/// The most queries that this process asks at once, and the most that it may still answer.
-pub const MAX_OPEN: usize = 4096;
 /// Serf's `QueryTimeoutMult`.
 const TIMEOUT_MULT: u32 = 16;
 /// The longest timeout that is believed.
@@ -34,77 +37,6 @@ const RIVAL_INTERVAL: Duration = Duration::from_secs(30);
 /// The dialect in which sizes are limited: the longest, so that what is accepted reaches everyone;
 /// and HashiCorp's, so that both programs accept the same.
 const LONGEST: Dialect = Dialect::Hashicorp;
-/// Names that begin so belong to agents themselves.
-pub const INTERNAL_PREFIX: &str = "_serf_";
-
-/// Limits of sizes, in bytes; Serf's defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueryLimits {
-    /// Of an encoded query.
-    pub query: usize,
-    /// Of an encoded answer.
-    pub response: usize,
-}
-
-impl Default for QueryLimits {
-    fn default() -> Self {
-        QueryLimits { query: 1024, response: 1024 }
-    }
-}
-
-/// Why a query was not asked or not answered. The texts are Serf's where it has any.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum QueryError {
-    /// It is larger than this many bytes.
-    TooLarge(usize),
-    /// The answer is larger than this many bytes.
-    ResponseTooLarge(usize),
-    /// A filter is no expression.
-    Filter(String),
-    /// Too many queries are open.
-    TooMany,
-    /// No such query can be answered (any more).
-    Unknown,
-    /// This process has answered it already.
-    AlreadyAnswered,
-    /// Whoever asked is not a member any more.
-    AskerGone,
-}
-
-impl fmt::Display for QueryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            QueryError::TooLarge(limit) => write!(f, "query exceeds limit of {limit} bytes"),
-            QueryError::ResponseTooLarge(limit) => write!(f, "response exceeds limit of {limit} bytes"),
-            QueryError::Filter(why) => f.write_str(why),
-            QueryError::TooMany => write!(f, "too many queries are open ({MAX_OPEN})"),
-            QueryError::Unknown => f.write_str("response is past the deadline"),
-            QueryError::AlreadyAnswered => f.write_str("response already sent"),
-            QueryError::AskerGone => f.write_str("whoever asked is not a member any more"),
-        }
-    }
-}
-
-impl std::error::Error for QueryError {}
-
-/// A query of this process that is still collecting.
-#[derive(Debug)]
-struct Asked {
-    deadline: Moment,
-    wants_acks: bool,
-    acked: BTreeSet<NodeName>,
-    answered: BTreeSet<NodeName>,
-    /// Who has not acknowledged, if that is wanted, and who has not yet answered or said that it
-    /// will not.
-    silent: BTreeSet<NodeName>,
-    undecided: BTreeSet<NodeName>,
-}
-
-impl Asked {
-    fn is_complete(&self) -> bool {
-        self.silent.is_empty() && self.undecided.is_empty()
-    }
-}
 
 /// A query of anyone that this process may still answer.
 #[derive(Debug)]
@@ -217,15 +149,7 @@ impl Queries {
             .filter(|row| row.status() == Status::Alive && passes(&query.filters, row))
             .map(|row| row.name.clone())
             .collect();
-        let asked = Asked {
-            deadline: now + timeout,
-            wants_acks: query.ack,
-            acked: BTreeSet::new(),
-            answered: BTreeSet::new(),
-            silent: if query.ack { expected.clone() } else { BTreeSet::new() },
-            undecided: expected,
-        };
-        self.asked.insert(key(&query), asked);
+        self.asked.insert(key(&query), Asked::new(expected, query.ack, now + timeout));
         Ok(query)
     }
 
@@ -236,39 +160,7 @@ impl Queries {
             log::debug!(target: "serf", "reply for non-running query (LTime: {}, ID: {}) From: {}", msg.ltime, msg.id, msg.from);
             return None;
         };
-        let mut progress = Vec::new();
-        let from = msg.from;
-        let acked = asked.acked.insert(from.clone());
-        asked.silent.remove(&from);
-        match msg.answer {
-            Answer::Ack | Answer::AckOnly => {
-                if msg.answer == Answer::AckOnly {
-                    asked.undecided.remove(&from);
-                }
-                if !acked {
-                    counters::QUERY_DUPLICATE_ACKS.inc();
-                } else if asked.wants_acks {
-                    counters::QUERY_ACKS.inc();
-                    progress.push(QueryProgress::Ack { from });
-                }
-            }
-            Answer::Nothing | Answer::Payload => {
-                // An answer whose ack was lost is as good as both.
-                if acked && asked.wants_acks {
-                    counters::QUERY_ACKS.inc();
-                    progress.push(QueryProgress::Ack { from: from.clone() });
-                }
-                asked.undecided.remove(&from);
-                if msg.answer == Answer::Payload {
-                    if asked.answered.insert(from.clone()) {
-                        counters::QUERY_RESPONSES.inc();
-                        progress.push(QueryProgress::Response { from, payload: msg.payload });
-                    } else {
-                        counters::QUERY_DUPLICATE_RESPONSES.inc();
-                    }
-                }
-            }
-        }
+        let mut progress = asked.take(msg);
         if asked.is_complete() {
             self.asked.remove(&key);
             progress.push(QueryProgress::Done);
@@ -280,8 +172,7 @@ impl Queries {
     /// are over by that.
     pub fn gone(&mut self, name: &NodeName) -> Vec<QueryKey> {
         for asked in self.asked.values_mut() {
-            asked.silent.remove(name);
-            asked.undecided.remove(name);
+            asked.gone(name);
         }
         let over: Vec<QueryKey> =
             self.asked.iter().filter(|(_, a)| a.is_complete()).map(|(key, _)| *key).collect();
@@ -293,7 +184,7 @@ impl Queries {
 
     /// When [`Queries::tick`] has something to do.
     pub fn next_deadline(&self) -> Moment {
-        let asked = self.asked.values().map(|a| a.deadline);
+        let asked = self.asked.values().map(Asked::deadline);
         let pending = self.pending.values().map(|p| p.deadline);
         asked.chain(pending).min().unwrap_or(Moment::NEVER)
     }
@@ -302,7 +193,7 @@ impl Queries {
     pub fn tick(&mut self, now: Moment) -> Vec<QueryKey> {
         self.pending.retain(|_, p| p.deadline > now);
         let over: Vec<QueryKey> =
-            self.asked.iter().filter(|(_, a)| a.deadline <= now).map(|(key, _)| *key).collect();
+            self.asked.iter().filter(|(_, a)| a.deadline() <= now).map(|(key, _)| *key).collect();
         for key in &over {
             self.asked.remove(key);
         }
@@ -431,214 +322,4 @@ fn passes(filters: &[QueryFilter], row: &Row) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::membership::tests::{Bench, MS, S, addr};
-    use crate::wire::message::{SerfMessage, Source};
-    use std::collections::BTreeMap;
-
-    fn name(s: &str) -> NodeName {
-        NodeName::new(s).unwrap()
-    }
-
-    fn load() -> QueryParams {
-        QueryParams { name: "load".into(), request_ack: true, ..QueryParams::default() }
-    }
-
-    fn ask(q: &mut Queries, b: &mut Bench, params: QueryParams) -> Query {
-        q.ask(params, &b.members, b.now, &mut b.rng).unwrap()
-    }
-
-    fn response(query: &Query, from: &str, answer: Answer) -> QueryResponse {
-        let payload = if answer == Answer::Payload { b"1".to_vec() } else { vec![] };
-        QueryResponse { ltime: query.ltime, id: query.id, from: name(from), answer, payload }
-    }
-
-    fn told(progress: Option<(QueryKey, Vec<QueryProgress>)>) -> Vec<String> {
-        let show = |p| match p {
-            QueryProgress::Ack { from } => format!("ack {from}"),
-            QueryProgress::Response { from, .. } => format!("response {from}"),
-            QueryProgress::Done => "done".to_string(),
-        };
-        progress.map(|(_, p)| p.into_iter().map(show).collect()).unwrap_or_default()
-    }
-
-    #[test]
-    fn who_was_refused_its_name_is_told_who_has_it_but_not_often_and_nothing_else() {
-        let mut b = Bench::with(&["x", "a"]);
-        let mut q = Queries::new(QueryLimits::default());
-        let rival = Source { node: name("x"), addr: addr("rival") };
-        let question = |id, name: &str| Query {
-            ltime: LamportTime(5),
-            id,
-            source: rival.clone(),
-            filters: vec![],
-            ack: false,
-            no_broadcast: false,
-            relay_factor: 0,
-            timeout_ms: 60_000,
-            name: name.into(),
-            payload: b"x".to_vec(),
-        };
-        let answer = |q: &mut Queries, b: &mut Bench, query: &Query| {
-            q.hear(query, &b.members, b.now).event.expect("it is for everyone");
-            let (key, mut fx) = (key(query), Effects::default());
-            let result = q.answer(key, Answer::Payload, vec![1], &b.members, &mut b.rng, &mut fx);
-            (result.map(|_| ()), fx.transmits.iter().map(|t| t.to.addr).collect::<Vec<_>>())
-        };
-        let refused = (Err(QueryError::AskerGone), vec![]);
-        assert_eq!(answer(&mut q, &mut b, &question(1, CONFLICT)), refused, "its claim was never heard");
-        b.alive_at("x", 1, addr("rival"));
-        assert_eq!(answer(&mut q, &mut b, &question(2, "load")), refused, "another question");
-        for id in 3..5 {
-            assert_eq!(answer(&mut q, &mut b, &question(id, CONFLICT)), (Ok(()), vec![addr("rival")]));
-        }
-        assert_eq!(answer(&mut q, &mut b, &question(5, CONFLICT)), refused, "too often");
-        b.now += S(30);
-        assert_eq!(answer(&mut q, &mut b, &question(6, CONFLICT)).0, Ok(()));
-    }
-
-    #[test]
-    fn an_answer_to_a_namesake_is_not_taken_for_ones_own() {
-        let mut b = Bench::with(&["a"]);
-        let mut q = Queries::new(QueryLimits::default());
-        let query = ask(&mut q, &mut b, load());
-        let to = Source { node: name("me"), addr: addr("rival") };
-        let response = response(&query, "a", Answer::Payload);
-        let mut fx = Effects::default();
-        assert_eq!(relay(Relay { to, response: response.clone() }, &b.members, &mut fx), None);
-        assert!(fx.is_empty());
-        let to = Source { node: name("me"), addr: addr("me") };
-        assert_eq!(relay(Relay { to, response: response.clone() }, &b.members, &mut fx), Some(response));
-    }
-
-    #[test]
-    fn a_query_ends_when_everyone_has_acknowledged_and_answered() {
-        let mut b = Bench::with(&["a", "b"]);
-        let mut q = Queries::new(QueryLimits::default());
-        let query = ask(&mut q, &mut b, load());
-        assert_eq!(told(q.response(response(&query, "a", Answer::Ack))), ["ack a"]);
-        assert!(told(q.response(response(&query, "a", Answer::Ack))).is_empty(), "a relayed copy");
-        assert_eq!(told(q.response(response(&query, "a", Answer::Payload))), ["response a"]);
-        assert!(told(q.response(response(&query, "a", Answer::Payload))).is_empty());
-        assert_eq!(told(q.response(response(&query, "me", Answer::AckOnly))), ["ack me"]);
-        let last = told(q.response(response(&query, "b", Answer::Payload)));
-        assert_eq!(last, ["ack b", "response b", "done"], "its ack was lost");
-        assert!(q.response(response(&query, "b", Answer::Ack)).is_none());
-        assert_eq!(q.next_deadline(), Moment::NEVER);
-    }
-
-    #[test]
-    fn it_ends_at_its_timeout_and_waits_for_nobody_who_has_gone() {
-        let mut b = Bench::with(&["a", "b"]);
-        let mut q = Queries::new(QueryLimits::default());
-        let query = ask(&mut q, &mut b, load());
-        assert_eq!(Duration::from_millis(query.timeout_ms), MS(3200), "200 ms x 16 x ceil(log10(4))");
-        for from in ["me", "a"] {
-            q.response(response(&query, from, Answer::AckOnly));
-        }
-        assert_eq!(q.gone(&name("b")), [key(&query)]);
-        let query = ask(&mut q, &mut b, load());
-        assert!(q.tick(b.now + MS(3199)).is_empty());
-        assert_eq!(q.tick(b.now + MS(3200)), [key(&query)]);
-        assert_eq!(q.open(), 0);
-    }
-
-    #[test]
-    fn only_those_who_pass_the_filters_are_expected_and_answer() {
-        let mut b = Bench::with(&["a", "b"]);
-        let mut q = Queries::new(QueryLimits::default());
-        let only_a = QueryParams { nodes: vec![name("a")], ..load() };
-        let query = ask(&mut q, &mut b, only_a);
-        assert!(q.hear(&query, &b.members, b.now).event.is_none(), "it is not for this process");
-        assert_eq!(told(q.response(response(&query, "a", Answer::AckOnly))), ["ack a", "done"]);
-        let tags = BTreeMap::from([("role".to_string(), "(".to_string())]);
-        let bad = q.ask(QueryParams { tags, ..load() }, &b.members, b.now, &mut b.rng);
-        assert!(matches!(bad, Err(QueryError::Filter(why)) if why.starts_with("Failed to compile regex")));
-    }
-
-    #[test]
-    fn sizes_are_refused_at_the_source() {
-        let mut b = Bench::with(&["a"]);
-        let mut q = Queries::new(QueryLimits::default());
-        let large = QueryParams { payload: vec![0; 1100], ..load() };
-        let error = q.ask(large, &b.members, b.now, &mut b.rng).unwrap_err();
-        assert_eq!(error.to_string(), "query exceeds limit of 1024 bytes");
-        let query = from("a", 1);
-        q.hear(&query, &b.members, b.now);
-        let large = q.answer(key(&query), Answer::Payload, vec![0; 1100], &b.members, &mut b.rng, &mut b.fx);
-        assert_eq!(large, Err(QueryError::ResponseTooLarge(1024)));
-    }
-
-    /// A query of another member.
-    fn from(node: &str, ltime: u64) -> Query {
-        Query {
-            ltime: LamportTime(ltime),
-            id: 7,
-            source: Source { node: name(node), addr: addr(node) },
-            filters: vec![],
-            ack: true,
-            no_broadcast: false,
-            relay_factor: 0,
-            timeout_ms: 1000,
-            name: "load".into(),
-            payload: vec![],
-        }
-    }
-
-    #[test]
-    fn each_query_is_heard_once_and_answered_once_in_time() {
-        let mut b = Bench::with(&["a"]);
-        let mut q = Queries::new(QueryLimits::default());
-        let query = from("a", 5);
-        let heard = q.hear(&query, &b.members, b.now);
-        assert!(heard.pass_on && heard.event.is_some());
-        assert_eq!(q.hear(&query, &b.members, b.now), Heard::default());
-        assert_eq!(q.time(), LamportTime(6));
-        let mut answer =
-            |q: &mut Queries, a| q.answer(key(&query), a, vec![], &b.members, &mut b.rng, &mut b.fx);
-        assert_eq!(answer(&mut q, Answer::Ack), Ok(None));
-        assert_eq!(answer(&mut q, Answer::Payload), Ok(None));
-        assert_eq!(answer(&mut q, Answer::Payload), Err(QueryError::AlreadyAnswered));
-        q.tick(b.now + S(1));
-        assert_eq!(answer(&mut q, Answer::Payload), Err(QueryError::Unknown));
-        assert_eq!(b.fx.transmits.len(), 2);
-        let absurd = from("a", u64::MAX);
-        assert_eq!(q.hear(&absurd, &b.members, b.now), Heard::default());
-    }
-
-    #[test]
-    fn answers_and_relays_go_to_members_at_their_addresses_only() {
-        let mut b = Bench::with(&["a", "b"]);
-        let mut q = Queries::new(QueryLimits::default());
-        let mut forged = from("a", 1);
-        forged.source.addr = "10.99.99.99:1".parse().unwrap();
-        q.hear(&forged, &b.members, b.now);
-        let refused = q.answer(key(&forged), Answer::Ack, vec![], &b.members, &mut b.rng, &mut b.fx);
-        assert_eq!(refused, Err(QueryError::AskerGone));
-        let answer = response(&forged, "b", Answer::Payload);
-        relay(Relay { to: forged.source, response: answer.clone() }, &b.members, &mut b.fx);
-        assert!(b.fx.transmits.is_empty());
-        let to = Source { node: name("a"), addr: addr("a") };
-        assert!(relay(Relay { to, response: answer.clone() }, &b.members, &mut b.fx).is_none());
-        assert_eq!(b.fx.transmits[0].to.addr, addr("a"));
-        let to = Source { node: name("me"), addr: addr("me") };
-        assert_eq!(relay(Relay { to, response: answer.clone() }, &b.members, &mut b.fx), Some(answer));
-    }
-
-    #[test]
-    fn the_relay_factor_sends_copies_through_others() {
-        let mut b = Bench::with(&["a", "b", "c", "d"]);
-        let mut q = Queries::new(QueryLimits::default());
-        let query = Query { relay_factor: 2, ..from("a", 1) };
-        q.hear(&query, &b.members, b.now);
-        q.answer(key(&query), Answer::Payload, vec![1], &b.members, &mut b.rng, &mut b.fx).unwrap();
-        let kinds: Vec<bool> =
-            b.fx.transmits
-                .iter()
-                .map(|t| matches!(t.messages[0], Message::Serf(SerfMessage::Relay(_))))
-                .collect();
-        assert_eq!(kinds, [true, true, false]);
-        assert!(b.fx.transmits[..2].iter().all(|t| t.to.addr != addr("a")));
-    }
-}
+mod tests;
