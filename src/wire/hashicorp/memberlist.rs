@@ -6,7 +6,7 @@ use super::parts::{
 };
 use crate::model::{Incarnation, NodeName, Versions};
 use crate::wire::error::WireError;
-use crate::wire::message::{Ack, Alive, Dead, IndirectPing, Message, Nack, Ping, Suspect};
+use crate::wire::message::{Ack, Alive, Dead, IndirectPing, Message, Nack, Ping, ProbeMessage, Suspect};
 use std::net::SocketAddr;
 
 // memberlist's types of messages, in the order of its `net.go`. Of the others, 6 is in
@@ -18,6 +18,16 @@ const SUSPECT: u8 = 3;
 const ALIVE: u8 = 4;
 const DEAD: u8 = 5;
 pub const NACK: u8 = 11;
+
+/// Writes one message.
+pub fn encode(message: &ProbeMessage) -> Vec<u8> {
+    match message {
+        ProbeMessage::Ping(m) => write_ping(m),
+        ProbeMessage::IndirectPing(m) => write_indirect_ping(m),
+        ProbeMessage::Ack(m) => write_ack(m),
+        ProbeMessage::Nack(m) => write_nack(m),
+    }
+}
 
 /// Reads one message of this type.
 pub fn decode(tag: u8, body: &[u8]) -> Result<Message, WireError> {
@@ -58,7 +68,7 @@ pub fn read_ping(r: &mut Reader) -> Result<Ping, Fault> {
     Ok(Ping { seq_no, node: node.ok_or(Fault::Not("node"))?, source: source.finish() })
 }
 
-pub fn write_indirect_ping(m: &IndirectPing) -> Vec<u8> {
+fn write_indirect_ping(m: &IndirectPing) -> Vec<u8> {
     let mut w = Writer::of_type(INDIRECT_PING);
     w.map(8);
     w.field("Nack").flag(m.nack);
@@ -112,7 +122,7 @@ pub fn read_ack(r: &mut Reader) -> Result<Ack, Fault> {
     Ok(Ack { seq_no, digest: None, payload })
 }
 
-pub fn write_nack(m: &Nack) -> Vec<u8> {
+fn write_nack(m: &Nack) -> Vec<u8> {
     let mut w = Writer::of_type(NACK);
     w.map(1);
     w.field("SeqNo").unsigned(m.seq_no);

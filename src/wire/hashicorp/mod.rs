@@ -19,30 +19,20 @@ mod serf;
 pub(super) mod stream;
 
 use super::error::WireError;
-use super::message::{MembershipMessage, Message, ProbeMessage, SerfMessage};
+use super::message::{MembershipMessage, Message};
 
 /// Writes one message.
 pub fn encode(message: &Message) -> Vec<u8> {
     match message {
-        Message::Probe(message) => match message {
-            ProbeMessage::Ping(m) => memberlist::write_ping(m),
-            ProbeMessage::IndirectPing(m) => memberlist::write_indirect_ping(m),
-            ProbeMessage::Ack(m) => memberlist::write_ack(m),
-            ProbeMessage::Nack(m) => memberlist::write_nack(m),
-        },
-        Message::Membership(message) => match message {
+        Message::Probe(m) => memberlist::encode(m),
+        Message::Membership(m) => match m {
             MembershipMessage::Alive(m) => memberlist::write_alive(m),
             MembershipMessage::Suspect(m) => memberlist::write_suspect(m),
             MembershipMessage::Dead(m) => memberlist::write_dead(m),
             MembershipMessage::JoinIntent(m) => serf::write_join(m),
             MembershipMessage::LeaveIntent(m) => serf::write_leave(m),
         },
-        Message::Serf(message) => match message {
-            SerfMessage::UserEvent(m) => serf::write_user_event(m),
-            SerfMessage::Query(m) => serf::write_query(m),
-            SerfMessage::QueryResponse(m) => serf::write_response(m),
-            SerfMessage::Relay(m) => serf::write_relay(m),
-        },
+        Message::Serf(m) => serf::encode(m),
     }
 }
 

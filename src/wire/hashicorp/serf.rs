@@ -5,7 +5,7 @@ use super::parts::{SourceFields, name, record, write_ip};
 use crate::model::{LamportTime, UserEvent};
 use crate::wire::error::WireError;
 use crate::wire::message::{
-    Answer, JoinIntent, LeaveIntent, Message, Query, QueryFilter, QueryResponse, Relay,
+    Answer, JoinIntent, LeaveIntent, Message, Query, QueryFilter, QueryResponse, Relay, SerfMessage,
 };
 
 /// memberlist's type of user messages.
@@ -34,6 +34,16 @@ const MAX_FILTER_NODES: usize = 4096;
 const MAX_FILTERS: usize = 64;
 
 pub(super) const NANOSECONDS_PER_MS: u64 = 1_000_000;
+
+/// Writes one of Serf's messages.
+pub fn encode(message: &SerfMessage) -> Vec<u8> {
+    match message {
+        SerfMessage::UserEvent(m) => write_user_event(m),
+        SerfMessage::Query(m) => write_query(m),
+        SerfMessage::QueryResponse(m) => write_response(m),
+        SerfMessage::Relay(m) => write_relay(m),
+    }
+}
 
 /// Reads one of Serf's messages: what follows `USER`.
 pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
@@ -89,7 +99,7 @@ fn read_leave(r: &mut Reader) -> Result<LeaveIntent, Fault> {
     Ok(LeaveIntent { ltime: LamportTime(ltime), node: node.ok_or(Fault::Not("node"))?, prune })
 }
 
-pub fn write_user_event(m: &UserEvent) -> Vec<u8> {
+fn write_user_event(m: &UserEvent) -> Vec<u8> {
     let mut w = user(USER_EVENT);
     w.map(4);
     w.field("CC").flag(m.coalesce);
@@ -115,7 +125,7 @@ pub fn read_user_event(r: &mut Reader) -> Result<UserEvent, Fault> {
     Ok(UserEvent { ltime: LamportTime(ltime), name: name.into(), payload: payload.to_vec(), coalesce })
 }
 
-pub fn write_query(m: &Query) -> Vec<u8> {
+fn write_query(m: &Query) -> Vec<u8> {
     let mut w = user(QUERY);
     w.map(11);
     write_ip(w.field("Addr"), m.source.addr.ip());
@@ -228,7 +238,7 @@ fn read_query(r: &mut Reader) -> Result<Query, Fault> {
     })
 }
 
-pub fn write_response(m: &QueryResponse) -> Vec<u8> {
+fn write_response(m: &QueryResponse) -> Vec<u8> {
     let mut w = user(QUERY_RESPONSE);
     write_response_record(&mut w, m);
     w.out
@@ -268,7 +278,7 @@ fn read_response(r: &mut Reader) -> Result<QueryResponse, Fault> {
 }
 
 /// A header that names the receiver, then the answer as it would be sent to it.
-pub fn write_relay(m: &Relay) -> Vec<u8> {
+fn write_relay(m: &Relay) -> Vec<u8> {
     let mut w = user(RELAY);
     w.map(2);
     w.field("DestAddr").map(3);
