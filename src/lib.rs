@@ -79,6 +79,7 @@ pub mod config;
 pub mod membership;
 pub mod messaging;
 pub mod model;
+pub mod node;
 pub mod rpc;
 pub mod telemetry;
 pub mod wire;

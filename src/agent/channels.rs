@@ -3,7 +3,7 @@
 //! | to | carries | bound; when full |
 //! | --- | --- | --- |
 //! | `serf-probe` | [`ToProbe`] | 256; results of TCP pings are dropped and count as unanswered, doorbells are not needed twice |
-//! | `serf-gossip` | [`ToGossip`] | 16 doorbells; one is enough |
+//! | `serf-gossip` | [`ToGossip`] | 1024; broadcasts go through the outbox of the table instead, and one message to fetch it is enough |
 //! | `serf-sync` | [`ToSync`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
 //! | `serf-events` | [`ToEvents`] | 1024; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
 //! | `serf-handlers` | `HandlerSender` | see `agent/handlers.rs` |
@@ -11,24 +11,26 @@
 //! | main | [`ToMain`] | 256; requests are refused with an error |
 //! | `serf-rpc` | `RpcMessage` | see `agent/rpc/control.rs` |
 //!
-//! Riders (news for datagrams that are sent anyway) go from `serf-gossip` to `serf-probe` through
+//! News to piggyback on datagrams that are sent anyway goes from `serf-gossip` to `serf-probe` through
 //! a slot of one, refilled when it is empty.
 //!
 //! Nobody ever waits to send, the main thread aside when it stops the others.
 
 use super::handlers;
-use super::snapshot::format::Line;
+use super::table::SharedTable;
 use crate::config::EventScript;
-use crate::membership::{Origin, StreamRequest, Target};
+use crate::membership::{Origin, StreamRequest};
 use crate::messaging::filter::EventFilter;
 use crate::messaging::keys::{KeyChange, KeyCommand, KeyStep};
 use crate::messaging::name_vote::NameLost;
 use crate::messaging::{QueryParams, Ticket};
-use crate::model::{NodeName, QueryKey};
-use crate::rpc::Token;
+use crate::model::{QueryKey, Token};
+use crate::node::Rejoin;
+use crate::node::exchanges::{JoinError, Plan};
+use crate::node::snapshot::Line;
 use crate::telemetry::counters;
 use crate::wire::Shared;
-use crate::wire::message::{SerfMessage, SerfState};
+use crate::wire::message::{Message, SerfMessage, SerfState};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
 use std::collections::BTreeMap;
@@ -57,6 +59,8 @@ pub enum ToProbe {
 pub enum ToGossip {
     /// There is something in the table's outbox.
     Doorbell,
+    /// Queue this. It did not change the table, and takes no way through its outbox.
+    Queue(Shared),
     /// The agent stops.
     Stop,
 }
@@ -123,7 +127,7 @@ pub enum ToEvents {
     /// The filters of all streams of control connections together.
     Streams(Vec<EventFilter>),
     /// `serf-sync` needs what is remembered of events and queries, for this.
-    WantTalk(TalkPlan),
+    WantTalk(Plan),
     /// Another member's memory of events and queries.
     MergeSerf {
         /// What it remembers.
@@ -135,41 +139,8 @@ pub enum ToEvents {
     Stop,
 }
 
-/// What `serf-sync` does with its part of a push/pull once `serf-events` has added its own.
-#[derive(Debug)]
-pub enum TalkPlan {
-    /// Answers on a stream that another member opened.
-    Answer {
-        /// The stream.
-        stream: usize,
-        /// Whether the other joins.
-        join: bool,
-    },
-    /// Opens a stream to exchange with a member.
-    Exchange {
-        /// Its name.
-        node: NodeName,
-        /// Where it is, and what it speaks.
-        to: Target,
-    },
-    /// Opens a stream to someone who may well not answer.
-    Reach {
-        /// A failed member or a seed; for the log.
-        whom: String,
-        /// Where, and in which dialect.
-        to: Target,
-    },
-    /// Opens a stream to join through an address.
-    Join {
-        /// Which join.
-        id: u64,
-        /// The address.
-        addr: SocketAddr,
-    },
-}
-
 /// Outcome of a join: how many of the addresses answered, or why none did.
-pub type JoinResult = Result<usize, String>;
+pub type JoinResult = Result<usize, JoinError>;
 
 /// Whom to tell how a join went. Called on `serf-sync`; must not block.
 pub type JoinReply = Box<dyn FnOnce(JoinResult) + Send>;
@@ -201,7 +172,7 @@ impl JoinRequest {
 impl Drop for JoinRequest {
     fn drop(&mut self) {
         if let Some(reply) = self.reply.take() {
-            reply(Err("the join was given up".to_string()));
+            reply(Err(JoinError::GivenUp));
         }
     }
 }
@@ -219,7 +190,7 @@ pub enum ToSync {
     /// An exchange that rules ask for.
     Stream(StreamRequest),
     /// What is remembered of events and queries, for a push/pull.
-    Talk(TalkPlan, SerfState),
+    Talk(Plan, SerfState),
     /// One of HashiCorp's agents has come.
     ForeignerCame,
     /// The agent stops.
@@ -335,10 +306,10 @@ pub struct CorridorEnds {
     pub events: Receiver<ToEvents>,
     /// Of the main thread.
     pub main: Receiver<ToMain>,
-    /// Riders, from `serf-gossip`.
-    pub riders_in: Sender<Vec<Shared>>,
-    /// Riders, to `serf-probe`.
-    pub riders_out: Receiver<Vec<Shared>>,
+    /// News to piggyback, from `serf-gossip`.
+    pub piggyback_in: Sender<Vec<Shared>>,
+    /// News to piggyback, to `serf-probe`.
+    pub piggyback_out: Receiver<Vec<Shared>>,
 }
 
 /// The wakers of the three threads that wait in a mio poll, among them the main thread.
@@ -354,11 +325,11 @@ pub struct Wakers {
 /// Lays out all corridors.
 pub fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
     let (probe, probe_end) = Mailbox::new(256, wakers.probe);
-    let (gossip, gossip_end) = bounded(16);
+    let (gossip, gossip_end) = bounded(1024);
     let (sync, sync_end) = Mailbox::new(256, wakers.sync);
     let (events, events_end) = bounded(1024);
     let (main, main_end) = Mailbox::new(256, wakers.main);
-    let (riders_in, riders_out) = bounded(1);
+    let (piggyback_in, piggyback_out) = bounded(1);
     let corridors = Corridors { probe, gossip, sync, events, main };
     let ends = CorridorEnds {
         probe: probe_end,
@@ -366,8 +337,8 @@ pub fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
         sync: sync_end,
         events: events_end,
         main: main_end,
-        riders_in,
-        riders_out,
+        piggyback_in,
+        piggyback_out,
     };
     (corridors, ends)
 }
@@ -384,6 +355,14 @@ impl Corridors {
         }
     }
 
+    /// Has a message spread that changes nothing in the table: user events and queries.
+    pub fn queue(&self, message: Message, table: &SharedTable) {
+        let Err(full) = self.gossip.try_send(ToGossip::Queue(Shared::new(message))) else { return };
+        if let ToGossip::Queue(message) = full.into_inner() {
+            table.write().broadcasts.push_back((message.message().clone(), None));
+        }
+    }
+
     /// Hands addresses to `serf-sync`, which keeps them as seeds: those of the configuration, and
     /// those that were found in the snapshot or by mDNS.
     pub fn keep_seeds(&self, addrs: Vec<String>, origin: Origin) {
@@ -391,6 +370,18 @@ impl Corridors {
         if self.sync.send(ToSync::KeepSeeds(addrs, origin)).is_err() {
             counters::SEEDS_DROPPED.add(count);
         }
+    }
+
+    /// Joins the member of the snapshot that is to be tried now.
+    pub fn rejoin(&self, rejoin: &Rejoin) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let main = self.main.clone();
+        let reply = Box::new(move |result| {
+            // The channel is wide enough for the one rejoin.
+            let _ = main.send(ToMain::Rejoined(result));
+        });
+        let request = JoinRequest::new(vec![rejoin.address().to_string()], true, reply);
+        self.sync.insist(ToSync::Join(request), PATIENCE);
     }
 
     /// Hands exchanges to `serf-sync`.

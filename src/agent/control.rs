@@ -1,6 +1,6 @@
 //! What control connections can ask of the agent: the agent's side of the control protocol.
 
-use super::channels::{Corridors, JoinRequest, ToEvents, ToMain, ToProbe, ToSync};
+use super::channels::{Corridors, JoinRequest, JoinResult, ToEvents, ToMain, ToProbe, ToSync};
 use super::clock::Clock;
 use super::gossip::Depths;
 use super::metrics::process_levels;
@@ -11,6 +11,7 @@ use crate::messaging::QueryParams;
 use crate::messaging::filter::EventFilter;
 use crate::messaging::keys::KeyCommand;
 use crate::model::{Coordinate, Member, NodeName, QueryKey};
+use crate::node::exchanges::JoinError;
 use crate::rpc::Token;
 use crate::rpc::record::Stats;
 use crate::telemetry::{LoggerHandle, SubscriberId, counters};
@@ -167,16 +168,16 @@ impl Control for AgentControl {
     fn join(&mut self, addrs: Vec<String>, replay: bool, token: Token) {
         log::info!(target: "agent", "joining: {addrs:?}");
         let rpc = self.rpc.clone();
-        let reply = Box::new(move |result: Result<usize, String>| {
+        let reply = Box::new(move |result: JoinResult| {
             let (joined, error) = match result {
                 Ok(joined) => (joined, None),
-                Err(why) => (0, Some(why)),
+                Err(why) => (0, Some(why.to_string())),
             };
             rpc.send(RpcMessage::Joined { token, joined, error });
         });
         let request = JoinRequest::new(addrs, replay, reply);
         if let Err(ToSync::Join(request)) = self.corridors.sync.send(ToSync::Join(request)) {
-            request.answer(Err("too many joins at once; try again".to_string()));
+            request.answer(Err(JoinError::TooMany));
         }
     }
 

@@ -3,10 +3,10 @@
 use super::clock::Clock;
 use crate::membership::{Config, Target, Transmit};
 use crate::messaging::Datagram;
+use crate::node::packing::pack;
 use crate::telemetry::{RateLimit, counters};
-use crate::wire::datagram::Packer;
 use crate::wire::envelope::Envelope;
-use crate::wire::{self, Dialect, Shared};
+use crate::wire::{Dialect, Shared};
 use mio::net::UdpSocket;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -40,27 +40,16 @@ impl DatagramSender {
         self.send_to(datagram.to, &datagram.bytes)
     }
 
-    /// Packs and sends messages, and as many riders as still fit.
-    pub fn transmit(&self, transmit: &Transmit, riders: &[Shared]) -> io::Result<()> {
-        let Target { addr, dialect, .. } = transmit.to;
-        let mut packer = Packer::new(self.config.datagram_budget);
-        for message in &transmit.messages {
-            if !packer.push(&wire::encode(dialect, message)) {
+    /// Packs and sends messages, and as much news as still fits.
+    pub fn transmit(&self, transmit: &Transmit, news: &[Shared]) -> io::Result<()> {
+        match pack(transmit, news, &self.config) {
+            Ok(content) => self.send_to(transmit.to, &content),
+            Err(why) => {
                 counters::DATAGRAMS_TOO_LARGE.inc();
-                self.complain(addr, "size", || {
-                    format!(
-                        "A message to {addr} does not fit {} bytes: {message:?}",
-                        self.config.datagram_budget
-                    )
-                });
-                return Err(io::ErrorKind::InvalidInput.into());
+                self.complain(transmit.to.addr, "size", || why.to_string());
+                Err(io::ErrorKind::InvalidInput.into())
             }
         }
-        for rider in riders {
-            // What does not fit has other chances.
-            let _ = packer.push(rider.bytes(dialect));
-        }
-        self.send_to(transmit.to, &packer.finish_in(transmit.to.wrapping(&self.config)))
     }
 
     /// The one way out of this process, so that no datagram leaves without its envelope.

@@ -5,6 +5,7 @@ use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::table::SharedTable;
 use crate::messaging::{Gossip, Kind};
+use crate::node::news;
 use crate::telemetry::metrics;
 use crate::wire::Shared;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -12,8 +13,8 @@ use fastrand::Rng;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many bytes of news ride along in a datagram that is sent anyway.
-const RIDER_ROOM: usize = 1000;
+/// Messages that are taken in a row before datagrams are sent.
+const BATCH: usize = 256;
 
 /// Depths of the queue and Lamport times, for `stats`.
 #[derive(Debug, Default)]
@@ -42,8 +43,8 @@ pub struct GossipActor {
     pub sender: DatagramSender,
     /// What other threads say.
     pub messages: Receiver<ToGossip>,
-    /// Where news for passing datagrams goes.
-    pub riders: Sender<Vec<Shared>>,
+    /// Where news for datagrams that are sent anyway goes.
+    pub piggyback: Sender<Vec<Shared>>,
     /// To the other threads.
     pub corridors: Corridors,
     /// Told to whoever asks for statistics.
@@ -62,9 +63,22 @@ impl GossipActor {
                 Some(deadline) => self.messages.recv_deadline(deadline),
                 None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
-            match message {
-                Ok(ToGossip::Doorbell) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(ToGossip::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            let mut next = match message {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            for _ in 0..BATCH {
+                // Only within the batch: what is taken out of the channel is dealt with.
+                match next.take().or_else(|| self.messages.try_recv().ok()) {
+                    Some(ToGossip::Queue(message)) => {
+                        let (table, now) = (self.table.read(), self.clock.now());
+                        self.gossip.push(message, None, &table.members, now);
+                    }
+                    Some(ToGossip::Doorbell) => {}
+                    Some(ToGossip::Stop) => return,
+                    None => break,
+                }
             }
             self.turn();
         }
@@ -74,18 +88,16 @@ impl GossipActor {
     fn turn(&mut self) {
         let now = self.clock.now();
         if !self.table.read().broadcasts.is_empty() {
-            let mut table = self.table.write();
-            let fresh = std::mem::take(&mut table.broadcasts);
-            for (message, ticket) in fresh {
-                self.gossip.push(Shared::new(message), ticket, &table.members, now);
-            }
+            news::queue(&mut self.gossip, &mut self.table.write(), now);
         }
         let datagrams = {
             let table = self.table.read();
             let datagrams = self.gossip.tick(&table.members, now, &mut self.rng);
-            if self.riders.is_empty() && !self.gossip.queue.is_empty() {
+            if self.piggyback.is_empty()
+                && let Some(news) = news::piggyback(&mut self.gossip, &table.members)
+            {
                 // Full is impossible: this thread alone fills the slot.
-                let _ = self.riders.try_send(self.gossip.riders(RIDER_ROOM, &table.members));
+                let _ = self.piggyback.try_send(news);
             }
             datagrams
         };

@@ -7,12 +7,13 @@
 //! how often are all bounded; and an announcement only ever leads to a join, which a stranger
 //! with another key or another protocol does not survive.
 
-use super::channels::{Corridors, JoinRequest, ToSync};
+use super::channels::{Corridors, JoinRequest, JoinResult, ToSync};
 use super::clock::Clock;
 use super::start::spawn;
 use super::table::SharedTable;
 use crate::config::MdnsConfig;
 use crate::model::{Moment, canonical_ip};
+use crate::node::exchanges::JoinError;
 use crate::telemetry::counters;
 use mdns_sd::{
     IfKind, Receiver, RecvTimeoutError, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo,
@@ -285,13 +286,13 @@ impl MdnsActor {
         }
         log::info!(target: "agent.mdns", "Discovered {} peers, joining: {}", batch.len(), list(&batch));
         let addrs = batch.iter().map(SocketAddr::to_string).collect();
-        let reply = Box::new(|result: Result<usize, String>| match result {
+        let reply = Box::new(|result: JoinResult| match result {
             Ok(n) => log::info!(target: "agent.mdns", "Joined {n} hosts"),
             Err(why) => log::error!(target: "agent.mdns", "Failed to join: {why}"),
         });
         let request = JoinRequest::new(addrs, self.settings.replay, reply);
         if let Err(ToSync::Join(request)) = self.corridors.sync.send(ToSync::Join(request)) {
-            request.answer(Err("too many joins at once".to_string()));
+            request.answer(Err(JoinError::TooMany));
         }
     }
 }

@@ -25,13 +25,11 @@ mod durable;
 mod events;
 mod gossip;
 pub mod keys;
-mod leave;
 mod mdns;
 mod metrics;
 mod notify;
 mod probe;
 mod refusals;
-mod rejoin;
 mod reload;
 mod resolve;
 mod signals;
@@ -50,18 +48,18 @@ pub use start::StartError;
 pub use sync::{MAX_BUFFERED, MAX_INBOUND, MAX_OUTBOUND};
 
 use crate::config::{AgentConfig, Flags};
-use crate::membership::{AfterFailure, RetryJoin};
+use crate::membership::{AfterFailure, Origin, RetryJoin};
 use crate::messaging::keys::{KeyChange, NOTHING_TO_MODIFY};
 use crate::messaging::name_vote::NameLost;
-use crate::model::{Moment, QueryKey, format_duration};
-use crate::rpc::Token;
+use crate::model::{Moment, QueryKey, Token, format_duration};
+use crate::node::Departure;
+use crate::node::exchanges::JoinError;
+use crate::node::rejoin::NextAttempt;
 use crate::telemetry::{LogOptions, Logger, LoggerHandle, SYSLOG_SOCKET, SyslogOptions};
 use channels::{JoinRequest, JoinResult, ToEvents, ToMain, ToSync};
 use dump::Dump;
-use leave::Leave;
 use metrics::Levels;
 use notify::Notifier;
-use rejoin::Rejoin;
 use rpc::RpcMessage;
 use signals::Signal;
 use start::Running;
@@ -175,7 +173,7 @@ struct Agent {
     tags: OwnTags,
     logger: LoggerHandle,
     running: Running,
-    leave: Option<Leave>,
+    leave: Option<Departure>,
     /// The join in the background, until it has worked.
     retry_join: Option<RetryJoin>,
     /// Control connections that asked to leave and wait for the answer.
@@ -223,7 +221,7 @@ impl Agent {
                         return Ok(());
                     }
                     Wake::Message(ToMain::StartJoined(Err(why))) => {
-                        complain(&why);
+                        complain(&why.to_string());
                         return Err(ExitCode::FAILURE);
                     }
                     Wake::Signal(Signal::Interrupt | Signal::Terminate) => return Err(ExitCode::FAILURE),
@@ -260,7 +258,7 @@ impl Agent {
         }
         loop {
             self.retry_join();
-            let leave = self.leave.as_ref().map_or(Moment::NEVER, Leave::deadline);
+            let leave = self.leave.as_ref().map_or(Moment::NEVER, Departure::deadline);
             let join = self.retry_join.as_ref().map_or(Moment::NEVER, RetryJoin::next_deadline);
             for wake in self.wait(leave.min(join)) {
                 match wake {
@@ -276,7 +274,7 @@ impl Agent {
                     }
                     Wake::Message(ToMain::Said(ticket)) => {
                         if let Some(leave) = &mut self.leave {
-                            leave.said(ticket, &self.running.clock);
+                            leave.spread(ticket, self.running.clock.now());
                         }
                     }
                     Wake::Message(ToMain::Tags { set, delete, token }) => {
@@ -293,8 +291,7 @@ impl Agent {
                     Wake::Message(ToMain::StartJoined(_)) | Wake::Deadline => {}
                 }
             }
-            let Running { table, corridors, clock, .. } = &self.running;
-            if self.leave.as_mut().is_some_and(|leave| leave.advance(table, corridors, clock)) {
+            if self.leave.as_mut().is_some_and(|leave| self.running.advance(leave)) {
                 for token in self.leavers.drain(..) {
                     self.running.rpc.sender().send(RpcMessage::Left { token, result: Ok(()) });
                 }
@@ -318,7 +315,7 @@ impl Agent {
         });
         let request = JoinRequest::new(self.config.retry_join.clone(), replay, reply);
         if let Err(ToSync::Join(request)) = self.running.corridors.sync.send(ToSync::Join(request)) {
-            request.answer(Err("too many joins at once".to_string()));
+            request.answer(Err(JoinError::TooMany));
         }
     }
 
@@ -376,16 +373,24 @@ impl Agent {
         // Whoever leaves does not come back by himself.
         self.retry_join = None;
         self.running.rejoin = None;
-        let Running { table, corridors, clock, snapshot, .. } = &self.running;
-        self.leave = Some(Leave::begin(self.config.broadcast_timeout, table, corridors, clock));
-        if let Some(snapshot) = snapshot {
+        self.leave = Some(self.running.begin_leave(self.config.broadcast_timeout));
+        if let Some(snapshot) = &self.running.snapshot {
             snapshot.sender().leave();
         }
     }
 
+    /// Goes on after an attempt to rejoin a member of the snapshot.
     fn rejoined(&mut self, result: JoinResult) {
-        let rejoin = self.running.rejoin.take();
-        self.running.rejoin = rejoin.and_then(|rejoin: Rejoin| rejoin.heard(result, &self.running.corridors));
+        let Some(rejoin) = self.running.rejoin.take() else { return };
+        let corridors = &self.running.corridors;
+        match rejoin.heard(result.map(|_| ())) {
+            NextAttempt::Rejoined => {}
+            NextAttempt::Ask(rejoin) => {
+                corridors.rejoin(&rejoin);
+                self.running.rejoin = Some(rejoin);
+            }
+            NextAttempt::KeepSeeds(seeds) => corridors.keep_seeds(seeds, Origin::Found),
+        }
     }
 
     /// Acts on a signal; returns the exit code if the agent is to stop at once.

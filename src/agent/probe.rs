@@ -7,12 +7,15 @@ use super::channels::{Corridors, ToEvents, ToProbe};
 use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::refusals;
-use super::table::{Outgoing, SharedTable};
-use crate::membership::{self, Effects, Prober, Transmit};
+use super::table::SharedTable;
+use crate::membership::{Prober, Transmit};
+use crate::model::Moment;
+use crate::node::heartbeat::{self, Batch, Turn};
+use crate::node::table::Outgoing;
 use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::datagram::MAX_DATAGRAM;
 use crate::wire::envelope::Envelope;
-use crate::wire::message::Message;
+use crate::wire::message::{Message, SerfMessage};
 use crate::wire::{self, Dialect, Shared, WireError};
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
@@ -50,8 +53,8 @@ pub struct ProbeActor {
     pub prober: Prober,
     /// What other threads say.
     pub messages: Receiver<ToProbe>,
-    /// News that may ride along.
-    pub riders: Receiver<Vec<Shared>>,
+    /// News for datagrams that are sent anyway.
+    pub piggyback: Receiver<Vec<Shared>>,
     /// To the other threads.
     pub corridors: Corridors,
     /// Time.
@@ -79,19 +82,20 @@ impl ProbeActor {
                 Err(e) => return log::error!(target: "agent", "serf-probe cannot wait for its socket: {e}"),
             }
             readable |= events.iter().any(|e| e.token() == SOCKET);
-            let mut results = Vec::new();
+            let mut batch = Batch::default();
             for message in self.messages.try_iter() {
                 match message {
-                    ToProbe::StreamPingDone { seq_no, answered } => results.push((seq_no, answered)),
+                    ToProbe::StreamPingDone { seq_no, answered } => {
+                        batch.stream_pings.push((seq_no, answered))
+                    }
                     ToProbe::TableChanged => {}
                     ToProbe::Stop => return,
                 }
             }
-            let mut batch = Vec::new();
             if readable {
-                readable = self.receive(&mut buffer, &mut batch);
+                readable = self.receive(&mut buffer, &mut batch.messages);
             }
-            self.apply(batch, results);
+            self.apply(batch, deadline);
         }
     }
 
@@ -139,27 +143,30 @@ impl ProbeActor {
         }
     }
 
-    fn apply(&mut self, batch: Vec<(SocketAddr, Message)>, results: Vec<(u32, bool)>) {
-        let mut fx = Effects::default();
-        let serf;
-        let out = {
-            let mut table = self.table.write();
-            let now = self.clock.now();
-            let members = &mut table.members;
-            for (seq_no, answered) in results {
-                self.prober.stream_ping_done(seq_no, answered, members);
-            }
-            serf = membership::receive(batch, members, &mut self.prober, now, &mut self.rng, &mut fx).serf;
-            self.prober.tick(members, now, &mut self.rng, &mut fx);
-            table.post(fx, None)
-        };
-        if !serf.is_empty() {
-            let count = serf.len();
-            if self.corridors.events.try_send(ToEvents::Serf(serf)).is_err() {
-                counters::NEWS_DROPPED.add(count);
+    /// Takes a batch in. Serf's messages alone change nothing in the table, so that it stays unlocked
+    /// unless something is due by now.
+    fn apply(&mut self, mut batch: Batch, deadline: Moment) {
+        if self.clock.now() < deadline {
+            match batch.into_serf() {
+                Ok(serf) => return self.pass_on(serf),
+                Err(mixed) => batch = mixed,
             }
         }
+        let Turn { out, serf } = {
+            let mut table = self.table.write();
+            let now = self.clock.now();
+            heartbeat::turn(&mut self.prober, batch, &mut table, now, &mut self.rng)
+        };
+        self.pass_on(serf);
         self.carry_out(out);
+    }
+
+    /// Hands Serf's messages to `serf-events`.
+    fn pass_on(&self, serf: Vec<SerfMessage>) {
+        let count = serf.len();
+        if count > 0 && self.corridors.events.try_send(ToEvents::Serf(serf)).is_err() {
+            counters::NEWS_DROPPED.add(count);
+        }
     }
 
     fn carry_out(&mut self, out: Outgoing) {
@@ -171,8 +178,8 @@ impl ProbeActor {
     }
 
     fn transmit(&mut self, transmit: &Transmit) {
-        let riders = if transmit.rides { self.riders.try_recv().unwrap_or_default() } else { Vec::new() };
-        let failed = self.sender.transmit(transmit, &riders).is_err();
+        let news = if transmit.rides { self.piggyback.try_recv().unwrap_or_default() } else { Vec::new() };
+        let failed = self.sender.transmit(transmit, &news).is_err();
         if let (true, Some(seq_no)) = (failed, transmit.probe) {
             self.prober.send_failed(seq_no, self.clock.now());
         }

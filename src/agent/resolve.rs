@@ -3,6 +3,7 @@
 
 use super::channels::{JoinRequest, Mailbox, ToSync};
 use crate::model::{HostPort, canonical_ip};
+use crate::node::exchanges::JoinError;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
@@ -26,7 +27,7 @@ pub fn look_up(request: JoinRequest, default_port: u16, sync: Mailbox<ToSync>) {
         }
         found.dedup();
         if let Err(ToSync::Resolved(request, ..)) = sync.send(ToSync::Resolved(request, found, errors)) {
-            request.answer(Err("too many joins at once".to_string()));
+            request.answer(Err(JoinError::TooMany));
         }
     });
     if let Err(e) = spawned {

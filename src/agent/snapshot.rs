@@ -9,13 +9,11 @@
 //! Architecture invariant: nobody waits for the disk. A full corridor leaves a mark in `Missed`,
 //! and the thread fetches what it missed from the table when it gets there.
 //!
-//! Here is the handle; `actor` is the inside, `disk` the file, and `format`, `known` and `trouble`
-//! are rules without I/O.
+//! Here is the handle; `actor` is the inside, `disk` the file, `trouble` what is said of a failing
+//! disk. What is kept, and in which lines, is in `node/snapshot`.
 
 mod actor;
 mod disk;
-pub mod format;
-pub mod known;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -25,13 +23,13 @@ pub use disk::SnapshotError;
 use super::channels::ToSnapshot;
 use super::clock::Clock;
 use super::table::SharedTable;
-use crate::model::{LamportTime, MemberEvent, Moment, NodeName};
+use crate::model::{Moment, NodeName};
+use crate::node::snapshot::notes::Missed;
+use crate::node::snapshot::{Clocks, Known, Line, Notes};
 use crate::telemetry::counters;
 use actor::SnapshotActor;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use disk::SnapshotFile;
-use format::Line;
-use known::{ClockKind, Clocks, Known};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -44,16 +42,6 @@ use trouble::Trouble;
 pub const CAPACITY: usize = 1024;
 /// How long the end of the process waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// What found the corridor full. It supersedes itself: of each clock the latest time counts, and
-/// members are looked up in the table.
-#[derive(Debug, Default)]
-struct Missed {
-    members: bool,
-    event: LamportTime,
-    query: LamportTime,
-    left: bool,
-}
 
 /// A snapshot that was opened and read, and is not kept up to date yet.
 #[derive(Debug)]
@@ -87,15 +75,13 @@ impl Snapshot {
         let actor = SnapshotActor {
             behind: !self.file.is_open(),
             file: self.file,
-            known: self.known,
+            notes: Notes::new(self.known),
             messages,
             missed: Arc::clone(&missed),
             table,
             clock,
             done,
-            lines: String::new(),
             retry_at: Moment::ZERO,
-            look_at: Moment::NEVER,
             trouble: Trouble::default(),
         };
         let thread = thread::Builder::new().name("serf-snapshot".into()).spawn(move || actor.run())?;
@@ -111,43 +97,17 @@ pub struct SnapshotSender {
 }
 
 impl SnapshotSender {
-    /// Something happened to a member.
-    pub fn member(&self, event: &MemberEvent) {
-        let member = &event.member;
-        let line = if event.kind.is_gone() {
-            Line::NotAlive(member.name.clone())
-        } else {
-            Line::Alive(member.name.clone(), member.addr)
-        };
-        self.send(line);
-    }
-
-    /// A user event of this time is about to be told.
-    pub fn event(&self, time: LamportTime) {
-        self.send(Line::Clock(ClockKind::Event, time));
-    }
-
-    /// A query of this time is.
-    pub fn query(&self, time: LamportTime) {
-        self.send(Line::Clock(ClockKind::Query, time));
+    /// Keeps something. If there is no room, it is made up for later.
+    pub fn keep(&self, line: Line) {
+        let Err(full) = self.messages.try_send(ToSnapshot::News(line)) else { return };
+        let ToSnapshot::News(line) = full.into_inner() else { return };
+        counters::SNAPSHOT_NEWS_SUPERSEDED.inc();
+        self.missed().note(&line);
     }
 
     /// This process leaves the cluster.
     pub fn leave(&self) {
-        self.send(Line::Leave);
-    }
-
-    fn send(&self, line: Line) {
-        let Err(full) = self.messages.try_send(ToSnapshot::News(line)) else { return };
-        let ToSnapshot::News(line) = full.into_inner() else { return };
-        counters::SNAPSHOT_NEWS_SUPERSEDED.inc();
-        let mut missed = self.missed();
-        match line {
-            Line::Alive(..) | Line::NotAlive(_) | Line::Clock(ClockKind::Member, _) => missed.members = true,
-            Line::Clock(ClockKind::Event, time) => missed.event = missed.event.max(time),
-            Line::Clock(ClockKind::Query, time) => missed.query = missed.query.max(time),
-            Line::Leave => missed.left = true,
-        }
+        self.keep(Line::Leave);
     }
 
     fn missed(&self) -> MutexGuard<'_, Missed> {

@@ -6,7 +6,7 @@ use super::channels::{self, Corridors, ToEvents, ToGossip, ToMain, ToProbe, ToSy
 use super::clock::Clock;
 use super::control::AgentControl;
 use super::datagrams::DatagramSender;
-use super::events::{EventActor, EventParts};
+use super::events::{self, EventActor};
 use super::gossip::{Depths, GossipActor};
 use super::handlers::{self, HandlerSettings, HandlersHandle};
 use super::keys::{Keys, KeysError};
@@ -14,7 +14,6 @@ use super::mdns::{self, MdnsError, MdnsHandle, MdnsSettings};
 use super::metrics::{self, MetricsHandle};
 use super::probe::{self, ProbeActor};
 use super::refusals;
-use super::rejoin::Rejoin;
 use super::rpc::{RpcError, RpcHandle, RpcServer, RpcSettings};
 use super::signals::Signals;
 use super::snapshot::{Snapshot, SnapshotError, SnapshotHandle};
@@ -27,6 +26,8 @@ use crate::membership::{Config, Effects, Members, Origin, Prober, SelfDescriptio
 use crate::messaging::Gossip;
 use crate::messaging::queries::QueryLimits;
 use crate::model::{Tags, TagsError};
+use crate::node::conversation::ConversationSettings;
+use crate::node::{Conversation, Departure, Rejoin};
 use crate::telemetry::{LoggerHandle, counters};
 use crate::wire::Dialect;
 use crate::wire::envelope::Envelope;
@@ -244,7 +245,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         table: table.clone(),
         prober,
         messages: ends.probe,
-        riders: ends.riders_out,
+        piggyback: ends.piggyback_out,
         corridors: corridors.clone(),
         clock,
         rng: rng.fork(),
@@ -257,7 +258,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         table: table.clone(),
         sender,
         messages: ends.gossip,
-        riders: ends.riders_in,
+        piggyback: ends.piggyback_in,
         corridors: corridors.clone(),
         depths,
         clock,
@@ -279,13 +280,7 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     let metrics = metrics::spawn(config, table.clone(), clock).map_err(StartError::Metrics)?;
     let handlers =
         start_handlers(config, &table, &corridors, clock).map_err(system("start the event handlers"))?;
-    let events = EventActor::new(EventParts {
-        table: table.clone(),
-        messages: ends.events,
-        corridors: corridors.clone(),
-        sender: events_sender,
-        handlers: handlers.sender(),
-        scripts: config.event_handlers.clone(),
+    let mut conversation = Conversation::new(ConversationSettings {
         user_event_size_limit: config.user_event_size_limit,
         query_limits: QueryLimits {
             query: config.query_size_limit,
@@ -293,13 +288,22 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         },
         resolve_names: !config.disable_name_resolution,
         keyring: keys.as_ref().map(|keys| keys.ring().clone()),
+        resumed,
+    });
+    conversation.set_handlers(events::filters(&config.event_handlers));
+    let events = EventActor {
+        conversation,
+        table: table.clone(),
+        messages: ends.events,
+        corridors: corridors.clone(),
+        sender: events_sender,
+        handlers: handlers.sender(),
         rpc: to_rpc,
         snapshot: snapshot.as_ref().map(SnapshotHandle::sender),
-        resumed,
         depths: events_depths,
         clock,
         rng: rng.fork(),
-    });
+    };
     let threads = [
         spawn("serf-events", move || events.run()),
         spawn("serf-gossip", move || gossip.run()),
@@ -315,7 +319,10 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
     let rpc = server.spawn(Box::new(control), clock).map_err(StartError::Rpc)?;
 
     let me = table.read().members.my_row().target();
-    let rejoin = Rejoin::begin(previous, (&config.node_name, me.addr), &corridors, &mut rng);
+    let rejoin = Rejoin::begin(previous, (&config.node_name, me.addr), &mut rng);
+    if let Some(rejoin) = &rejoin {
+        corridors.rejoin(rejoin);
+    }
 
     say(logger, "Serf agent running!");
     banner(config, &endpoints, logger);
@@ -451,6 +458,24 @@ impl Running {
         };
         self.corridors.ring(out.gossip, out.events);
         Ok(())
+    }
+
+    /// Begins to leave the cluster.
+    pub fn begin_leave(&self, broadcast_timeout: Duration) -> Departure {
+        log::info!(target: "agent", "requesting graceful leave from Serf");
+        let (departure, out) = Departure::begin(broadcast_timeout, &mut self.table.write(), self.clock.now());
+        self.corridors.ring(out.gossip, out.events);
+        departure
+    }
+
+    /// Goes on with leaving if it is time. Says whether that is complete.
+    pub fn advance(&self, departure: &mut Departure) -> bool {
+        let now = self.clock.now();
+        if now >= departure.deadline() {
+            let out = departure.advance(&mut self.table.write(), now);
+            self.corridors.ring(out.gossip, out.events);
+        }
+        departure.is_complete()
     }
 
     /// Says that this process ends without leaving. It is said before anything else ends, so that

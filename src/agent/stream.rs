@@ -3,6 +3,7 @@
 
 use crate::membership::Target;
 use crate::model::Moment;
+use crate::node::exchanges::StreamFailure;
 use crate::telemetry::{counters, metrics};
 use crate::wire::compression;
 use crate::wire::envelope::{Envelope, Side};
@@ -31,12 +32,6 @@ pub enum StreamError {
     Busy,
     /// All streams together buffered more than they may, and this one the most.
     Budget,
-    /// The other side says why it refuses.
-    Refused(String),
-    /// This side refuses what the other has sent, and says why.
-    Unfit(String),
-    /// The other side answered with something else than was asked for.
-    Unexpected,
 }
 
 impl fmt::Display for StreamError {
@@ -52,14 +47,24 @@ impl fmt::Display for StreamError {
             StreamError::Timeout => write!(f, "timed out"),
             StreamError::Busy => write!(f, "too many exchanges at once"),
             StreamError::Budget => write!(f, "too much is being received at once"),
-            StreamError::Refused(why) => write!(f, "refused by the other side: {why}"),
-            StreamError::Unfit(why) => write!(f, "{why}"),
-            StreamError::Unexpected => write!(f, "the other side answered something unexpected"),
         }
     }
 }
 
 impl std::error::Error for StreamError {}
+
+impl From<&StreamError> for StreamFailure {
+    fn from(why: &StreamError) -> StreamFailure {
+        match why {
+            StreamError::Wire(_) => StreamFailure::Unreadable(why.to_string()),
+            StreamError::Io(_)
+            | StreamError::Closed
+            | StreamError::Timeout
+            | StreamError::Busy
+            | StreamError::Budget => StreamFailure::Broken(why.to_string()),
+        }
+    }
+}
 
 /// What is around the messages of a stream, and how they are written.
 #[derive(Clone, Debug)]

@@ -24,23 +24,13 @@ use super::output::Output;
 use super::record::*;
 use crate::messaging::QueryParams;
 use crate::messaging::filter::EventFilter;
-use crate::model::{Moment, QueryKey};
+use crate::model::{Moment, QueryKey, Token};
 use log::Level;
 use pending::PendingQueries;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use streams::OwnQuery;
-
-/// Names one request of one connection, so that an answer that comes later finds its way. An
-/// answer to a connection that has closed is ignored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Token {
-    /// Number of the connection; never used twice.
-    pub connection: u64,
-    /// `Seq` of the request.
-    pub seq: u64,
-}
 
 /// A request that the agent has to answer; the connection has dealt with the others.
 #[derive(Clone, Debug)]

@@ -20,6 +20,7 @@ pub mod frame;
 mod output;
 pub mod record;
 
+pub use crate::model::Token;
 pub use client::{Answer, Answers, Client, ClientConfig, ClientError, Record};
 pub use command::Command;
-pub use connection::{Connection, Phase, Request, Token};
+pub use connection::{Connection, Phase, Request};

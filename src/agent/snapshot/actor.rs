@@ -1,14 +1,13 @@
 //! Inside the thread: takes what it is told, writes the lines, and looks after a failing disk.
 
-use super::Missed;
 use super::disk::SnapshotFile;
-use super::format::Line;
-use super::known::{ClockKind, Known};
 use super::trouble::{REPORT_INTERVAL, Trouble};
 use crate::agent::channels::ToSnapshot;
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
 use crate::model::Moment;
+use crate::node::snapshot::notes::Missed;
+use crate::node::snapshot::{Line, Notes};
 use crate::telemetry::counters;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::io;
@@ -17,28 +16,22 @@ use std::time::Duration;
 
 /// Messages that are taken before their lines are written together.
 const BATCH: usize = 256;
-/// How long after the last message the members' clock is read once more: intents move it a little
-/// after the event they belong to, and say nothing themselves.
-const SECOND_LOOK: Duration = Duration::from_millis(500);
 /// Time between attempts to write a whole file to a disk that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The thread's state.
 pub(super) struct SnapshotActor {
     pub file: SnapshotFile,
-    pub known: Known,
+    pub notes: Notes,
     pub messages: Receiver<ToSnapshot>,
     pub missed: Arc<Mutex<Missed>>,
     pub table: SharedTable,
     pub clock: Clock,
     /// Dropped when the thread ends.
     pub done: Sender<()>,
-    /// Lines that are not written yet.
-    pub lines: String,
     /// The file lacks something, or ends with half a line: it has to be replaced as a whole.
     pub behind: bool,
     pub retry_at: Moment,
-    pub look_at: Moment,
     pub trouble: Trouble,
 }
 
@@ -56,15 +49,16 @@ impl SnapshotActor {
                 // Only within the batch: what is taken out of the corridor is dealt with.
                 let Some(message) = next.take().or_else(|| self.messages.try_recv().ok()) else { break };
                 if taken == 0 {
-                    self.look_at = self.clock.now() + SECOND_LOOK;
+                    self.notes.look_later(self.clock.now());
                 }
                 match message {
-                    ToSnapshot::News(line) => self.learn(line),
+                    ToSnapshot::News(line) => self.learn(&line),
                     ToSnapshot::Stop => stop = true,
                 }
             }
             self.catch_up();
-            self.look_at_clock();
+            let (table, now) = (&self.table, self.clock.now());
+            self.notes.look_at_clock(|| table.read().members.time(), now);
             self.write();
             if stop {
                 return self.end();
@@ -73,77 +67,42 @@ impl SnapshotActor {
     }
 
     pub fn next_deadline(&self) -> Moment {
-        if self.behind { self.look_at.min(self.retry_at) } else { self.look_at }
+        let look_at = self.notes.next_deadline();
+        if self.behind { look_at.min(self.retry_at) } else { look_at }
     }
 
-    pub fn learn(&mut self, line: Line) {
-        if matches!(line, Line::Leave) {
-            // The clock as it is when we leave, for those who rejoin.
-            self.look_at = Moment::ZERO;
-            self.look_at_clock();
-        }
-        if !self.known.learn(&line) {
-            return;
-        }
-        self.lines += &format!("{line}\n");
-        if matches!(line, Line::Leave) {
+    pub fn learn(&mut self, line: &Line) {
+        let (table, now) = (&self.table, self.clock.now());
+        let news = self.notes.learn(line, || table.read().members.time(), now);
+        if news && matches!(line, Line::Leave) {
             self.write_leave();
         }
     }
 
-    /// What found the corridor full is fetched from where it came from.
+    /// What found the channel full is fetched from where it came from.
     fn catch_up(&mut self) {
         let missed = std::mem::take(&mut *self.missed.lock().unwrap_or_else(PoisonError::into_inner));
-        if missed.members {
-            let lines: Vec<Line> = {
-                let table = self.table.read();
-                let line = |row: &crate::membership::Row| match row.is_present() {
-                    true => Line::Alive(row.name.clone(), row.addr),
-                    false => Line::NotAlive(row.name.clone()),
-                };
-                table.members.rows().map(line).collect()
-            };
-            lines.into_iter().for_each(|line| self.learn(line));
-        }
-        self.learn(Line::Clock(ClockKind::Event, missed.event));
-        self.learn(Line::Clock(ClockKind::Query, missed.query));
-        if missed.left {
-            self.learn(Line::Leave);
-        }
-    }
-
-    /// Takes note of the members' clock, if it is time for that.
-    fn look_at_clock(&mut self) {
-        let now = self.clock.now();
-        let due = now >= self.look_at;
-        if !due && self.lines.is_empty() {
-            return;
-        }
-        // One less: nothing with that time has been said yet.
-        let time = self.table.read().members.time().previous();
-        let moved = time > self.known.clocks().member;
-        self.learn(Line::Clock(ClockKind::Member, time));
-        if due {
-            self.look_at = if moved { now + SECOND_LOOK } else { Moment::NEVER };
-        }
+        let lines = match missed.lacks_members() {
+            true => missed.lines(Some(&self.table.read().members)),
+            false => missed.lines(None),
+        };
+        lines.iter().for_each(|line| self.learn(line));
     }
 
     /// Brings the file up to date.
     pub fn write(&mut self) {
+        let lines = self.notes.take_lines();
         if self.behind {
-            self.lines.clear();
             return self.replace();
         }
-        if !self.lines.is_empty() {
-            let appended = self.file.append(&self.lines);
-            self.lines.clear();
-            if let Err(e) = appended {
+        if !lines.is_empty() {
+            if let Err(e) = self.file.append(&lines) {
                 self.behind = true;
                 return self.failed(&e);
             }
         }
         let (size, whole) = self.file.sizes();
-        if self.known.is_compaction_due(size, whole) {
+        if self.notes.known().is_compaction_due(size, whole) {
             self.replace();
         }
     }
@@ -153,7 +112,7 @@ impl SnapshotActor {
         if self.clock.now() < self.retry_at {
             return;
         }
-        match self.file.replace(&self.known.render()) {
+        match self.file.replace(&self.notes.known().render()) {
             Ok(()) => {
                 counters::SNAPSHOT_COMPACTIONS.inc();
                 self.behind = false;
@@ -188,8 +147,11 @@ impl SnapshotActor {
     fn write_leave(&mut self) {
         self.retry_at = Moment::ZERO;
         self.write();
-        let written =
-            if self.behind && self.known.is_forgotten() { self.file.forget() } else { self.file.sync() };
+        let written = if self.behind && self.notes.known().is_forgotten() {
+            self.file.forget()
+        } else {
+            self.file.sync()
+        };
         if let Err(e) = written {
             self.failed(&e);
         }

@@ -4,8 +4,8 @@
 //! ends, and after a power failure those of the last seconds may be missing. Syncing each would
 //! wear out the flash of a small host. A whole file, a leave and the last lines are synced.
 
-use super::format::{Reading, Recalled};
 use crate::agent::durable;
+use crate::node::snapshot::{Reading, Recalled};
 use crate::telemetry::counters;
 use std::fmt;
 use std::fs::{self, File, FileType, OpenOptions, Permissions};

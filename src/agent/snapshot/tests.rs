@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::membership::{Config, Effects, Members, Profile, SelfDescription};
-use crate::model::{MemberEventKind, Status, Tags, Versions};
+use crate::model::{LamportTime, MemberEvent, MemberEventKind};
+use crate::model::{Status, Tags, Versions};
+use crate::node::snapshot::ClockKind;
+use crate::node::snapshot::known::MIN_COMPACT_BYTES;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -70,15 +73,13 @@ fn actor(path: &Path, rejoin: bool, capacity: usize) -> (SnapshotActor, Snapshot
     let actor = SnapshotActor {
         behind: !file.is_open(),
         file,
-        known,
+        notes: Notes::new(known),
         messages,
         missed,
         table: table(7),
         clock: Clock::start(),
         done: bounded(0).0,
-        lines: String::new(),
         retry_at: Moment::ZERO,
-        look_at: Moment::NEVER,
         trouble: Trouble::default(),
     };
     (actor, sender)
@@ -98,12 +99,12 @@ fn what_is_told_is_in_the_file() {
     assert_eq!((snapshot.clocks(), snapshot.previous()), (Clocks::default(), Vec::new()));
     let handle = snapshot.spawn(table(7), Clock::start()).unwrap();
     let sender = handle.sender();
-    sender.member(&event(MemberEventKind::Join, "a b", 2));
-    sender.member(&event(MemberEventKind::Join, "c", 3));
-    sender.member(&event(MemberEventKind::Failed, "c", 3));
-    sender.event(LamportTime(5));
-    sender.event(LamportTime(4));
-    sender.query(LamportTime(9));
+    sender.keep(Line::of(&event(MemberEventKind::Join, "a b", 2)));
+    sender.keep(Line::of(&event(MemberEventKind::Join, "c", 3)));
+    sender.keep(Line::of(&event(MemberEventKind::Failed, "c", 3)));
+    sender.keep(Line::Clock(ClockKind::Event, LamportTime(5)));
+    sender.keep(Line::Clock(ClockKind::Event, LamportTime(4)));
+    sender.keep(Line::Clock(ClockKind::Query, LamportTime(9)));
     handle.stop();
 
     let text = fs::read_to_string(&path).unwrap();
@@ -125,10 +126,10 @@ fn a_leave_is_kept_and_nothing_after_it() {
         let scratch = Scratch::new();
         let path = scratch.snapshot();
         let (actor, sender) = actor(&path, rejoin, 16);
-        sender.member(&event(MemberEventKind::Join, "a", 2));
+        sender.keep(Line::of(&event(MemberEventKind::Join, "a", 2)));
         sender.leave();
-        sender.member(&event(MemberEventKind::Leave, "a", 2));
-        sender.event(LamportTime(5));
+        sender.keep(Line::of(&event(MemberEventKind::Leave, "a", 2)));
+        sender.keep(Line::Clock(ClockKind::Event, LamportTime(5)));
         run(actor, sender);
         assert!(fs::read_to_string(&path).unwrap().ends_with("leave\n"));
         assert_eq!(Snapshot::open(&path, rejoin).unwrap().previous().len(), usize::from(rejoin));
@@ -142,11 +143,11 @@ fn a_full_corridor_loses_nothing() {
     let path = scratch.snapshot();
     let (actor, sender) = actor(&path, true, 1);
     // Of all this only the first finds room.
-    sender.member(&event(MemberEventKind::Join, "gone", 2));
-    sender.member(&event(MemberEventKind::Join, "me", 1));
+    sender.keep(Line::of(&event(MemberEventKind::Join, "gone", 2)));
+    sender.keep(Line::of(&event(MemberEventKind::Join, "me", 1)));
     for time in [3, 8, 5] {
-        sender.event(LamportTime(time));
-        sender.query(LamportTime(time + 1));
+        sender.keep(Line::Clock(ClockKind::Event, LamportTime(time)));
+        sender.keep(Line::Clock(ClockKind::Query, LamportTime(time + 1)));
     }
     sender.leave();
     run(actor, sender);
@@ -167,12 +168,12 @@ fn a_file_that_cannot_be_written_is_made_whole_later() {
     actor.behind = true;
     let obstacle = scratch.0.join("snapshot.new");
     fs::create_dir(&obstacle).unwrap();
-    actor.learn(Line::Alive(name("a"), addr(2)));
+    actor.learn(&Line::Alive(name("a"), addr(2)));
     let failed = counters::SNAPSHOT_WRITES_FAILED.value();
     actor.write();
     assert!(actor.behind && counters::SNAPSHOT_WRITES_FAILED.value() > failed);
     assert!(actor.next_deadline() == actor.retry_at && actor.retry_at < Moment::NEVER);
-    actor.learn(Line::Alive(name("b"), addr(3)));
+    actor.learn(&Line::Alive(name("b"), addr(3)));
     actor.write();
     assert!(actor.behind, "not before it is time");
 
@@ -209,13 +210,13 @@ fn a_file_that_cannot_be_compacted_is_appended_to() {
     for round in 0..200 {
         // Events enough for a compaction every few rounds.
         for time in 0..100 {
-            actor.learn(Line::Clock(ClockKind::Event, LamportTime(1_000_000 + round * 100 + time)));
+            actor.learn(&Line::Clock(ClockKind::Event, LamportTime(1_000_000 + round * 100 + time)));
         }
         actor.write();
     }
     assert!(!actor.behind);
     run(actor, sender);
-    assert!(fs::metadata(&path).unwrap().len() > known::MIN_COMPACT_BYTES);
+    assert!(fs::metadata(&path).unwrap().len() > MIN_COMPACT_BYTES);
     assert_eq!(Snapshot::open(&path, false).unwrap().clocks().event, LamportTime(1_019_999));
 }
 
@@ -225,11 +226,11 @@ fn compaction_keeps_the_file_small_and_whole() {
     let path = scratch.snapshot();
     let (mut actor, sender) = actor(&path, false, 16);
     for time in 1..=20_000 {
-        actor.learn(Line::Clock(ClockKind::Event, LamportTime(time)));
+        actor.learn(&Line::Clock(ClockKind::Event, LamportTime(time)));
         if time % 100 == 0 {
-            actor.learn(Line::Alive(name(&time.to_string()), addr(1)));
+            actor.learn(&Line::Alive(name(&time.to_string()), addr(1)));
             actor.write();
-            assert!(fs::metadata(&path).unwrap().len() <= known::MIN_COMPACT_BYTES);
+            assert!(fs::metadata(&path).unwrap().len() <= MIN_COMPACT_BYTES);
         }
     }
     run(actor, sender);
@@ -248,7 +249,7 @@ fn a_torn_line_is_cut_off_before_anything_follows() {
     let (actor, sender) = actor(&path, false, 16);
     assert_eq!(fs::read_to_string(&path).unwrap(), "event-clock: 12\n");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "narrowed");
-    sender.event(LamportTime(14));
+    sender.keep(Line::Clock(ClockKind::Event, LamportTime(14)));
     run(actor, sender);
     assert!(fs::read_to_string(&path).unwrap().starts_with("event-clock: 12\nevent-clock: 14\n"));
 }

@@ -6,9 +6,10 @@
 //! So is every record that is still unread when the connection goes, and every answer to a query
 //! that nobody waits for any more.
 
-use super::{Connection, MAX_REPLY, MAX_STREAM_BACKLOG, Monitor, Phase, QUERY_END_DELAY, Token};
+use super::{Connection, MAX_REPLY, MAX_STREAM_BACKLOG, Monitor, Phase, QUERY_END_DELAY};
 use crate::messaging::QueryProgress;
 use crate::messaging::filter::EventFilter;
+use crate::model::Token;
 use crate::model::{Event, Moment};
 use crate::rpc::Command;
 use crate::rpc::record::{

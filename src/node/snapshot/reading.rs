@@ -1,116 +1,10 @@
-//! The lines of a snapshot file, as Serf writes and reads them; from bytes to lines and back.
+//! Reading a snapshot file, whatever is in it.
 //!
-//! ```text
-//! alive: web 1 10.0.0.7:7946      the name goes up to the last space
-//! not-alive: web 1
-//! clock: 12                       Lamport time of members
-//! event-clock: 40                 … of the last user event that was told
-//! query-clock: 7                  … of the last query
-//! leave                           everything before is past
-//! coordinate: {…}                 from old versions, means nothing any more
-//! # a comment
-//! ```
-//!
-//! Every byte is hostile: what is no such line is skipped and counted, whatever its length, and
-//! so is a last line without its end, which a crash has torn. What the lines mean is in `known`.
+//! Every byte is hostile: what is no line of a snapshot is skipped and counted, whatever its length,
+//! and so is a last line without its end, which a crash has torn.
 
-use super::known::{ClockKind, Known};
-use crate::model::{LamportTime, MAX_LAMPORT_JUMP, NodeName, canonical_ip};
-use std::fmt;
-use std::net::SocketAddr;
-
-/// The longest line that is read, in bytes. Ours stay below 340.
-pub const MAX_LINE: usize = 1024;
-
-/// One thing that a snapshot says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
-    /// A member is there, at this address.
-    Alive(NodeName, SocketAddr),
-    /// A member is gone.
-    NotAlive(NodeName),
-    /// A clock has come this far.
-    Clock(ClockKind, LamportTime),
-    /// This process left the cluster.
-    Leave,
-}
-
-impl Line {
-    /// Reads one line, without its end. `Ok(None)` is a line that means nothing on purpose.
-    pub fn parse(line: &[u8]) -> Result<Option<Line>, Foreign> {
-        let line = std::str::from_utf8(line).map_err(|_| Foreign)?;
-        if line.starts_with('#') || line.starts_with("coordinate: ") {
-            return Ok(None);
-        }
-        if line == "leave" {
-            return Ok(Some(Line::Leave));
-        }
-        let (what, value) = line.split_once(": ").ok_or(Foreign)?;
-        let parsed = match what {
-            "alive" => {
-                let (name, addr) = value.rsplit_once(' ').ok_or(Foreign)?;
-                Line::Alive(member_name(name)?, address(addr)?)
-            }
-            "not-alive" => Line::NotAlive(member_name(value)?),
-            _ => {
-                let kind = ClockKind::ALL.into_iter().find(|kind| kind.key() == what).ok_or(Foreign)?;
-                Line::Clock(kind, time(value)?)
-            }
-        };
-        Ok(Some(parsed))
-    }
-
-    /// Whether the format can express it: names that would break a line cannot be written.
-    pub fn is_writable(&self) -> bool {
-        match self {
-            Line::Alive(name, _) | Line::NotAlive(name) => !breaks_lines(name.as_str()),
-            Line::Clock(..) | Line::Leave => true,
-        }
-    }
-}
-
-impl fmt::Display for Line {
-    /// The line without its end.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Line::Alive(name, addr) => write!(f, "alive: {name} {addr}"),
-            Line::NotAlive(name) => write!(f, "not-alive: {name}"),
-            Line::Clock(kind, time) => write!(f, "{}: {time}", kind.key()),
-            Line::Leave => f.write_str("leave"),
-        }
-    }
-}
-
-/// This is no line of a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Foreign;
-
-/// A member may be called anything, a line feed and a forged line behind it included.
-fn breaks_lines(name: &str) -> bool {
-    name.contains(['\n', '\0'])
-}
-
-fn member_name(text: &str) -> Result<NodeName, Foreign> {
-    if breaks_lines(text) {
-        return Err(Foreign);
-    }
-    NodeName::new(text).map_err(|_| Foreign)
-}
-
-fn address(text: &str) -> Result<SocketAddr, Foreign> {
-    let addr: SocketAddr = text.parse().map_err(|_| Foreign)?;
-    let reachable = addr.port() != 0 && !addr.ip().is_unspecified();
-    if reachable { Ok(SocketAddr::new(canonical_ip(addr.ip()), addr.port())) } else { Err(Foreign) }
-}
-
-/// Digits only, and no time that a clock would refuse.
-fn time(text: &str) -> Result<LamportTime, Foreign> {
-    if !text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Foreign);
-    }
-    let time = text.parse().map_err(|_| Foreign)?;
-    if time <= MAX_LAMPORT_JUMP { Ok(LamportTime(time)) } else { Err(Foreign) }
-}
+use super::known::Known;
+use super::line::{Line, MAX_LINE, NoLine};
 
 /// Reads a file piece by piece, however it is cut.
 #[derive(Debug)]
@@ -168,7 +62,7 @@ impl Reading {
             _ if self.oversized => false,
             Ok(Some(line)) => self.known.recall(line),
             Ok(None) => true,
-            Err(Foreign) => false,
+            Err(NoLine) => false,
         };
         if !taken {
             self.skipped += 1;
@@ -187,8 +81,11 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
+    use super::super::line::ClockKind;
     use super::*;
+    use crate::model::{LamportTime, MAX_LAMPORT_JUMP, NodeName, canonical_ip};
     use proptest::prelude::*;
+    use std::net::SocketAddr;
 
     fn read(bytes: &[u8], rejoin: bool) -> Recalled {
         let mut reading = Reading::new(rejoin);

@@ -1,9 +1,9 @@
 //! What a snapshot keeps: who was alive and how far the clocks were. Rules without I/O: which
 //! lines a change is worth, what a whole file says, and when it is time to write one.
 
-use super::format::Line;
+use super::line::{ClockKind, Clocks, Line};
 use crate::membership::MAX_PRESENT;
-use crate::model::{LamportTime, NodeName};
+use crate::model::NodeName;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -15,52 +15,6 @@ const BYTES_PER_MEMBER: u64 = 128;
 const GROWTH: u64 = 2;
 /// The most members that are remembered: as many as can be present.
 pub const MAX_KNOWN: usize = MAX_PRESENT;
-
-/// One of the three Lamport clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClockKind {
-    /// Of joins and leaves.
-    Member,
-    /// Of user events.
-    Event,
-    /// Of queries.
-    Query,
-}
-
-impl ClockKind {
-    /// All three.
-    pub const ALL: [ClockKind; 3] = [ClockKind::Member, ClockKind::Event, ClockKind::Query];
-
-    /// What its lines begin with.
-    pub fn key(self) -> &'static str {
-        match self {
-            ClockKind::Member => "clock",
-            ClockKind::Event => "event-clock",
-            ClockKind::Query => "query-clock",
-        }
-    }
-}
-
-/// The last times that were seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Clocks {
-    /// Of joins and leaves.
-    pub member: LamportTime,
-    /// The latest user event that was told to handlers and streams.
-    pub event: LamportTime,
-    /// The latest query that was.
-    pub query: LamportTime,
-}
-
-impl Clocks {
-    fn of(&mut self, kind: ClockKind) -> &mut LamportTime {
-        match kind {
-            ClockKind::Member => &mut self.member,
-            ClockKind::Event => &mut self.event,
-            ClockKind::Query => &mut self.query,
-        }
-    }
-}
 
 /// What a snapshot keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,8 +113,9 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use super::super::format::Reading;
+    use super::super::reading::Reading;
     use super::*;
+    use crate::model::LamportTime;
     use proptest::prelude::*;
 
     fn name(text: &str) -> NodeName {

@@ -1,0 +1,77 @@
+//! Internal queries: what this agent answers to those of others, and what it makes of the answers
+//! to its own.
+//!
+//! A new one takes a kind in [`InternalQuery`], an arm in [`Conversation::hear_internal`], and, if
+//! this agent asks it as well, an [`Asker`] with an arm in `report`.
+
+use super::effects::{ConversationEffect, Turn};
+use super::{Asker, Conversation};
+use crate::messaging::QueryProgress;
+use crate::messaging::internal::{InternalQuery, Reply, who_has};
+use crate::model::QueryKey;
+use crate::wire::message::Answer;
+
+impl Conversation {
+    /// Answers an internal query.
+    pub(super) fn hear_internal(
+        &mut self,
+        asked: InternalQuery,
+        key: QueryKey,
+        wants_ack: bool,
+        turn: &mut Turn,
+    ) {
+        let reply = match asked {
+            InternalQuery::Ping => Reply::Nothing,
+            InternalQuery::Conflict(name) => {
+                if let Some(passed) = self.complaints.pass((), "conflict query", turn.now) {
+                    log::debug!(target: "serf", "Got conflict resolution query for '{name}'{passed}");
+                }
+                who_has(&name, turn.members)
+            }
+            InternalQuery::ChangeKey(change) => return self.hear_key_change(change, key, wants_ack, turn),
+            InternalQuery::ListKeys => return self.tell_keys(key, wants_ack, turn),
+            InternalQuery::Unknown => {
+                if let Some(passed) = self.complaints.pass((), "internal query", turn.now) {
+                    log::debug!(target: "serf", "Unhandled internal query{passed}");
+                }
+                Reply::Nothing
+            }
+        };
+        let payload = match reply {
+            Reply::Nothing => return self.acknowledge(key, wants_ack, false, turn),
+            Reply::Payload(payload) => payload,
+        };
+        self.acknowledge(key, wants_ack, true, turn);
+        if let Err(why) = self.answer(key, Answer::Payload, payload, turn) {
+            log::debug!(target: "serf", "Failed to answer an internal query: {why}");
+        }
+    }
+
+    /// Asks who has this agent's name, if it is time.
+    pub(super) fn vote_on_name(&mut self, turn: &mut Turn) {
+        let Some(params) = self.name_vote.tick(turn.members, turn.now) else { return };
+        match self.prepare(params, turn) {
+            Ok(query) => {
+                self.name_vote.asked(QueryKey { ltime: query.ltime, id: query.id });
+                self.begin(query, Asker::NameVote, turn);
+            }
+            Err(why) => {
+                log::error!(target: "serf", "Failed to start name resolution query: {why}");
+                self.name_vote.not_asked();
+            }
+        }
+    }
+
+    /// Something has come of the vote on this agent's name.
+    pub(super) fn hear_vote(&mut self, key: QueryKey, progress: QueryProgress, turn: &mut Turn) {
+        let lost = match progress {
+            QueryProgress::Ack { .. } => None,
+            QueryProgress::Response { from, payload } => {
+                self.name_vote.answered(&from, &payload, turn.members);
+                None
+            }
+            QueryProgress::Done => self.name_vote.decide(key, turn.members),
+        };
+        turn.fx.extend(lost.map(ConversationEffect::NameLost));
+    }
+}

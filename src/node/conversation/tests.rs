@@ -1,0 +1,243 @@
+//! The conversation as one member has it: what each input makes it ask for, in order.
+
+use super::*;
+use crate::membership::tests::{Bench, name};
+use crate::messaging::keys::{KeyCommand, KeyStep};
+use crate::messaging::{QueryParams, QueryProgress};
+use crate::wire::keyring::Keyring;
+use crate::wire::message::{Answer, Query, QueryResponse};
+use crate::wire::seal::Key;
+use zeroize::Zeroizing;
+
+const CLIENT: Token = Token { connection: 1, seq: 7 };
+
+struct Talk {
+    bench: Bench,
+    conversation: Conversation,
+}
+
+impl Talk {
+    /// A member among others that has a conversation.
+    fn with(others: &[&str], keyring: Option<SharedKeyring>) -> Talk {
+        let settings = ConversationSettings {
+            user_event_size_limit: 512,
+            query_limits: QueryLimits::default(),
+            resolve_names: true,
+            keyring,
+            resumed: Clocks::default(),
+        };
+        Talk { bench: Bench::with(others), conversation: Conversation::new(settings) }
+    }
+
+    fn turn(&mut self, input: impl FnOnce(&mut Conversation, &mut Turn)) -> Vec<ConversationEffect> {
+        let mut fx = Vec::new();
+        let Bench { members, now, rng, .. } = &mut self.bench;
+        input(&mut self.conversation, &mut Turn { members, now: *now, rng, fx: &mut fx });
+        fx
+    }
+
+    fn ask(&mut self, params: QueryParams) -> Vec<ConversationEffect> {
+        self.turn(|c, turn| c.ask(params, CLIENT, turn))
+    }
+}
+
+/// One word for each effect.
+fn words(effects: &[ConversationEffect]) -> Vec<String> {
+    let word = |effect: &ConversationEffect| match effect {
+        ConversationEffect::Broadcast(Message::Serf(SerfMessage::UserEvent(e))) => {
+            format!("broadcast {}", e.name)
+        }
+        ConversationEffect::Broadcast(Message::Serf(SerfMessage::Query(q))) => {
+            format!("broadcast {}", q.name)
+        }
+        ConversationEffect::Broadcast(other) => format!("broadcast {other:?}"),
+        ConversationEffect::Send(transmit) => format!("send {}", transmit.messages.len()),
+        ConversationEffect::Keep(line) => format!("keep {line}"),
+        ConversationEffect::Deliver(Event::Members(events)) => format!("deliver {}", events.kind),
+        ConversationEffect::Deliver(Event::User(event)) => format!("deliver {}", event.name),
+        ConversationEffect::Deliver(Event::Query(query)) => format!("deliver {}", query.name),
+        ConversationEffect::Reply(_, ConversationReply::Progress(progress)) => match progress {
+            QueryProgress::Ack { from } => format!("ack {from}"),
+            QueryProgress::Response { from, .. } => format!("response {from}"),
+            QueryProgress::Done => "done".to_string(),
+        },
+        ConversationEffect::Reply(_, ConversationReply::Fired(result)) => format!("fired {}", result.is_ok()),
+        ConversationEffect::Reply(_, ConversationReply::QueryStarted(result)) => {
+            format!("started {}", result.is_ok())
+        }
+        ConversationEffect::Reply(_, ConversationReply::Responded(result)) => {
+            format!("responded {}", result.is_ok())
+        }
+        ConversationEffect::Reply(_, ConversationReply::Keys(report, failed)) => {
+            let failed = failed.as_ref().map_or("all".to_string(), ToString::to_string);
+            format!("keys {}/{}: {failed}", report.responses, report.nodes)
+        }
+        ConversationEffect::ChangeKey { change, .. } => format!("change {change:?}"),
+        ConversationEffect::HashicorpMemberCame => "hashicorp".to_string(),
+        ConversationEffect::NameLost(_) => "name lost".to_string(),
+    };
+    effects.iter().map(word).collect()
+}
+
+fn event(ltime: u64, name: &str) -> UserEvent {
+    UserEvent { ltime: LamportTime(ltime), name: name.into(), payload: Vec::new(), coalesce: false }
+}
+
+fn query_of(effects: &[ConversationEffect]) -> Query {
+    let query = |effect: &ConversationEffect| match effect {
+        ConversationEffect::Broadcast(Message::Serf(SerfMessage::Query(query))) => Some(query.clone()),
+        _ => None,
+    };
+    effects.iter().find_map(query).expect("a query is broadcast")
+}
+
+#[test]
+fn an_event_is_kept_before_it_is_delivered_and_then_spread() {
+    let mut talk = Talk::with(&["a"], None);
+    let fired = talk.turn(|c, turn| c.fire("deploy".into(), vec![1], false, CLIENT, turn));
+    assert_eq!(words(&fired), ["keep event-clock: 1", "deliver deploy", "broadcast deploy", "fired true"]);
+    let heard = talk.turn(|c, turn| c.hear(event(5, "x").into(), turn));
+    assert_eq!(words(&heard), ["keep event-clock: 5", "deliver x", "broadcast x"]);
+    let again = talk.turn(|c, turn| c.hear(event(5, "x").into(), turn));
+    assert!(again.is_empty(), "{:?}", words(&again));
+    let large = talk.turn(|c, turn| c.fire("x".into(), vec![0; 600], false, CLIENT, turn));
+    assert_eq!(words(&large), ["fired false"]);
+}
+
+#[test]
+fn what_comes_by_an_exchange_is_delivered_in_order_and_not_spread() {
+    let mut talk = Talk::with(&["a"], None);
+    let state = |events: Vec<UserEvent>| SerfState {
+        event_ltime: LamportTime(10),
+        query_ltime: LamportTime(3),
+        events,
+    };
+    let theirs = state(vec![event(9, "late"), event(4, "early")]);
+    let merged = talk.turn(|c, turn| c.merge(theirs, false, turn));
+    assert_eq!(
+        words(&merged),
+        ["keep event-clock: 4", "deliver early", "keep event-clock: 9", "deliver late"]
+    );
+    assert_eq!(talk.conversation.recall().events.len(), 2);
+    // A join without replay: history.
+    let mut talk = Talk::with(&["a"], None);
+    let theirs = state(vec![event(4, "early")]);
+    assert!(talk.turn(|c, turn| c.merge(theirs, true, turn)).is_empty());
+    assert!(talk.conversation.times().0 >= LamportTime(10));
+}
+
+#[test]
+fn a_query_that_nothing_answers_is_acknowledged_as_such_and_ends_with_the_last_answer() {
+    let mut talk = Talk::with(&["a"], None);
+    let params = QueryParams { name: "load".into(), request_ack: true, ..QueryParams::default() };
+    let asked = talk.ask(params.clone());
+    assert_eq!(
+        words(&asked),
+        ["started true", "broadcast load", "keep query-clock: 1", "ack me", "deliver load"]
+    );
+    let query = query_of(&asked);
+    let response = |answer| QueryResponse {
+        ltime: query.ltime,
+        id: query.id,
+        from: name("a"),
+        answer,
+        payload: Vec::new(),
+    };
+    let over = talk.turn(|c, turn| c.hear(response(Answer::AckOnly).into(), turn));
+    assert_eq!(words(&over), ["ack a", "done"]);
+    assert_eq!(talk.conversation.open_queries(), 0);
+
+    // With a handler the answer of this member is waited for.
+    talk.conversation.set_handlers(vec![EventFilter::Query(Some("load".into()))]);
+    let query = query_of(&talk.ask(params));
+    let key = QueryKey { ltime: query.ltime, id: query.id };
+    let a = QueryResponse {
+        ltime: query.ltime,
+        id: query.id,
+        from: name("a"),
+        answer: Answer::AckOnly,
+        payload: Vec::new(),
+    };
+    assert_eq!(words(&talk.turn(|c, turn| c.hear(a.into(), turn))), ["ack a"]);
+    let handled = talk.turn(|c, turn| c.handled(key, Some(b"1".to_vec()), turn));
+    assert_eq!(words(&handled), ["response me", "done"]);
+}
+
+#[test]
+fn a_stream_may_answer_what_handlers_do_not() {
+    let mut talk = Talk::with(&[], None);
+    talk.conversation.set_streams(vec![EventFilter::All]);
+    let query = query_of(&talk.ask(QueryParams { name: "load".into(), ..QueryParams::default() }));
+    let key = QueryKey { ltime: query.ltime, id: query.id };
+    assert!(talk.turn(|c, turn| c.handled(key, None, turn)).is_empty(), "the stream may still answer");
+    let answered = talk.turn(|c, turn| c.respond(key, b"2".to_vec(), CLIENT, turn));
+    assert_eq!(words(&answered), ["response me", "done", "responded true"]);
+    let twice = talk.turn(|c, turn| c.respond(key, b"2".to_vec(), CLIENT, turn));
+    assert_eq!(words(&twice), ["responded false"]);
+}
+
+#[test]
+fn a_change_of_keys_is_answered_when_it_has_been_made() {
+    let ring = Keyring::from_keys([Key::new(&[1; 16]).unwrap()]).unwrap();
+    let mut talk = Talk::with(&[], Some(SharedKeyring::new(ring)));
+    let text = Zeroizing::new(Key::new(&[2; 16]).unwrap().to_base64().to_string());
+    let command = KeyCommand::Change(KeyStep::Install, text);
+    let asked = talk.turn(|c, turn| c.ask_about_keys(&command, CLIENT, turn));
+    assert_eq!(words(&asked).last().unwrap(), "change KeyChange(Install)");
+    let query = query_of(&asked);
+    let key = QueryKey { ltime: query.ltime, id: query.id };
+    let done = talk.turn(|c, turn| c.key_changed(key, KeyStep::Install, Ok::<(), &str>(()), turn));
+    assert_eq!(words(&done), ["keys 1/1: all"]);
+
+    let asked = talk.turn(|c, turn| c.ask_about_keys(&command, CLIENT, turn));
+    let query = query_of(&asked);
+    let key = QueryKey { ltime: query.ltime, id: query.id };
+    let failed = talk.turn(|c, turn| c.key_change_refused(key, turn));
+    assert_eq!(words(&failed), ["keys 1/1: 1/1 nodes reported failure"]);
+
+    let bad = KeyCommand::Change(KeyStep::Use, Zeroizing::new("?".to_string()));
+    let refused = talk.turn(|c, turn| c.ask_about_keys(&bad, CLIENT, turn));
+    assert_eq!(words(&refused), ["keys 0/0: illegal base64 data at input byte 0"]);
+}
+
+#[test]
+fn without_keys_every_command_about_them_fails() {
+    let mut talk = Talk::with(&[], None);
+    let listed = talk.turn(|c, turn| c.ask_about_keys(&KeyCommand::List, CLIENT, turn));
+    assert_eq!(words(&listed).last().unwrap(), "keys 1/1: 1/1 nodes reported failure");
+}
+
+#[test]
+fn internal_queries_reach_no_handler() {
+    let mut talk = Talk::with(&["a"], None);
+    talk.conversation.set_handlers(vec![EventFilter::All]);
+    let asked =
+        talk.ask(QueryParams { name: "_serf_ping".into(), request_ack: true, ..QueryParams::default() });
+    assert_eq!(words(&asked), ["started true", "broadcast _serf_ping", "keep query-clock: 1", "ack me"]);
+    let unknown = QueryParams { name: "_serf_nonsense".into(), ..QueryParams::default() };
+    let asked = talk.ask(unknown);
+    assert!(!words(&asked).iter().any(|word| word.starts_with("deliver")), "{:?}", words(&asked));
+}
+
+#[test]
+fn a_member_that_goes_is_not_waited_for_and_its_event_is_delivered() {
+    let mut talk = Talk::with(&["a"], None);
+    let asked = talk.ask(QueryParams { name: "load".into(), request_ack: true, ..QueryParams::default() });
+    assert_eq!(words(&asked)[0], "started true");
+    let member = talk.bench.members.row("a").unwrap().member();
+    let failed = MemberEvent { kind: MemberEventKind::Failed, member };
+    let over = talk.turn(|c, turn| c.members_changed([failed], None, turn));
+    assert_eq!(words(&over), ["done", "keep not-alive: a", "deliver member-failed"]);
+}
+
+#[test]
+fn a_rival_of_the_name_makes_for_a_vote_after_a_while() {
+    let mut talk = Talk::with(&["a", "b"], None);
+    let rival = "10.9.9.9:7946".parse().unwrap();
+    assert!(talk.turn(|c, turn| c.members_changed([], Some(rival), turn)).is_empty());
+    let at = talk.conversation.next_deadline();
+    assert!(at > talk.bench.now && at < Moment::NEVER);
+    talk.bench.now = at;
+    let vote = talk.turn(Conversation::tick);
+    assert_eq!(query_of(&vote).name, "_serf_conflict");
+}

@@ -1,0 +1,155 @@
+//! What exchanges ask to be done, and what they are given for one turn.
+
+use super::join::{JoinError, JoinId};
+use crate::membership::Target;
+use crate::model::{Moment, NodeName};
+use crate::node::table::{Outgoing, Table};
+use crate::wire::message::{SerfMessage, SerfState};
+use crate::wire::stream::StreamMessage;
+use fastrand::Rng;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// Everything that exchanges need from outside for a turn that may change the table.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// The table.
+    pub table: &'a mut Table,
+    /// The moment.
+    pub now: Moment,
+    /// A random source.
+    pub rng: &'a mut Rng,
+    /// What is to be done, in order.
+    pub fx: &'a mut Vec<ExchangeEffect>,
+}
+
+/// Names a stream that another member has opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamId(pub usize);
+
+/// Why a stream is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// One address of a join.
+    Join(JoinId),
+    /// The periodic exchange, or one that rules asked for.
+    Exchange(NodeName),
+    /// An exchange with a failed member or a seed, which may well not answer.
+    Reach(String),
+    /// A TCP ping for the prober.
+    Ping(u32),
+}
+
+/// What is to be done once the conversation has added its part of a push/pull.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Answer on a stream that another member opened.
+    Answer {
+        /// The stream.
+        stream: StreamId,
+        /// Whether the other joins.
+        join: bool,
+    },
+    /// Open a stream to exchange with a member.
+    Exchange {
+        /// Its name.
+        node: NodeName,
+        /// Where it is, and what it speaks.
+        to: Target,
+    },
+    /// Open a stream to a failed member or a seed.
+    Reach {
+        /// Which; for the log.
+        whom: String,
+        /// Where, and in which dialect.
+        to: Target,
+    },
+    /// Open a stream to join through an address.
+    Join {
+        /// Which join.
+        id: JoinId,
+        /// The address.
+        addr: SocketAddr,
+    },
+}
+
+/// Something that exchanges want done. All effects of a turn are carried out in order.
+#[derive(Debug)]
+pub enum ExchangeEffect {
+    /// Ask the conversation what it remembers; [`super::Exchanges::proceed`] goes on with it.
+    Recall(Plan),
+    /// Open a stream, and send this.
+    Connect {
+        /// Where to.
+        to: Target,
+        /// The request.
+        message: StreamMessage,
+        /// What for.
+        purpose: Purpose,
+    },
+    /// Answer on a stream that another member opened; it ends with that.
+    Reply(StreamId, StreamMessage),
+    /// End a stream that another member opened.
+    Close(StreamId),
+    /// For the conversation: another member's memory of events and queries.
+    MergeSerf {
+        /// What it remembers.
+        theirs: SerfState,
+        /// Whether its events are history, not news: a join without replay.
+        ignore_past: bool,
+    },
+    /// For the conversation: a message that came by a stream.
+    Hear(SerfMessage),
+    /// What a change of the table asks for.
+    Table(Outgoing),
+    /// For the prober: how a TCP ping went.
+    PingDone {
+        /// That of the ping.
+        seq_no: u32,
+        /// Whether it was answered.
+        answered: bool,
+    },
+    /// A join is over: through how many addresses, or why through none.
+    Joined(JoinId, Result<usize, JoinError>),
+    /// Find out where this seed leads; [`super::Exchanges::seed_found`] goes on with it.
+    LookUp(String),
+}
+
+/// Why a stream has not done its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamFailure {
+    /// It could not be opened, broke, or took too long.
+    Broken(String),
+    /// The other side sent something that is no message of ours.
+    Unreadable(String),
+    /// The other side says why it refuses.
+    Refused(String),
+    /// This side refuses what the other has sent.
+    Unfit(String),
+    /// The other side answered with something else than was asked for.
+    Unexpected,
+}
+
+impl StreamFailure {
+    /// Whether an agent is there that will have nothing to do with this one.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            StreamFailure::Unreadable(_) | StreamFailure::Refused(_) | StreamFailure::Unfit(_) => true,
+            StreamFailure::Broken(_) | StreamFailure::Unexpected => false,
+        }
+    }
+}
+
+impl fmt::Display for StreamFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StreamFailure::Broken(why) | StreamFailure::Unreadable(why) | StreamFailure::Unfit(why) => {
+                f.write_str(why)
+            }
+            StreamFailure::Refused(why) => write!(f, "refused by the other side: {why}"),
+            StreamFailure::Unexpected => f.write_str("the other side answered something unexpected"),
+        }
+    }
+}
+
+impl std::error::Error for StreamFailure {}

@@ -1,0 +1,373 @@
+//! Exchanges over TCP: joins, push/pull both ways, reaching for failed members and for seeds, and
+//! the pings of the prober that go over TCP.
+//!
+//! Streams themselves, their deadlines and their buffers are the business of the owner; here is
+//! decided what is said on them, and what comes of it.
+
+mod effects;
+mod join;
+#[cfg(test)]
+mod tests;
+
+pub use effects::{ExchangeEffect, Plan, Purpose, StreamFailure, StreamId, Turn};
+pub use join::{JoinError, JoinId};
+
+use crate::membership::{
+    Effects, ExchangeSchedule, Members, Origin, ReconnectSchedule, Seeds, StreamRequest,
+};
+use crate::model::Moment;
+use crate::telemetry::{Passed, RateLimit, counters};
+use crate::wire::message::{Ack, MembershipMessage, Message, Ping, ProbeMessage, PushPull, SerfState};
+use crate::wire::stream::StreamMessage;
+use fastrand::Rng;
+use join::Join;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// How many lines about one address and kind are logged in [`COMPLAINT_INTERVAL`].
+const COMPLAINTS: u32 = 3;
+/// See [`COMPLAINTS`].
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The state of all exchanges.
+#[derive(Debug)]
+pub struct Exchanges {
+    schedule: ExchangeSchedule,
+    reconnect: ReconnectSchedule,
+    seeds: Seeds,
+    joins: BTreeMap<JoinId, Join>,
+    next_join: u64,
+    complaints: RateLimit<IpAddr>,
+}
+
+impl Exchanges {
+    /// Nothing is under way.
+    pub fn new(members: &Members, now: Moment, rng: &mut Rng) -> Self {
+        let schedule = ExchangeSchedule::new(members, now, rng);
+        let reconnect = ReconnectSchedule::new(members, now, rng);
+        Exchanges {
+            schedule,
+            reconnect,
+            seeds: Seeds::new(members, now, rng),
+            joins: BTreeMap::new(),
+            next_join: 0,
+            complaints: RateLimit::new(COMPLAINTS, COMPLAINT_INTERVAL),
+        }
+    }
+
+    // ---- time --------------------------------------------------------------------------
+
+    /// When [`Exchanges::tick`] has something to do.
+    pub fn next_deadline(&self) -> Moment {
+        let recovery = self.reconnect.next_deadline().min(self.seeds.next_deadline());
+        self.schedule.next_deadline().min(recovery)
+    }
+
+    /// Does what has come due.
+    pub fn tick(&mut self, members: &Members, now: Moment, rng: &mut Rng, fx: &mut Vec<ExchangeEffect>) {
+        let exchange = self.schedule.tick(members, now, rng);
+        let failed = self.reconnect.tick(members, now, rng);
+        let seed = self.seeds.tick(members, now, rng);
+        for request in [exchange, failed].into_iter().flatten() {
+            open(request, fx);
+        }
+        fx.extend(seed.map(ExchangeEffect::LookUp));
+    }
+
+    /// One of HashiCorp's agents has come.
+    pub fn hashicorp_member_came(&mut self, members: &Members, now: Moment, rng: &mut Rng) {
+        self.schedule.foreigner_came(members, now, rng);
+    }
+
+    /// Keeps addresses through which others may be found, as people write them; for ever, if they
+    /// are configured.
+    pub fn keep_seeds(&mut self, seeds: impl IntoIterator<Item = String>, origin: Origin) {
+        self.seeds.keep(seeds, origin);
+    }
+
+    /// A seed leads to these addresses; to none if it could not be looked up.
+    pub fn seed_found(
+        &mut self,
+        seed: &str,
+        addrs: Vec<SocketAddr>,
+        members: &Members,
+        rng: &mut Rng,
+        fx: &mut Vec<ExchangeEffect>,
+    ) {
+        if let Some(request) = self.seeds.found(seed, addrs, members, rng) {
+            open(request, fx);
+        }
+    }
+
+    // ---- streams that others open ------------------------------------------------------
+
+    /// A message came on a stream that another opened.
+    pub fn heard(&mut self, stream: StreamId, peer: SocketAddr, message: StreamMessage, turn: &mut Turn) {
+        match message {
+            StreamMessage::PushPull(theirs) => self.answer_exchange(stream, peer, theirs, turn),
+            StreamMessage::Ping(ping) => {
+                let reply = answer_ping(&ping, &turn.table.members);
+                turn.fx.push(ExchangeEffect::Reply(stream, reply));
+            }
+            StreamMessage::Error(why) => {
+                if let Some(passed) = self.complain(peer, "error", turn.now) {
+                    log::warn!(target: "memberlist", "{peer} reports an error: {why}{passed}");
+                }
+                turn.fx.push(ExchangeEffect::Close(stream));
+            }
+            StreamMessage::User(message) => {
+                self.hear(message, peer, turn);
+                turn.fx.push(ExchangeEffect::Close(stream));
+            }
+            StreamMessage::Ack(_) => {
+                if let Some(passed) = self.complain(peer, "answer", turn.now) {
+                    log::debug!(target: "memberlist", "{peer} sent an answer to nothing{passed}");
+                }
+                turn.fx.push(ExchangeEffect::Close(stream));
+            }
+        }
+    }
+
+    /// The other's state is taken in before the answer is made, so that the answer is this
+    /// process's refutation; what the answer says of events is what was known before.
+    fn answer_exchange(&mut self, stream: StreamId, peer: SocketAddr, theirs: PushPull, turn: &mut Turn) {
+        if let Some(why) = refuses(&theirs, &turn.table.members) {
+            if let Some(passed) = self.complain(peer, "versions", turn.now) {
+                log::warn!(target: "memberlist", "Refusing a push/pull from {peer}: {why}{passed}");
+            }
+            return turn.fx.push(ExchangeEffect::Reply(stream, StreamMessage::Error(why)));
+        }
+        turn.fx.push(ExchangeEffect::Recall(Plan::Answer { stream, join: theirs.join }));
+        merge(theirs, false, turn);
+    }
+
+    /// Takes in what otherwise comes in datagrams.
+    fn hear(&mut self, message: Message, peer: SocketAddr, turn: &mut Turn) {
+        let now = turn.now;
+        match message {
+            Message::Serf(message) => turn.fx.push(ExchangeEffect::Hear(message)),
+            Message::Membership(MembershipMessage::JoinIntent(m)) => {
+                change(turn, |members, _, fx| members.join_intent(&m, now, fx));
+            }
+            Message::Membership(MembershipMessage::LeaveIntent(m)) => {
+                change(turn, |members, _, fx| members.leave_intent(&m, now, fx));
+            }
+            Message::Membership(
+                MembershipMessage::Alive(_) | MembershipMessage::Suspect(_) | MembershipMessage::Dead(_),
+            )
+            | Message::Probe(
+                ProbeMessage::Ping(_)
+                | ProbeMessage::IndirectPing(_)
+                | ProbeMessage::Ack(_)
+                | ProbeMessage::Nack(_),
+            ) => {
+                // These belong in datagrams; memberlist refuses them on streams as well.
+                if let Some(passed) = self.complain(peer, "datagram message", now) {
+                    log::debug!(target: "memberlist", "{peer} sent a datagram's message on a stream{passed}");
+                }
+            }
+        }
+    }
+
+    // ---- streams that this process opens -----------------------------------------------
+
+    /// Begins an exchange that other rules ask for.
+    pub fn open(&mut self, request: StreamRequest, fx: &mut Vec<ExchangeEffect>) {
+        open(request, fx);
+    }
+
+    /// Sends this process's side of a push/pull, with what the conversation remembers.
+    pub fn proceed(&self, plan: Plan, serf: SerfState, members: &Members, fx: &mut Vec<ExchangeEffect>) {
+        let state = |join| StreamMessage::PushPull(members.push_pull(join, serf));
+        fx.push(match plan {
+            Plan::Answer { stream, join } => ExchangeEffect::Reply(stream, state(join)),
+            Plan::Exchange { node, to } => {
+                ExchangeEffect::Connect { to, message: state(false), purpose: Purpose::Exchange(node) }
+            }
+            Plan::Reach { whom, to } => {
+                ExchangeEffect::Connect { to, message: state(false), purpose: Purpose::Reach(whom) }
+            }
+            Plan::Join { id, addr } => {
+                // Whatever was there before may have been replaced by another kind of agent.
+                let to = members.stranger(addr);
+                ExchangeEffect::Connect { to, message: state(true), purpose: Purpose::Join(id) }
+            }
+        });
+    }
+
+    /// The other side has answered.
+    pub fn answered(&mut self, purpose: Purpose, peer: SocketAddr, message: StreamMessage, turn: &mut Turn) {
+        if let StreamMessage::PushPull(theirs) = &message
+            && let Some(why) = refuses(theirs, &turn.table.members)
+        {
+            return self.failed(purpose, peer, &StreamFailure::Unfit(why), turn.now, turn.fx);
+        }
+        match (purpose, message) {
+            (Purpose::Join(id), StreamMessage::PushPull(theirs)) => {
+                let ignore_past = self.joins.get(&id).is_some_and(|join| !join.replay);
+                merge(theirs, ignore_past, turn);
+                self.joined(id, turn);
+            }
+            (Purpose::Exchange(_), StreamMessage::PushPull(theirs)) => merge(theirs, false, turn),
+            (Purpose::Reach(whom), StreamMessage::PushPull(theirs)) => {
+                log::info!(target: "serf", "{whom} ({peer}) answers");
+                merge(theirs, false, turn);
+                self.schedule.joined(turn.now, turn.rng);
+            }
+            (Purpose::Ping(seq_no), StreamMessage::Ack(ack)) if ack.seq_no == seq_no => {
+                turn.fx.push(ExchangeEffect::PingDone { seq_no, answered: true });
+            }
+            (purpose, StreamMessage::Error(why)) => {
+                self.failed(purpose, peer, &StreamFailure::Refused(why), turn.now, turn.fx);
+            }
+            (
+                purpose,
+                StreamMessage::PushPull(_)
+                | StreamMessage::Ping(_)
+                | StreamMessage::Ack(_)
+                | StreamMessage::User(_),
+            ) => self.failed(purpose, peer, &StreamFailure::Unexpected, turn.now, turn.fx),
+        }
+    }
+
+    /// A stream that this process opened has not done its work.
+    pub fn failed(
+        &mut self,
+        purpose: Purpose,
+        peer: SocketAddr,
+        why: &StreamFailure,
+        now: Moment,
+        fx: &mut Vec<ExchangeEffect>,
+    ) {
+        counters::STREAMS_FAILED.inc();
+        match purpose {
+            Purpose::Join(id) => {
+                log::debug!(target: "memberlist", "Failed to join {peer}: {why}");
+                self.step(id, |join| join.failed(format!("Failed to join {peer}: {why}")), fx);
+            }
+            Purpose::Exchange(node) => {
+                if let Some(passed) = self.complain(peer, "exchange", now) {
+                    log::error!(target: "memberlist", "Push/Pull with {node} ({peer}) failed: {why}{passed}");
+                }
+            }
+            Purpose::Reach(whom) if why.is_refusal() => {
+                if let Some(passed) = self.complain(peer, "reach", now) {
+                    log::warn!(target: "serf", "{whom} ({peer}) cannot be reconnected to: {why}{passed}");
+                }
+            }
+            // That is how it goes with those that have failed.
+            Purpose::Reach(whom) => log::debug!(target: "serf", "{whom} ({peer}) is out of reach: {why}"),
+            Purpose::Ping(seq_no) => {
+                if let Some(passed) = self.complain(peer, "ping", now) {
+                    log::debug!(target: "memberlist", "Failed fallback TCP ping of {peer}: {why}{passed}");
+                }
+                fx.push(ExchangeEffect::PingDone { seq_no, answered: false });
+            }
+        }
+    }
+
+    // ---- joins -------------------------------------------------------------------------
+
+    /// A name for the next join.
+    pub fn next_join(&mut self) -> JoinId {
+        self.next_join += 1;
+        JoinId(self.next_join)
+    }
+
+    /// Joins through all of these addresses at once; `errors` are those of names that led nowhere.
+    /// [`ExchangeEffect::Joined`] says how it went.
+    pub fn join(
+        &mut self,
+        id: JoinId,
+        addrs: Vec<SocketAddr>,
+        errors: Vec<String>,
+        replay: bool,
+        turn: &mut Turn,
+    ) {
+        let now = turn.now;
+        change(turn, |members, _, fx| members.come_back(now, fx));
+        self.joins.insert(id, Join::new(addrs.len(), errors, replay));
+        for addr in addrs {
+            turn.fx.push(ExchangeEffect::Recall(Plan::Join { id, addr }));
+        }
+        self.step(id, Join::begun, turn.fx);
+    }
+
+    /// An address of a join has answered.
+    fn joined(&mut self, id: JoinId, turn: &mut Turn) {
+        let now = turn.now;
+        let Some(join) = self.joins.get_mut(&id) else { return };
+        if join.succeeded() {
+            change(turn, |members, _, fx| members.announce_join(now, fx));
+            self.schedule.joined(now, turn.rng);
+        }
+        self.end(id, turn.fx);
+    }
+
+    fn step(&mut self, id: JoinId, step: impl FnOnce(&mut Join), fx: &mut Vec<ExchangeEffect>) {
+        if let Some(join) = self.joins.get_mut(&id) {
+            step(join);
+            self.end(id, fx);
+        }
+    }
+
+    /// Ends a join if nothing of it is pending.
+    fn end(&mut self, id: JoinId, fx: &mut Vec<ExchangeEffect>) {
+        if self.joins.get(&id).is_some_and(Join::is_over)
+            && let Some(join) = self.joins.remove(&id)
+        {
+            fx.push(ExchangeEffect::Joined(id, join.outcome()));
+        }
+    }
+
+    /// Whether a line of this kind about this peer may be logged now.
+    fn complain(&mut self, peer: SocketAddr, kind: &'static str, now: Moment) -> Option<Passed> {
+        self.complaints.pass(peer.ip(), kind, now)
+    }
+}
+
+fn open(request: StreamRequest, fx: &mut Vec<ExchangeEffect>) {
+    fx.push(match request {
+        StreamRequest::Ping { to, ping } => {
+            let purpose = Purpose::Ping(ping.seq_no);
+            ExchangeEffect::Connect { to, message: StreamMessage::Ping(ping), purpose }
+        }
+        StreamRequest::PushPull { node, to } => ExchangeEffect::Recall(Plan::Exchange { node, to }),
+        StreamRequest::Reach { whom, to } => {
+            log::info!(target: "serf", "attempting reconnect to {whom} {}", to.addr);
+            ExchangeEffect::Recall(Plan::Reach { whom, to })
+        }
+    });
+}
+
+/// Why an exchange is refused as a whole, if it is.
+fn refuses(theirs: &PushPull, members: &Members) -> Option<String> {
+    let why = members.refuses(theirs);
+    if why.is_some() {
+        counters::REFUSED_MALFORMED.inc();
+    }
+    why
+}
+
+fn answer_ping(Ping { node, seq_no, .. }: &Ping, members: &Members) -> StreamMessage {
+    if node == members.me() {
+        let digest = Some(members.digest());
+        StreamMessage::Ack(Ack { seq_no: *seq_no, digest, payload: Vec::new() })
+    } else {
+        StreamMessage::Error(format!("this is '{}', not '{node}'", members.me()))
+    }
+}
+
+fn merge(theirs: PushPull, ignore_past: bool, turn: &mut Turn) {
+    let now = turn.now;
+    change(turn, |members, rng, fx| members.merge(&theirs, now, rng, fx));
+    turn.fx.push(ExchangeEffect::MergeSerf { theirs: theirs.serf, ignore_past });
+}
+
+/// Changes the table by a rule; what comes of it is carried out with the rest.
+fn change(turn: &mut Turn, rule: impl FnOnce(&mut Members, &mut Rng, &mut Effects)) {
+    let rng = &mut *turn.rng;
+    let out = turn.table.change(|members, fx| rule(members, rng, fx));
+    turn.fx.push(ExchangeEffect::Table(out));
+}

@@ -1,0 +1,145 @@
+//! Exchanges as one member has them.
+
+use super::*;
+use crate::membership::tests::{Bench, addr, name, peer_row, push_pull};
+use crate::membership::{Presence, Target};
+use crate::node::table::Table;
+use crate::wire::message::{PeerState, Source};
+
+struct Peer {
+    table: Table,
+    exchanges: Exchanges,
+    now: Moment,
+    rng: Rng,
+}
+
+impl Peer {
+    fn with(others: &[&str]) -> Peer {
+        let Bench { members, now, mut rng, .. } = Bench::with(others);
+        let exchanges = Exchanges::new(&members, now, &mut rng);
+        Peer { table: Table::new(members), exchanges, now, rng }
+    }
+
+    fn turn(&mut self, input: impl FnOnce(&mut Exchanges, &mut Turn)) -> Vec<ExchangeEffect> {
+        let mut fx = Vec::new();
+        let Peer { table, exchanges, now, rng } = self;
+        input(exchanges, &mut Turn { table, now: *now, rng, fx: &mut fx });
+        fx
+    }
+}
+
+fn from() -> SocketAddr {
+    addr("a")
+}
+
+/// The effects but those of the table.
+fn others(effects: Vec<ExchangeEffect>) -> Vec<ExchangeEffect> {
+    effects.into_iter().filter(|effect| !matches!(effect, ExchangeEffect::Table(_))).collect()
+}
+
+#[test]
+fn an_exchange_is_recalled_then_merged_then_answered_with_what_was_merged() {
+    let mut peer = Peer::with(&["a"]);
+    let theirs = push_pull(vec![peer_row("x", 1, PeerState::Alive)]);
+    let message = StreamMessage::PushPull(theirs);
+    let fx = others(peer.turn(|e, turn| e.heard(StreamId(5), from(), message, turn)));
+    let [ExchangeEffect::Recall(plan), ExchangeEffect::MergeSerf { ignore_past: false, .. }] = &fx[..] else {
+        panic!("{fx:?}");
+    };
+    assert_eq!(*plan, Plan::Answer { stream: StreamId(5), join: false });
+    let mut fx = Vec::new();
+    peer.exchanges.proceed(plan.clone(), SerfState::default(), &peer.table.members, &mut fx);
+    let [ExchangeEffect::Reply(StreamId(5), StreamMessage::PushPull(ours))] = &fx[..] else {
+        panic!("{fx:?}");
+    };
+    assert!(ours.rows.iter().any(|row| row.node == name("x")), "the answer holds what has just come");
+}
+
+#[test]
+fn a_ping_is_answered_for_this_member_only() {
+    let mut peer = Peer::with(&["a"]);
+    for (whom, answered) in [("me", true), ("other", false)] {
+        let source = Source { node: name("a"), addr: from() };
+        let ping = StreamMessage::Ping(Ping { seq_no: 3, node: name(whom), source });
+        let fx = peer.turn(|e, turn| e.heard(StreamId(1), from(), ping, turn));
+        match &fx[..] {
+            [ExchangeEffect::Reply(_, StreamMessage::Ack(ack))] if answered => assert_eq!(ack.seq_no, 3),
+            [ExchangeEffect::Reply(_, StreamMessage::Error(_))] if !answered => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_join_counts_the_addresses_that_answer_and_names_the_errors_when_none_does() {
+    let mut peer = Peer::with(&[]);
+    let (a, b) = (addr("a"), addr("b"));
+    let id = peer.exchanges.next_join();
+    let fx = others(peer.turn(|e, turn| e.join(id, vec![a, b], Vec::new(), false, turn)));
+    assert_eq!(fx.len(), 2, "one stream for each address: {fx:?}");
+    let state = StreamMessage::PushPull(push_pull(vec![peer_row("a", 1, PeerState::Alive)]));
+    let fx = others(peer.turn(|e, turn| e.answered(Purpose::Join(id), a, state, turn)));
+    assert!(matches!(fx[..], [ExchangeEffect::MergeSerf { ignore_past: true, .. }]), "{fx:?}");
+    let why = StreamFailure::Broken("timed out".to_string());
+    let fx = peer.turn(|e, turn| e.failed(Purpose::Join(id), b, &why, turn.now, turn.fx));
+    assert!(matches!(fx[..], [ExchangeEffect::Joined(joined, Ok(1))] if joined == id), "{fx:?}");
+
+    let id = peer.exchanges.next_join();
+    peer.turn(|e, turn| e.join(id, vec![b], vec!["Failed to resolve x".to_string()], true, turn));
+    let fx = peer.turn(|e, turn| e.failed(Purpose::Join(id), b, &why, turn.now, turn.fx));
+    let [ExchangeEffect::Joined(_, Err(error))] = &fx[..] else { panic!("{fx:?}") };
+    assert_eq!(error.to_string(), format!("Failed to resolve x; Failed to join {b}: timed out"));
+
+    let id = peer.exchanges.next_join();
+    let fx = others(peer.turn(|e, turn| e.join(id, Vec::new(), Vec::new(), true, turn)));
+    assert!(matches!(fx[..], [ExchangeEffect::Joined(_, Err(JoinError::NoAddress))]), "{fx:?}");
+}
+
+#[test]
+fn a_join_brings_a_member_back_that_has_left() {
+    let mut peer = Peer::with(&["a"]);
+    let now = peer.now;
+    let _ = peer.table.change(|members, fx| {
+        members.begin_leave(now, fx);
+        members.finish_leave(now, fx);
+    });
+    assert_eq!(peer.table.members.presence(), Presence::Gone);
+    let id = peer.exchanges.next_join();
+    peer.turn(|e, turn| e.join(id, vec![from()], Vec::new(), true, turn));
+    assert_eq!(peer.table.members.presence(), Presence::Here);
+}
+
+#[test]
+fn messages_of_datagrams_and_answers_to_nothing_end_a_stream_and_nothing_else() {
+    let mut peer = Peer::with(&["a"]);
+    let dead = crate::membership::tests::dead("a", 1, "a");
+    let ack = Ack { seq_no: 1, digest: None, payload: Vec::new() };
+    for message in [
+        StreamMessage::User(Message::from(dead)),
+        StreamMessage::Ack(ack),
+        StreamMessage::Error("no".to_string()),
+    ] {
+        let fx = peer.turn(|e, turn| e.heard(StreamId(9), from(), message, turn));
+        assert!(matches!(fx[..], [ExchangeEffect::Close(StreamId(9))]), "{fx:?}");
+    }
+    assert_eq!(peer.table.members.present(), 2);
+}
+
+#[test]
+fn a_ping_over_tcp_is_told_to_the_prober_either_way() {
+    let mut peer = Peer::with(&["a"]);
+    let to = Target::member(from(), &crate::model::Versions::OURS);
+    let source = Source { node: name("me"), addr: addr("me") };
+    let ping = Ping { seq_no: 4, node: name("a"), source };
+    let mut fx = Vec::new();
+    peer.exchanges.open(StreamRequest::Ping { to, ping }, &mut fx);
+    assert!(matches!(fx[..], [ExchangeEffect::Connect { purpose: Purpose::Ping(4), .. }]), "{fx:?}");
+    let ack = |seq_no| StreamMessage::Ack(Ack { seq_no, digest: None, payload: Vec::new() });
+    for (seq_no, expected) in [(4, true), (5, false)] {
+        let fx = peer.turn(|e, turn| e.answered(Purpose::Ping(4), from(), ack(seq_no), turn));
+        assert!(
+            matches!(fx[..], [ExchangeEffect::PingDone { seq_no: 4, answered }] if answered == expected),
+            "{fx:?}"
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! The lines of a snapshot file, as Serf writes and reads them; from bytes to lines and back.
+//!
+//! ```text
+//! alive: web 1 10.0.0.7:7946      the name goes up to the last space
+//! not-alive: web 1
+//! clock: 12                       Lamport time of members
+//! event-clock: 40                 … of the last user event that was delivered
+//! query-clock: 7                  … of the last query
+//! leave                           everything before is past
+//! coordinate: {…}                 from old versions, means nothing any more
+//! # a comment
+//! ```
+//!
+//! How a whole file is read is in `reading`, what the lines mean in `known`.
+
+use crate::model::{LamportTime, MAX_LAMPORT_JUMP, MemberEvent, NodeName, canonical_ip};
+use std::fmt;
+use std::net::SocketAddr;
+
+/// The longest line that is read, in bytes. Ours stay below 340.
+pub const MAX_LINE: usize = 1024;
+
+/// One thing that a snapshot says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A member is there, at this address.
+    Alive(NodeName, SocketAddr),
+    /// A member is gone.
+    NotAlive(NodeName),
+    /// A clock has come this far.
+    Clock(ClockKind, LamportTime),
+    /// This process left the cluster.
+    Leave,
+}
+
+impl Line {
+    /// What is kept of an event about a member.
+    pub fn of(event: &MemberEvent) -> Line {
+        let member = &event.member;
+        if event.kind.is_gone() {
+            Line::NotAlive(member.name.clone())
+        } else {
+            Line::Alive(member.name.clone(), member.addr)
+        }
+    }
+
+    /// Reads one line, without its end. `Ok(None)` is a line that means nothing on purpose.
+    pub fn parse(line: &[u8]) -> Result<Option<Line>, NoLine> {
+        let line = std::str::from_utf8(line).map_err(|_| NoLine)?;
+        if line.starts_with('#') || line.starts_with("coordinate: ") {
+            return Ok(None);
+        }
+        if line == "leave" {
+            return Ok(Some(Line::Leave));
+        }
+        let (what, value) = line.split_once(": ").ok_or(NoLine)?;
+        let parsed = match what {
+            "alive" => {
+                let (name, addr) = value.rsplit_once(' ').ok_or(NoLine)?;
+                Line::Alive(member_name(name)?, address(addr)?)
+            }
+            "not-alive" => Line::NotAlive(member_name(value)?),
+            _ => {
+                let kind = ClockKind::ALL.into_iter().find(|kind| kind.key() == what).ok_or(NoLine)?;
+                Line::Clock(kind, time(value)?)
+            }
+        };
+        Ok(Some(parsed))
+    }
+
+    /// Whether the format can express it: names that would break a line cannot be written.
+    pub fn is_writable(&self) -> bool {
+        match self {
+            Line::Alive(name, _) | Line::NotAlive(name) => !breaks_lines(name.as_str()),
+            Line::Clock(..) | Line::Leave => true,
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    /// The line without its end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Line::Alive(name, addr) => write!(f, "alive: {name} {addr}"),
+            Line::NotAlive(name) => write!(f, "not-alive: {name}"),
+            Line::Clock(kind, time) => write!(f, "{}: {time}", kind.key()),
+            Line::Leave => f.write_str("leave"),
+        }
+    }
+}
+
+/// This is no line of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoLine;
+
+/// A member may be called anything, a line feed and a forged line behind it included.
+fn breaks_lines(name: &str) -> bool {
+    name.contains(['\n', '\0'])
+}
+
+fn member_name(text: &str) -> Result<NodeName, NoLine> {
+    if breaks_lines(text) {
+        return Err(NoLine);
+    }
+    NodeName::new(text).map_err(|_| NoLine)
+}
+
+fn address(text: &str) -> Result<SocketAddr, NoLine> {
+    let addr: SocketAddr = text.parse().map_err(|_| NoLine)?;
+    let reachable = addr.port() != 0 && !addr.ip().is_unspecified();
+    if reachable { Ok(SocketAddr::new(canonical_ip(addr.ip()), addr.port())) } else { Err(NoLine) }
+}
+
+/// Digits only, and no time that a clock would refuse.
+fn time(text: &str) -> Result<LamportTime, NoLine> {
+    if !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(NoLine);
+    }
+    let time = text.parse().map_err(|_| NoLine)?;
+    if time <= MAX_LAMPORT_JUMP { Ok(LamportTime(time)) } else { Err(NoLine) }
+}
+
+/// One of the three Lamport clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockKind {
+    /// Of joins and leaves.
+    Member,
+    /// Of user events.
+    Event,
+    /// Of queries.
+    Query,
+}
+
+impl ClockKind {
+    /// All three.
+    pub const ALL: [ClockKind; 3] = [ClockKind::Member, ClockKind::Event, ClockKind::Query];
+
+    /// What its lines begin with.
+    pub fn key(self) -> &'static str {
+        match self {
+            ClockKind::Member => "clock",
+            ClockKind::Event => "event-clock",
+            ClockKind::Query => "query-clock",
+        }
+    }
+}
+
+/// The last times that were seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clocks {
+    /// Of joins and leaves.
+    pub member: LamportTime,
+    /// The latest user event that was delivered to handlers and streams.
+    pub event: LamportTime,
+    /// The latest query that was.
+    pub query: LamportTime,
+}
+
+impl Clocks {
+    /// The time of one of them.
+    pub fn of(&mut self, kind: ClockKind) -> &mut LamportTime {
+        match kind {
+            ClockKind::Member => &mut self.member,
+            ClockKind::Event => &mut self.event,
+            ClockKind::Query => &mut self.query,
+        }
+    }
+}

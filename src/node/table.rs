@@ -1,0 +1,86 @@
+//! The membership table with the outboxes that must stay in step with it.
+//!
+//! Events and broadcasts are put into their outboxes in the same step as the change they report, so
+//! that their order is the order of the changes, whichever machine made the change. Each outbox has
+//! one reader: the conversation, and the broadcast queue.
+
+use crate::membership::{Effects, Members, StreamRequest, Transmit};
+use crate::messaging::Ticket;
+use crate::model::MemberEvent;
+use crate::telemetry::counters;
+use crate::wire::message::Message;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// The most events that wait for the conversation, and the most broadcasts that wait for the
+/// broadcast queue. Their readers wait for nobody, so this many only pile up when the machine
+/// starves them; the oldest are dropped and counted.
+pub const MAX_WAITING: usize = 100_000;
+
+/// The table and its outboxes.
+#[derive(Debug)]
+pub struct Table {
+    /// Who is here.
+    pub members: Members,
+    /// News to gossip, in the order it came about.
+    pub broadcasts: VecDeque<(Message, Option<Ticket>)>,
+    /// News to deliver to handlers, streams and the log, in the order it came about.
+    pub events: VecDeque<MemberEvent>,
+    /// Where another process claims this agent's name, if that is news. The latest is enough.
+    pub rival: Option<SocketAddr>,
+}
+
+/// What is left of [`Effects`] once the outboxes have their part: it involves sockets, and is
+/// done after the table has been released.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// Datagrams to send now.
+    pub transmits: Vec<Transmit>,
+    /// Exchanges over TCP.
+    pub streams: Vec<StreamRequest>,
+    /// Whether the broadcast queue has something to fetch.
+    pub gossip: bool,
+    /// Whether the conversation has something to fetch.
+    pub events: bool,
+}
+
+impl Table {
+    /// A table whose outboxes are empty.
+    pub fn new(members: Members) -> Self {
+        let (broadcasts, events, rival) = Default::default();
+        Table { members, broadcasts, events, rival }
+    }
+
+    /// Moves effects to the outboxes. With a `ticket`, the last broadcast carries it.
+    pub fn post(&mut self, fx: Effects, ticket: Option<Ticket>) -> Outgoing {
+        let out = Outgoing {
+            gossip: !fx.broadcasts.is_empty(),
+            events: !fx.events.is_empty() || fx.rival.is_some(),
+            transmits: fx.transmits,
+            streams: fx.streams,
+        };
+        self.broadcasts.extend(fx.broadcasts.into_iter().map(|m| (m, None)));
+        if let (Some(last), true) = (self.broadcasts.back_mut(), out.gossip) {
+            last.1 = ticket;
+        }
+        self.rival = fx.rival.or(self.rival);
+        self.events.extend(fx.events);
+        bound(&mut self.broadcasts);
+        bound(&mut self.events);
+        out
+    }
+
+    /// Changes the table by a rule and posts what comes of it.
+    pub fn change(&mut self, rule: impl FnOnce(&mut Members, &mut Effects)) -> Outgoing {
+        let mut fx = Effects::default();
+        rule(&mut self.members, &mut fx);
+        self.post(fx, None)
+    }
+}
+
+fn bound<T>(outbox: &mut VecDeque<T>) {
+    while outbox.len() > MAX_WAITING {
+        outbox.pop_front();
+        counters::NEWS_DROPPED.inc();
+    }
+}
