@@ -1,6 +1,5 @@
 //! When members agree with each other and with the truth, and how long that may take.
 
-use crate::node::Leave;
 use crate::world::World;
 use serf::membership::{Config, Members};
 use serf::model::{Incarnation, NodeName, Status};
@@ -67,7 +66,7 @@ impl World {
     pub fn truth(&self) -> Facts {
         let live = self.processes.iter().filter(|p| p.stays()).filter_map(|p| p.node.as_ref());
         live.map(|node| {
-            let me = node.members.my_row();
+            let me = node.members().my_row();
             let fact = Fact { addr: me.addr, meta: me.meta.clone(), incarnation: me.incarnation };
             (me.name.clone(), fact)
         })
@@ -79,7 +78,7 @@ impl World {
         let truth = self.truth();
         for process in self.processes.iter().filter(|p| p.stays()) {
             let Some(node) = &process.node else { continue };
-            compare(&truth, &view(&node.members)).map_err(|why| (process.name.clone(), why))?;
+            compare(&truth, &view(node.members())).map_err(|why| (process.name.clone(), why))?;
         }
         Ok(())
     }
@@ -87,7 +86,7 @@ impl World {
     /// Whether all living members have the same digest: cheap, and agreement implies it.
     fn digests_agree(&self) -> bool {
         let live = self.processes.iter().filter(|p| p.stays()).filter_map(|p| p.node.as_ref());
-        let mut digests = live.map(|node| node.members.digest());
+        let mut digests = live.map(|node| node.members().digest());
         let first = digests.next();
         digests.all(|digest| Some(digest) == first)
     }
@@ -100,7 +99,7 @@ impl World {
         };
         let mut lines = String::new();
         for process in self.processes.iter().filter(|p| p.stays()) {
-            let row = process.node.as_ref().and_then(|n| n.members.row(subject.as_str()));
+            let row = process.node.as_ref().and_then(|n| n.members().row(subject.as_str()));
             let seen = row.map(|r| (r.addr, r.status(), r.incarnation, r.status_ltime));
             lines += &format!("{} sees {subject} as {seen:?}\n", process.name);
         }
@@ -109,7 +108,7 @@ impl World {
 
     /// Whether nobody is on the way out any more.
     pub fn nobody_leaves(&self) -> bool {
-        !self.processes.iter().any(|p| p.node.as_ref().is_some_and(|n| n.leave != Leave::Stays))
+        !self.processes.iter().any(|p| p.node.as_ref().is_some_and(|n| n.is_leaving()))
     }
 
     /// Runs until everyone agrees, at most for `bound`. Returns how long that took.

@@ -1,7 +1,6 @@
 //! What members say while a storm rages: events and queries at random.
 
-use crate::process::Pid;
-use crate::talk::Habit;
+use crate::process::{Habit, Pid};
 use crate::world::World;
 use fastrand::Rng;
 use serf::messaging::QueryParams;
@@ -11,7 +10,7 @@ use std::time::Duration;
 pub fn character(world: &mut World, pid: Pid, rng: &mut Rng) {
     let after = Duration::from_millis(rng.u64(0..3000));
     let habit = [Habit::Silent, Habit::Answers(after), Habit::Declines(after)][rng.usize(0..3)];
-    world.act(pid, |node, _, _| node.talker.habit = habit);
+    world.set_habit(pid, habit);
     world.processes[pid].replay = rng.bool();
 }
 
@@ -22,11 +21,10 @@ pub fn say(world: &mut World, rng: &mut Rng) {
         0 => {
             // From a few names and payloads, so that different events look alike.
             let events: Vec<[u8; 1]> = (0..rng.usize(1..6)).map(|_| [rng.u8(0..4)]).collect();
-            world.act(pid, |node, now, out| {
-                for payload in &events {
-                    node.fire("deploy", payload, now, out);
-                }
-            });
+            let (name, coalesce) = if rng.bool() { ("deploy", false) } else { ("restart", true) };
+            for payload in &events {
+                world.fire(pid, name, payload, coalesce);
+            }
         }
         1 => {
             let timeout = rng.bool().then(|| Duration::from_millis(rng.u64(1..30_000)));
@@ -37,7 +35,7 @@ pub fn say(world: &mut World, rng: &mut Rng) {
             };
             let (name, params) = ("load".to_string(), QueryParams::default());
             let params = QueryParams { name, request_ack, relay_factor, timeout, nodes, ..params };
-            world.act(pid, |node, now, out| node.ask(params, now, out));
+            world.ask(pid, params);
         }
         _ => {}
     }

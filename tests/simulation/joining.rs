@@ -1,7 +1,6 @@
 //! Many members that join at once through one.
 
 use crate::directed::{lan, spread, strangers};
-use crate::streams::Purpose;
 use serf::membership::Config;
 use std::time::Duration;
 
@@ -22,12 +21,12 @@ fn measure(what: &str, config: Config) {
         let first = world.processes[0].addr;
         world.processes[0].joined = true;
         for pid in 1..N {
-            world.exchange(pid, first, Purpose::Join);
+            world.join(pid, first);
             world.run_for(Duration::from_millis(10));
         }
         let start = world.now;
         world.run_for(Duration::from_secs(1));
-        let complete = |pid: &usize| world.node(*pid).members.present() == N;
+        let complete = |pid: &usize| world.node(*pid).members().present() == N;
         after_one.push(N - (0..N).filter(complete).count());
         world.settle_within(Duration::from_secs(5));
         took.push(world.now.since(start).as_millis());

@@ -228,12 +228,12 @@ fn pair() -> World {
 #[should_panic = "EventsContradictTable"]
 fn the_world_notices_a_change_of_which_nobody_was_told() {
     let mut world = pair();
-    let swallowed = &mut Effects::default();
+    let mut swallowed = Effects::default();
     let now = world.now;
     world.act(0, |node, _, _| {
         let dead =
             serf::wire::message::Dead { incarnation: Incarnation(1), node: name("b"), from: name("x") };
-        node.members.dead(&dead, now, swallowed);
+        node.table.members.dead(&dead, now, &mut swallowed);
     });
     world.inspect_all();
 }
@@ -244,7 +244,7 @@ fn the_world_notices_that_nobody_agrees() {
     let mut world = pair();
     let tags = Tags::from_pairs(["swallowed=yes"]).expect("a small tag");
     let now = world.now;
-    world.act(0, |node, _, _| drop(node.members.set_tags(tags, now, &mut Effects::default())));
+    world.act(0, |node, _, _| drop(node.table.members.set_tags(tags, now, &mut Effects::default())));
     world.settle_within(Duration::ZERO);
 }
 
@@ -252,7 +252,7 @@ fn the_world_notices_that_nobody_agrees() {
 #[should_panic = "SentToOutsider"]
 fn the_world_notices_what_is_sent_to_outsiders() {
     let outsider = SocketAddr::from(([203, 0, 113, 1], 7946));
-    let stray = crate::node::Outgoing { to: outsider, bytes: vec![0], probe: None };
+    let stray = serf::node::whole::Datagram { to: outsider, bytes: vec![0], probe: None };
     pair().act(0, |_, _, out| out.datagrams.push(stray));
 }
 

@@ -2,21 +2,38 @@
 //! history.
 
 use crate::process::Pid;
-use crate::talk::{Talker, Told, Via};
-use crate::world::World;
+use crate::world::{Via, World};
 use serf::messaging::QueryProgress;
+use serf::messaging::keys::KeyReport;
 use serf::messaging::queries::MAX_OPEN;
 use serf::messaging::user_events::{MAX_BYTES, MAX_TIMES};
-use serf::model::{LamportTime, Moment, NodeName, QueryKey, UserEvent};
+use serf::model::{LamportTime, Moment, NodeName, QueryKey, Token, UserEvent};
+use serf::node::Conversation;
+use serf::node::conversation::StartedQuery;
+use serf::node::snapshot::Clocks;
 use serf::wire::message::{Message, QueryResponse, SerfMessage};
+use serf::wire::read_datagram;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+/// What happens at a process, for its handlers, its clients, and the checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// An event is delivered to the handlers.
+    Event(UserEvent, Via),
+    /// A query was asked here, and ends by then at the latest.
+    Asked { key: QueryKey, deadline: Moment, acks: bool },
+    /// The client that asked is told this.
+    Progress(QueryKey, QueryProgress),
+}
 
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Breach {
-    /// An event was told a second time.
+    /// An event was delivered a second time.
     ToldTwice(UserEvent),
+    /// An event was delivered that was delivered before a restart, says the snapshot.
+    ToldAgain { event: UserEvent, recalled: LamportTime },
     /// An event was told from before a join without replay.
     ToldThePast { event: UserEvent, floor: LamportTime },
     /// An event comes from a time that this process's clock has not reached.
@@ -56,8 +73,16 @@ struct Open {
 pub struct Listener {
     told: BTreeSet<(LamportTime, String, Vec<u8>)>,
     floor: LamportTime,
+    /// The clock of events in the snapshot with which the process started.
+    recalled: LamportTime,
     clocks: [LamportTime; 2],
     open: BTreeMap<QueryKey, Open>,
+    /// Queries that clients have asked, by their requests.
+    requests: BTreeMap<Token, (QueryKey, bool)>,
+    /// How many commands about keys are under way.
+    about_keys: usize,
+    /// How commands about keys went: what everyone said, and what was wrong.
+    pub key_reports: Vec<(KeyReport, Option<String>)>,
 }
 
 impl Listener {
@@ -68,11 +93,13 @@ impl Listener {
                 if event.ltime < self.floor {
                     return Err(Breach::ToldThePast { event: event.clone(), floor: self.floor });
                 }
+                if event.ltime <= self.recalled {
+                    return Err(Breach::ToldAgain { event: event.clone(), recalled: self.recalled });
+                }
                 if !self.told.insert((event.ltime, event.name.clone(), event.payload.clone())) {
                     return Err(Breach::ToldTwice(event.clone()));
                 }
             }
-            Told::Ignores(time) => self.floor = self.floor.max(*time),
             Told::Asked { key, deadline, acks } => {
                 let (acked, answered) = Default::default();
                 self.open.insert(*key, Open { deadline: *deadline, acks: *acks, acked, answered });
@@ -80,6 +107,50 @@ impl Listener {
             Told::Progress(key, progress) => self.progress(*key, progress)?,
         }
         Ok(())
+    }
+
+    /// How many events of a name were delivered.
+    pub fn heard(&self, name: &str) -> usize {
+        self.told.iter().filter(|(_, told, _)| told == name).count()
+    }
+
+    /// The process starts with a snapshot in which the clocks are these.
+    pub fn resume(&mut self, recalled: Clocks) {
+        self.recalled = recalled.event;
+    }
+
+    /// From now on, events from before this time are no news.
+    pub fn ignore_before(&mut self, time: LamportTime) {
+        self.floor = self.floor.max(time);
+    }
+
+    /// A client is about to ask a query.
+    pub fn asks(&mut self, token: Token, acks: bool) {
+        self.requests.insert(token, (QueryKey { ltime: LamportTime::ZERO, id: 0 }, acks));
+    }
+
+    /// A client is about to ask everyone about keys.
+    pub fn asks_about_keys(&mut self) {
+        self.about_keys += 1;
+    }
+
+    /// A client is told that its query has begun.
+    pub fn started(&mut self, token: Token, started: StartedQuery) -> Told {
+        let StartedQuery { key, deadline } = started;
+        let request = self.requests.get_mut(&token).expect("a client asked");
+        request.0 = key;
+        Told::Asked { key, deadline, acks: request.1 }
+    }
+
+    /// A client is told what has come of its query.
+    pub fn progress_of(&self, token: Token, progress: QueryProgress) -> Told {
+        Told::Progress(self.requests[&token].0, progress)
+    }
+
+    /// A client is told what everyone said about keys.
+    pub fn keys_told(&mut self, report: KeyReport, failed: Option<String>) {
+        self.about_keys -= 1;
+        self.key_reports.push((report, failed));
     }
 
     fn progress(&mut self, key: QueryKey, progress: &QueryProgress) -> Result<(), Breach> {
@@ -117,7 +188,9 @@ impl Listener {
                 clock,
             });
         }
-        if open != self.open.len() || open > MAX_OPEN {
+        // The agent itself asks one query at a time: a vote.
+        let most = self.open.len() + self.about_keys + 1;
+        if open < self.open.len() + self.about_keys || open > most.min(MAX_OPEN) {
             return Err(Breach::OpenDiffers { open, told: self.open.len() });
         }
         match self.open.iter().find(|(_, o)| o.deadline < now) {
@@ -142,8 +215,8 @@ pub fn memory_is_bounded<'a>(events: impl Iterator<Item = &'a UserEvent>) -> Res
 }
 
 /// Checks what the rules remember.
-pub fn remembers_little(talker: &Talker) -> Result<(), Breach> {
-    memory_is_bounded(talker.events.recent())
+pub fn remembers_little(conversation: &Conversation) -> Result<(), Breach> {
+    memory_is_bounded(conversation.recent_events())
 }
 
 /// What was told and what came over the network, if someone wants to know.
@@ -159,10 +232,13 @@ impl World {
     /// Takes down which answers a datagram brings to a process.
     pub(crate) fn take_down(&mut self, pid: Pid, bytes: &[u8]) {
         let (Some(record), name) = (&mut self.record, &self.processes[pid].name) else { return };
-        for message in crate::node::open(bytes).unwrap_or_default() {
+        let mut messages = Vec::new();
+        // What comes before something that cannot be read counts all the same.
+        let _ = read_datagram(bytes, None, |message, _| messages.push(message));
+        for message in messages {
             match message {
                 Message::Serf(SerfMessage::QueryResponse(response)) => {
-                    record.arrived.push((self.now, pid, response))
+                    record.arrived.push((self.now, pid, response));
                 }
                 Message::Serf(SerfMessage::Relay(relay)) if relay.to.node == *name => {
                     record.arrived.push((self.now, pid, relay.response));
@@ -172,35 +248,37 @@ impl World {
         }
     }
 
-    /// Checks and records what a step has told.
-    pub(crate) fn listen(&mut self, pid: Pid, told: Vec<Told>) {
+    /// Checks and records what a process is told.
+    pub(crate) fn hear(&mut self, pid: Pid, told: Told) {
         let now = self.now;
-        for told in told {
-            let what = match &told {
-                Told::Event(_, Via::Fire) => "events fired",
-                Told::Event(_, Via::Gossip) => "events told by gossip",
-                Told::Event(_, Via::Exchange) => "events told by push/pull",
-                Told::Ignores(_) => "joins without replay",
-                Told::Asked { .. } => "queries asked",
-                Told::Progress(_, QueryProgress::Ack { .. }) => "acks of queries",
-                Told::Progress(_, QueryProgress::Response { .. }) => "answers to queries",
-                Told::Progress(key, QueryProgress::Done) => {
-                    let open = self.processes[pid].listener.open.get(key);
-                    let early = open.is_some_and(|o| now < o.deadline);
-                    if early { "queries that ended early" } else { "queries that timed out" }
-                }
-            };
-            self.tally.count(what);
-            let verdict = self.processes[pid].listener.hear(&told);
-            self.obey(pid, verdict);
-            if let Some(record) = &mut self.record {
-                record.told.push((now, pid, told));
+        let what = match &told {
+            Told::Event(_, Via::Fire) => "events fired",
+            Told::Event(_, Via::Gossip) => "events told by gossip",
+            Told::Event(_, Via::Exchange) => "events told by push/pull",
+            Told::Asked { .. } => "queries asked",
+            Told::Progress(_, QueryProgress::Ack { .. }) => "acks of queries",
+            Told::Progress(_, QueryProgress::Response { .. }) => "answers to queries",
+            Told::Progress(key, QueryProgress::Done) => {
+                let open = self.processes[pid].listener.open.get(key);
+                let early = open.is_some_and(|o| now < o.deadline);
+                if early { "queries that ended early" } else { "queries that timed out" }
             }
+        };
+        self.tally.count(what);
+        let verdict = self.processes[pid].listener.hear(&told);
+        self.obey(pid, verdict);
+        if let Some(record) = &mut self.record {
+            record.told.push((now, pid, told));
         }
+    }
+
+    /// Checks how far a process is after a step.
+    pub(crate) fn listen(&mut self, pid: Pid) {
+        let now = self.now;
         let process = &mut self.processes[pid];
         let Some(node) = &process.node else { return };
-        let (events, queries) = (&node.talker.events, &node.talker.queries);
-        let verdict = process.listener.step([events.time(), queries.time()], queries.open(), now);
+        let (events, queries) = node.conversation.times();
+        let verdict = process.listener.step([events, queries], node.conversation.open_queries(), now);
         self.obey(pid, verdict);
     }
 }
@@ -251,9 +329,14 @@ mod tests {
     fn an_event_that_is_told_twice_or_from_an_ignored_past_is_noticed() {
         assert!(tell(&[event(2, "x"), event(2, "y"), event(1, "x"), event(3, "x")]).is_ok());
         assert!(matches!(tell(&[event(2, "x"), event(2, "x")]), Err(Breach::ToldTwice(_))));
-        let ignores = Told::Ignores(LamportTime(5));
-        assert!(tell(&[event(1, "x"), ignores.clone(), event(5, "x")]).is_ok());
-        assert!(matches!(tell(&[ignores, event(4, "x")]), Err(Breach::ToldThePast { .. })));
+        let mut listener = tell(&[event(1, "x")]).unwrap();
+        listener.ignore_before(LamportTime(5));
+        assert_eq!(listener.hear(&event(5, "x")), Ok(()));
+        assert!(matches!(listener.hear(&event(4, "x")), Err(Breach::ToldThePast { .. })));
+        let mut listener = Listener::default();
+        listener.resume(Clocks { event: LamportTime(5), ..Clocks::default() });
+        assert_eq!(listener.hear(&event(6, "x")), Ok(()));
+        assert!(matches!(listener.hear(&event(5, "x")), Err(Breach::ToldAgain { .. })));
     }
 
     #[test]
@@ -287,7 +370,7 @@ mod tests {
         assert!(matches!(listener.step(times, 1, at(11)), Err(Breach::Overdue { .. })));
         assert!(matches!(listener.step(times, 0, at(9)), Err(Breach::OpenDiffers { .. })));
         let mut listener = tell(&[asked(true), done()]).unwrap();
-        assert!(matches!(listener.step(times, 1, at(9)), Err(Breach::OpenDiffers { .. })));
+        assert!(matches!(listener.step(times, 2, at(9)), Err(Breach::OpenDiffers { .. })));
         assert_eq!(listener.step(times, 0, at(11)), Ok(()));
     }
 

@@ -1,14 +1,13 @@
-//! Clusters in virtual time: the same rules as in the agent, hundreds of members, bad networks,
-//! from a seed. Nothing here opens a socket, reads a clock or sleeps.
+//! Clusters in virtual time: the machines of `node/`, as the agent ships them, hundreds of members,
+//! bad networks, from a seed. Here is the world (network, time, faults, handlers, disks) and the
+//! laws; what a member does is decided in `src/`. Nothing opens a socket, reads a clock or sleeps.
 //!
 //! | module | what |
 //! | --- | --- |
 //! | `calendar` | what happens when |
 //! | `network` | datagrams between addresses, and a decorator that spoils them |
 //! | `streams` | TCP between addresses |
-//! | `node` | an agent without its threads |
 //! | `process` | an agent at an address, and what the kernel keeps for it |
-//! | `talk` | events and queries of a node |
 //! | `world` | processes, network and time together |
 //! | `observer` | the laws that hold for what one process sees |
 //! | `listener` | the same for what it was told of events and queries |
@@ -20,6 +19,8 @@
 //! | `recovery` | partitions that outlast every memory, seeds, ghosts |
 //! | `locating` | network coordinates |
 //! | `talking` | events and queries, directed |
+//! | `delivering` | what handlers hear after coalescing; leaving |
+//! | `naming`, `rotating`, `restarting` | votes about names, keys, snapshots |
 //! | `laws` | proof that each law can be broken |
 //! | `tally` | what has happened, so that no run is vacuous |
 
@@ -28,6 +29,7 @@ mod calendar;
 mod chaos;
 mod chatter;
 mod churn;
+mod delivering;
 mod directed;
 mod failing;
 mod hostile;
@@ -35,15 +37,16 @@ mod joining;
 mod laws;
 mod listener;
 mod locating;
+mod naming;
 mod network;
-mod node;
 mod observer;
 mod parting;
 mod process;
 mod recovery;
+mod restarting;
+mod rotating;
 mod storm;
 mod streams;
-mod talk;
 mod talking;
 mod tally;
 mod world;

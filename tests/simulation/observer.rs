@@ -1,7 +1,8 @@
 //! What one process has seen of everyone, and the laws that hold for every such history.
 
 use serf::membership::{Members, Row, State};
-use serf::model::{Incarnation, MemberEvent, MemberEventKind, NodeName, Status};
+use serf::messaging::name_vote::NameLost;
+use serf::model::{Incarnation, MemberEvent, MemberEventKind, MemberEvents, NodeName, Status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
@@ -73,6 +74,12 @@ pub enum Violation {
     QueueTooLong { queued: usize, names: usize },
     /// Woken again and again for the same moment.
     BusyLoop,
+    /// Of a member the same was delivered twice in a row.
+    DeliveredTwice { subject: NodeName, kind: MemberEventKind },
+    /// What was delivered last of a member is not what happened to it last.
+    DeliveryDiffers { subject: NodeName, told: Option<MemberEventKind>, delivered: Option<MemberEventKind> },
+    /// A member gave up its name although nobody else has it.
+    LostToNobody { theirs: SocketAddr },
 }
 
 impl fmt::Display for Violation {
@@ -97,6 +104,8 @@ pub struct Seen {
 pub struct Observer {
     /// By name, as the table is.
     known: BTreeMap<NodeName, Known>,
+    /// What was last delivered to handlers of each member, updates aside; without the reaped.
+    delivered: BTreeMap<NodeName, MemberEventKind>,
     /// Counts for the statistics.
     pub seen: Seen,
 }
@@ -140,6 +149,36 @@ impl Observer {
             (Join | Leave | Failed, Some(known)) => known.told = kind,
             (Join | Leave | Failed, None) => {
                 self.known.insert(subject, Known { told: kind, sight: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what is delivered to handlers, after coalescing.
+    pub fn delivered(&mut self, events: &MemberEvents) -> Result<(), Violation> {
+        use MemberEventKind::{Reap, Update};
+        let kind = events.kind;
+        for member in &events.members {
+            let subject = member.name.clone();
+            let before = match kind {
+                Update => continue,
+                Reap => self.delivered.remove(&subject),
+                _ => self.delivered.insert(subject.clone(), kind),
+            };
+            if before == Some(kind) {
+                return Err(Violation::DeliveredTwice { subject, kind });
+            }
+        }
+        Ok(())
+    }
+
+    /// When nothing is held back any more, handlers know of every member what has happened last.
+    pub fn delivered_all(&self) -> Result<(), Violation> {
+        for subject in self.known.keys().chain(self.delivered.keys()) {
+            let told = self.known.get(subject).map(|k| k.told);
+            let delivered = self.delivered.get(subject).copied();
+            if told != delivered {
+                return Err(Violation::DeliveryDiffers { subject: subject.clone(), told, delivered });
             }
         }
         Ok(())
@@ -242,6 +281,12 @@ pub fn known_or_asking(
         return Ok(());
     }
     Err(Violation::SentToOutsider { to })
+}
+
+/// A name is lost to another process that has it, and to nobody else. `namesakes` counts the
+/// processes of that name, the loser included.
+pub fn loses_to_another(namesakes: usize, lost: &NameLost) -> Result<(), Violation> {
+    if namesakes > 1 { Ok(()) } else { Err(Violation::LostToNobody { theirs: lost.theirs }) }
 }
 
 /// Wake-ups at one and the same moment are few: what was due has been done.

@@ -1,11 +1,16 @@
-//! One process: an agent at an address, with what the kernel keeps for it.
+//! One process: an agent at an address, with what the kernel, the disk, its handlers and its control
+//! connections keep for it.
 
 use crate::listener::Listener;
-use crate::node::{Leave, Node};
 use crate::observer::Observer;
 use crate::streams::StreamEvent;
-use serf::model::{Moment, NodeName};
+use serf::model::{Moment, NodeName, QueryKey, Token};
+use serf::node::Node;
+use serf::node::exchanges::JoinId;
+use serf::node::snapshot::{Known, Reading};
+use serf::wire::keyring::SharedKeyring;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// What a paused process's socket holds before the kernel drops more (Linux's default
 /// `rmem_default`; the kernel counts some overhead for each datagram).
@@ -14,6 +19,18 @@ const DATAGRAM_OVERHEAD: usize = 512;
 
 /// An index into the world's processes; a restarted process is another one.
 pub type Pid = usize;
+
+/// What a process's handlers make of queries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Habit {
+    /// There are no handlers.
+    #[default]
+    Silent,
+    /// They answer after a while.
+    Answers(Duration),
+    /// They look at it for a while and say nothing.
+    Declines(Duration),
+}
 
 /// One process, from its start to its end.
 #[derive(Debug)]
@@ -36,6 +53,19 @@ pub struct Process {
     pub listener: Listener,
     /// Whether its joins want the events of the past.
     pub replay: bool,
+    /// What its handlers make of queries.
+    pub habit: Habit,
+    /// Queries that its handlers are still looking at.
+    pub looking: Vec<(Moment, QueryKey)>,
+    /// Its snapshot file.
+    pub snapshot: Vec<u8>,
+    /// Its keys.
+    pub keyring: Option<SharedKeyring>,
+    /// How many seeds it has looked up.
+    pub lookups: u32,
+    /// The join that it waits for.
+    pub(crate) joining: Option<JoinId>,
+    requests: u64,
     inbox: Vec<(SocketAddr, Vec<u8>)>,
     inbox_bytes: usize,
     pub(crate) stalled: Vec<StreamEvent>,
@@ -47,17 +77,24 @@ pub struct Process {
 
 impl Process {
     /// A process that has just started.
-    pub fn new(name: NodeName, addr: SocketAddr, node: Node) -> Process {
+    pub fn new(name: NodeName, addr: SocketAddr) -> Process {
         Process {
             name,
             addr,
-            node: Some(node),
+            node: None,
             paused: false,
             joined: false,
             returns: false,
             observer: Observer::default(),
             listener: Listener::default(),
             replay: false,
+            habit: Habit::default(),
+            looking: Vec::new(),
+            snapshot: Vec::new(),
+            keyring: None,
+            lookups: 0,
+            joining: None,
+            requests: 0,
             inbox: Vec::new(),
             inbox_bytes: 0,
             stalled: Vec::new(),
@@ -70,7 +107,27 @@ impl Process {
 
     /// Whether it exists and is not on its way out.
     pub fn stays(&self) -> bool {
-        self.node.as_ref().is_some_and(|n| n.leave == Leave::Stays)
+        self.node.as_ref().is_some_and(|n| !n.is_leaving())
+    }
+
+    /// The name of the next request of a control connection.
+    pub fn next_token(&mut self) -> Token {
+        self.requests += 1;
+        Token { connection: 1, seq: self.requests }
+    }
+
+    /// When its handlers are through with a query.
+    pub(crate) fn handlers_deadline(&self) -> Moment {
+        self.looking.iter().map(|(at, _)| *at).min().unwrap_or(Moment::NEVER)
+    }
+
+    /// What its snapshot file says.
+    pub fn recalled(&self) -> Known {
+        let mut reading = Reading::new(false);
+        reading.push(&self.snapshot);
+        let recalled = reading.finish();
+        assert_eq!(recalled.skipped, 0, "a line of one's own was not understood");
+        recalled.known
     }
 
     /// Puts a datagram into the socket of a process that does not run. Says whether it fits.

@@ -4,13 +4,13 @@
 use crate::agreement::settling_bound;
 use crate::directed::{cluster, lan, spread, told};
 use crate::network::Weather;
-use crate::node::Node;
 use crate::parting::halve;
 use crate::process::Pid;
 use crate::world::World;
 use serf::membership::{Config, Origin};
 use serf::model::MemberEventKind::{Failed, Join, Leave, Reap};
 use serf::model::NodeName;
+use serf::node::Node;
 use std::time::Duration;
 
 const N: usize = 12;
@@ -26,20 +26,19 @@ fn seeded(n: usize, seed: u64, config: Config) -> World {
     let mut world = cluster(n, seed, config);
     let addr = world.processes[0].addr.to_string();
     for pid in 1..n {
-        world.act(pid, |node, _, _| node.seeds.keep([addr.clone()], Origin::Configured));
+        world.act(pid, |node, _, _| node.keep_seeds(vec![addr.clone()], Origin::Configured));
     }
     world
 }
 
 fn asked(world: &World) -> Vec<u32> {
-    let live = world.processes.iter().filter_map(|p| p.node.as_ref());
-    live.map(|node| node.seeds_asked).collect()
+    world.processes.iter().filter(|p| p.node.is_some()).map(|p| p.lookups).collect()
 }
 
 /// How many members everyone knows, failed ones included.
 fn known(world: &World) -> Vec<usize> {
     let live = world.processes.iter().filter_map(|p| p.node.as_ref());
-    live.map(|node| node.members.len()).collect()
+    live.map(|node| node.members().len()).collect()
 }
 
 /// A partition that outlasts suspicion, but not the memory of the failed: they are reached for.
@@ -51,7 +50,7 @@ fn failed_members_are_found_again_without_seeds() {
     for seed in 0..10 {
         let mut world = cluster(20, seed, lan());
         halve(&mut world, 20, S(300));
-        assert_eq!(world.node(0).members.present(), 10, "seed {seed}");
+        assert_eq!(world.node(0).members().present(), 10, "seed {seed}");
         took.push(world.settle_within(S(60) + settling_bound(&lan(), 20)).as_millis());
     }
     println!("partition of 300 s, no seeds: agreement after (ms) {}", spread(took));
@@ -71,7 +70,7 @@ fn a_partition_longer_than_the_reconnect_timeout_heals_through_a_seed() {
         halve(&mut world, N, S(3 * 3600));
         assert_eq!(known(&world), [N / 2; N], "seed {seed}: each half knows itself alone");
         for pid in 0..N {
-            assert_eq!((world.node(pid).members.failed(), world.node(pid).members.remembered()), (0, 0));
+            assert_eq!((world.node(pid).members().failed(), world.node(pid).members().remembered()), (0, 0));
         }
         let during: Vec<u32> =
             asked(&world).iter().zip(before).map(|(after, before)| after - before).collect();
@@ -96,7 +95,7 @@ fn a_partition_within_the_memory_of_the_reaped_heals_as_well() {
         let mut world = seeded(N, seed, config.clone());
         halve(&mut world, N, S(120));
         assert_eq!(known(&world), [N / 2; N], "seed {seed}");
-        assert!(world.node(0).members.remembered() > 0, "seed {seed}");
+        assert!(world.node(0).members().remembered() > 0, "seed {seed}");
         let bound = config.reconnect_interval * 10 + settling_bound(&config, N);
         took.push(world.settle_within(bound).as_millis());
     }
@@ -172,13 +171,13 @@ fn the_dead_do_not_walk() {
             if pid % 2 == 0 {
                 world.crash(pid);
             } else {
-                world.act(pid, Node::begin_leave);
+                world.act(pid, Node::leave);
             }
             world.run_for(S(5));
         }
         world.run_for(S(60));
         stragglers +=
-            gone.iter().filter(|name| world.node(straggler).members.row(name.as_str()).is_some()).count();
+            gone.iter().filter(|name| world.node(straggler).members().row(name.as_str()).is_some()).count();
         world.run_for(S(600));
         world.settle_within(settling_bound(&config, 20));
         // Past the memory of the reaped as well.
@@ -191,7 +190,7 @@ fn the_dead_do_not_walk() {
         assert!(told(&world, Failed).len() + told(&world, Leave).len() >= 6 * 13, "seed {seed}");
         assert_eq!(known(&world), [14; 14], "seed {seed}");
         for pid in world.pick(|p| p.node.is_some()) {
-            assert_eq!(world.node(pid).members.remembered(), 0, "seed {seed}");
+            assert_eq!(world.node(pid).members().remembered(), 0, "seed {seed}");
         }
     }
     assert!(stragglers >= 12 * 5, "the straggler must still have believed in them: {stragglers}");

@@ -5,13 +5,12 @@ use crate::agreement::settling_bound;
 use crate::chatter;
 use crate::hostile;
 use crate::network::{Cut, Weather};
-use crate::node::Node;
 use crate::process::{Pid, Process};
-use crate::streams::Purpose;
 use crate::world::World;
 use fastrand::Rng;
 use serf::membership::{Config, Profile};
 use serf::model::{NodeName, Status, Tags};
+use serf::node::Node;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -194,7 +193,7 @@ impl Storm {
         let Some(pid) = self.expendable(world) else { return };
         world.trace(|| format!("process {pid} is told to leave"));
         world.processes[pid].returns = self.rng.u32(0..3) == 0;
-        world.act(pid, Node::begin_leave);
+        world.act(pid, Node::leave);
     }
 
     fn change_tags(&mut self, world: &mut World) {
@@ -247,7 +246,7 @@ impl Storm {
     fn remove(&mut self, world: &mut World) {
         let Some(pid) = self.anyone(world) else { return };
         let prune = self.kind == Kind::Wild && self.rng.bool();
-        let rows = world.node(pid).members.rows();
+        let rows = world.node(pid).members().rows();
         let failed: Vec<NodeName> =
             rows.filter(|r| r.status() == Status::Failed).map(|r| r.name.clone()).collect();
         let Some(name) = self.rng.choice(failed) else { return };
@@ -267,7 +266,7 @@ pub fn bridge(world: &mut World) {
     let addr = world.processes[anchor].addr;
     for pid in others.iter().filter(|pid| !mainland.contains(*pid)) {
         world.tally.count("rejoins");
-        world.exchange(*pid, addr, Purpose::Join);
+        world.join(*pid, addr);
     }
 }
 
@@ -276,7 +275,7 @@ pub fn bridge(world: &mut World) {
 fn mainland(world: &World, anchor: Pid, live: &[Pid]) -> BTreeSet<Pid> {
     let knows = |a: Pid, b: Pid| {
         let (name, addr) = (&world.processes[b].name, world.processes[b].addr);
-        world.node(a).members.row(name.as_str()).is_some_and(|r| r.is_present() && r.addr == addr)
+        world.node(a).members().row(name.as_str()).is_some_and(|r| r.is_present() && r.addr == addr)
     };
     let (mut found, mut frontier) = (BTreeSet::from([anchor]), vec![anchor]);
     while let Some(a) = frontier.pop() {

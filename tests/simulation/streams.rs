@@ -1,12 +1,11 @@
 //! TCP between members: connections that are made or refused, arrive late, or never. Requests
-//! and answers are real bytes.
+//! and answers are real bytes; what they say is decided by the members.
 
 use crate::process::Pid;
-use crate::world::{Event, World};
-use serf::membership::StreamRequest;
+use crate::world::{Event, Via, World};
 use serf::model::Moment;
+use serf::node::exchanges::{Purpose, StreamFailure, StreamId};
 use serf::wire::Dialect;
-use serf::wire::message::{Ack, Ping, PushPull};
 use serf::wire::stream::{self, StreamMessage};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,22 +15,12 @@ const BANDWIDTH: f64 = 10e6;
 /// Time until a failed join is tried again.
 const JOIN_RETRY: Duration = Duration::from_secs(2);
 
-/// Why a connection was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// To join the cluster.
-    Join,
-    /// To exchange everything.
-    Exchange,
-    /// To probe; the sequence number.
-    Ping(u32),
-}
-
 /// A connection whose opener waits for the answer.
 #[derive(Debug)]
 pub struct Stream {
     opener: Pid,
     to: SocketAddr,
+    from: SocketAddr,
     purpose: Purpose,
 }
 
@@ -47,25 +36,11 @@ pub enum StreamEvent {
 }
 
 impl World {
-    /// Opens what a process's rules ask for.
-    pub(crate) fn request(&mut self, pid: Pid, request: StreamRequest) {
-        match request {
-            StreamRequest::PushPull { to, .. } => self.exchange(pid, to.addr, Purpose::Exchange),
-            StreamRequest::Reach { to, .. } => {
-                self.tally.count("reached for the missing");
-                self.exchange(pid, to.addr, Purpose::Exchange);
-            }
-            StreamRequest::Ping { to, ping } => {
-                let purpose = Purpose::Ping(ping.seq_no);
-                self.open(pid, to.addr, purpose, &StreamMessage::Ping(ping));
-            }
-        }
-    }
-
-    /// Exchanges everything with whoever is at an address.
-    pub fn exchange(&mut self, pid: Pid, to: SocketAddr, purpose: Purpose) {
-        let state = self.node(pid).push_pull(purpose == Purpose::Join);
-        self.open(pid, to, purpose, &StreamMessage::PushPull(state));
+    /// Lets a process join through an address, whatever is there.
+    pub fn join(&mut self, pid: Pid, to: SocketAddr) {
+        let replay = self.processes[pid].replay;
+        let id = self.act(pid, |node, now, out| node.join(vec![to], replay, now, out));
+        self.processes[pid].joining = id;
     }
 
     /// Joins through a random member, and tries again until it works.
@@ -78,21 +53,36 @@ impl World {
         }
         let seeds = self.pick(|p| p.joined && p.stays());
         match self.rng.choice(seeds) {
-            Some(seed) => self.exchange(pid, self.processes[seed].addr, Purpose::Join),
+            Some(seed) => self.join(pid, self.processes[seed].addr),
             // The first of a cluster, or the last.
             None => self.processes[pid].joined = true,
         }
     }
 
-    fn open(&mut self, opener: Pid, to: SocketAddr, purpose: Purpose, request: &StreamMessage) {
+    /// A join is over.
+    pub(crate) fn joined(&mut self, pid: Pid, worked: bool) {
+        self.processes[pid].joining = None;
+        if worked {
+            self.tally.count("joins done");
+            self.processes[pid].joined = true;
+        } else {
+            self.calendar.enter(self.now + JOIN_RETRY, Event::Joins(pid));
+        }
+    }
+
+    /// Opens what a process wants opened.
+    pub(crate) fn open(&mut self, opener: Pid, to: SocketAddr, request: &StreamMessage, purpose: Purpose) {
         self.tally.count("streams opened");
+        if let Purpose::Reach(_) = purpose {
+            self.tally.count("reached for the missing");
+        }
         self.next_id += 1;
         let (id, from) = (self.next_id, self.processes[opener].addr);
         let bytes = stream::encode(Dialect::Native, request);
         self.trace(|| {
             format!("process {opener} opens stream {id} to {to}: {purpose:?}, {} bytes", bytes.len())
         });
-        self.streams.insert(id, Stream { opener, to, purpose });
+        self.streams.insert(id, Stream { opener, to, from, purpose });
         let patience = self.now + self.config.tcp_timeout;
         self.calendar.enter(patience, Event::Stream(StreamEvent::Fails { id }));
         if let Some(arrival) = self.travel(from, to, bytes.len(), 3) {
@@ -113,12 +103,12 @@ impl World {
     pub(crate) fn stream(&mut self, event: StreamEvent) {
         match event {
             StreamEvent::Request { id, at, from, bytes } => match self.at(at) {
-                // Whoever opened it may be paused, and hears of it later.
+                // The opener may be paused, and hears of it later.
                 None => self.stream(StreamEvent::Fails { id }),
                 Some(pid) if self.processes[pid].paused => {
                     self.processes[pid].stalled.push(StreamEvent::Request { id, at, from, bytes });
                 }
-                Some(pid) => self.respond(id, pid, from, &bytes),
+                Some(pid) => self.heard(id, pid, from, &bytes),
             },
             StreamEvent::Answer { id, bytes } => match self.streams.get(&id).map(|s| s.opener) {
                 Some(pid) if self.processes[pid].paused => {
@@ -137,83 +127,60 @@ impl World {
         }
     }
 
-    /// The other end: answers with its own state, then takes in the opener's.
-    fn respond(&mut self, id: u64, pid: Pid, from: SocketAddr, bytes: &[u8]) {
-        let at = self.processes[pid].addr;
-        let answer = match decode(bytes) {
-            StreamMessage::PushPull(theirs) => {
-                // What it says of events is what it knew before, in any case.
-                let before = self.node(pid).push_pull(false);
-                self.act(pid, |node, now, out| {
-                    node.merge(&theirs, false, now, out);
-                    node.wake(now, out);
-                });
-                let after = self.processes[pid].node.as_ref().filter(|_| self.merges_first);
-                StreamMessage::PushPull(match after {
-                    Some(node) => node.members.push_pull(false, before.serf),
-                    None => before,
-                })
-            }
-            StreamMessage::Ping(Ping { seq_no, node, .. }) if node == self.processes[pid].name => {
-                StreamMessage::Ack(Ack { seq_no, digest: None, payload: Vec::new() })
-            }
-            _ => StreamMessage::Error("not meant for me".to_string()),
-        };
-        let bytes = stream::encode(Dialect::Native, &answer);
-        if let Some(arrival) = self.travel(at, from, bytes.len(), 1) {
+    /// The request is at the other end.
+    fn heard(&mut self, id: u64, pid: Pid, from: SocketAddr, bytes: &[u8]) {
+        let (stream, message) = (StreamId(id as usize), decode(bytes));
+        self.via = Via::Exchange;
+        self.act(pid, |node, now, out| {
+            node.stream_heard(stream, from, message, now, out);
+            node.wake(now, out);
+        });
+        self.via = Via::Gossip;
+    }
+
+    /// A process answers on a stream that another opened.
+    pub(crate) fn reply(&mut self, StreamId(id): StreamId, message: &StreamMessage) {
+        let id = id as u64;
+        let Some(Stream { to, from, .. }) = self.streams.get(&id) else { return };
+        let (to, from) = (*to, *from);
+        let bytes = stream::encode(Dialect::Native, message);
+        if let Some(arrival) = self.travel(to, from, bytes.len(), 1) {
             self.calendar.enter(arrival, Event::Stream(StreamEvent::Answer { id, bytes }));
         }
     }
 
     fn answered(&mut self, id: u64, bytes: &[u8]) {
-        let Some(Stream { opener, to, purpose }) = self.streams.remove(&id) else { return };
-        match (purpose, decode(bytes)) {
-            (Purpose::Ping(seq_no), answer) => {
-                let acked = matches!(answer, StreamMessage::Ack(a) if a.seq_no == seq_no);
-                self.tally.count(if acked { "pings over TCP answered" } else { "pings over TCP failed" });
-                self.ping_done(opener, seq_no, acked);
+        let Some(Stream { opener, to, purpose, .. }) = self.streams.remove(&id) else { return };
+        let message = decode(bytes);
+        match (&purpose, &message) {
+            (Purpose::Ping(_), StreamMessage::Ack(_)) => self.tally.count("pings over TCP answered"),
+            (Purpose::Ping(_), _) => self.tally.count("pings over TCP failed"),
+            (Purpose::Join(_), StreamMessage::PushPull(theirs)) => {
+                if !self.processes[opener].replay && self.processes[opener].joining.is_some() {
+                    self.tally.count("joins without replay");
+                    self.processes[opener].listener.ignore_before(theirs.serf.event_ltime);
+                }
             }
-            (_, StreamMessage::PushPull(theirs)) => self.exchanged(opener, purpose, &theirs),
+            (_, StreamMessage::PushPull(_)) => self.tally.count("exchanges done"),
             (_, other) => panic!("{to} answers a push/pull with {other:?}"),
         }
-    }
-
-    fn exchanged(&mut self, pid: Pid, purpose: Purpose, theirs: &PushPull) {
-        self.tally.count(if purpose == Purpose::Join { "joins done" } else { "exchanges done" });
-        if purpose == Purpose::Join {
-            self.processes[pid].joined = true;
-        }
-        let ignore_past = purpose == Purpose::Join && !self.processes[pid].replay;
-        self.act(pid, |node, now, out| {
-            node.merge(theirs, ignore_past, now, out);
-            if purpose == Purpose::Join {
-                node.joined(now, out);
-            }
+        self.via = Via::Exchange;
+        self.act(opener, |node, now, out| {
+            node.stream_answered(purpose, to, message, now, out);
             node.wake(now, out);
         });
+        self.via = Via::Gossip;
     }
 
-    fn fail(&mut self, id: u64) {
-        let Some(Stream { opener, purpose, .. }) = self.streams.remove(&id) else { return };
+    pub(crate) fn fail(&mut self, id: u64) {
+        let Some(Stream { opener, to, purpose, .. }) = self.streams.remove(&id) else { return };
         self.tally.count("streams failed");
-        match purpose {
-            Purpose::Join => self.calendar.enter(self.now + JOIN_RETRY, Event::Joins(opener)),
-            Purpose::Exchange => {}
-            Purpose::Ping(seq_no) => self.ping_done(opener, seq_no, false),
+        if let Purpose::Ping(_) = purpose {
+            self.tally.count("pings over TCP failed");
         }
+        let why = StreamFailure::Broken("timed out".to_string());
+        self.act(opener, |node, now, out| node.stream_failed(purpose, to, &why, now, out));
     }
-
-    fn ping_done(&mut self, pid: Pid, seq_no: u32, answered: bool) {
-        self.act(pid, |node, _, _| node.prober.stream_ping_done(seq_no, answered, &mut node.members));
-    }
-}
-
-/// To whom a request goes.
-pub fn request_target(request: &StreamRequest) -> SocketAddr {
-    let (StreamRequest::Ping { to, .. }
-    | StreamRequest::PushPull { to, .. }
-    | StreamRequest::Reach { to, .. }) = request;
-    to.addr
 }
 
 fn decode(bytes: &[u8]) -> StreamMessage {

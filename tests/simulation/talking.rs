@@ -2,11 +2,10 @@
 //! told exactly what was answered.
 
 use crate::directed::{cluster, lan, spread};
-use crate::listener::Record;
+use crate::listener::{Record, Told};
 use crate::network::Weather;
-use crate::process::Pid;
-use crate::talk::{Habit, Told, Via};
-use crate::world::World;
+use crate::process::{Habit, Pid};
+use crate::world::{Via, World};
 use serf::membership::Config;
 use serf::messaging::{QueryParams, QueryProgress};
 use serf::model::{Moment, NodeName, QueryKey};
@@ -61,7 +60,7 @@ fn complete(heard: &Hearing, events: usize, n: usize) -> Result<(), String> {
 /// Fires an event at a random member.
 fn fire(world: &mut World, number: usize) {
     let pid = world.rng.usize(0..world.processes.len());
-    world.act(pid, |node, now, out| node.fire("deploy", &number.to_be_bytes(), now, out));
+    world.fire(pid, "deploy", &number.to_be_bytes(), false);
 }
 
 /// Milliseconds from the firing of each event until the last member was told.
@@ -152,9 +151,7 @@ fn a_burst_of_two_thousand_events_loses_none() {
     const EVENTS: usize = 2_000;
     let mut world = talking(N, 1, lan());
     let before = world.tally.of("bytes sent in datagrams");
-    world.act(7, |node, now, out| {
-        (0..EVENTS).for_each(|number| node.fire("burst", &number.to_be_bytes(), now, out));
-    });
+    (0..EVENTS).for_each(|number| world.fire(7, "burst", &number.to_be_bytes(), false));
     world.run_for(S(15));
     let (gossip, sent) = (hearing(&world), world.tally.of("bytes sent in datagrams") - before);
     let told: usize = gossip.values().map(Vec::len).sum();
@@ -198,7 +195,7 @@ fn accounts(world: &World, asker: Pid) -> BTreeMap<QueryKey, Account> {
                     QueryProgress::Done => account.done = Some(*at),
                 }
             }
-            Told::Event(..) | Told::Ignores(_) => {}
+            Told::Event(..) => {}
         }
     }
     accounts
@@ -250,7 +247,7 @@ fn habits(world: &mut World) -> usize {
     let n = world.processes.len();
     for pid in 0..n {
         let habit = [Habit::Answers(MS(20)), Habit::Declines(MS(30)), Habit::Silent][pid % 3];
-        world.act(pid, |node, _, _| node.talker.habit = habit);
+        world.set_habit(pid, habit);
     }
     n.div_ceil(3)
 }
@@ -260,7 +257,7 @@ fn question(relay_factor: u8, timeout: Option<Duration>) -> QueryParams {
 }
 
 fn ask(world: &mut World, asker: Pid, params: QueryParams) {
-    world.act(asker, |node, now, out| node.ask(params, now, out));
+    world.ask(asker, params);
 }
 
 #[test]

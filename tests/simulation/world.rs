@@ -1,17 +1,26 @@
 //! The world: processes at addresses, a network between them, and virtual time.
 
 use crate::calendar::Calendar;
-use crate::listener::{Record, remembers_little};
+use crate::listener::{Record, Told, remembers_little};
 use crate::network::{Cut, Faulty, Lan, Network, Weather};
-use crate::node::{Leave, Node, Outbox, Outgoing};
 use crate::observer;
-use crate::process::{Pid, Process};
-use crate::streams::{Stream, StreamEvent, request_target};
+use crate::process::{Habit, Pid, Process};
+use crate::streams::{Stream, StreamEvent};
 use crate::tally::Tally;
 use fastrand::Rng;
 use serf::membership::{Config, SelfDescription};
-use serf::messaging::Kind;
-use serf::model::{Incarnation, MemberEventKind, Moment, NodeName, Tags};
+use serf::messaging::filter::EventFilter;
+use serf::messaging::keys::{KeyChange, KeyCommand};
+use serf::messaging::queries::QueryLimits;
+use serf::messaging::{Kind, QueryParams};
+use serf::model::{
+    Event as Delivered, Incarnation, MemberEvent, MemberEventKind, Moment, NodeName, QueryKey, Tags,
+};
+use serf::node::Node;
+use serf::node::conversation::{ConversationReply, ConversationSettings};
+use serf::node::snapshot::{Clocks, Known};
+use serf::node::whole::{Datagram, NodeSettings, Outbox};
+use serf::wire::keyring::{Keyring, SharedKeyring};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,6 +30,33 @@ use std::time::Duration;
 const INSPECT_EACH_STEP: usize = 10;
 /// Inspections until the table's indexes are recomputed, too; what is wrong there stays wrong.
 const RECOMPUTE_EACH: usize = 4;
+
+/// Largest name and payload of an event together, in bytes (Serf's default).
+const EVENT_SIZE_LIMIT: usize = 512;
+/// The longest wait for an announcement of a leave to be spread (Serf's `BroadcastTimeout`).
+const BROADCAST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How an event came to the process to which it is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// It was fired here.
+    Fire,
+    /// In a datagram.
+    Gossip,
+    /// In a push/pull.
+    Exchange,
+}
+
+/// How a process starts.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// Its tags.
+    pub tags: Tags,
+    /// The snapshot file that it finds.
+    pub snapshot: Vec<u8>,
+    /// Its keys.
+    pub keyring: Option<Keyring>,
+}
 
 /// Makes another datagram of one that a liar sends.
 pub type Lie = fn(Vec<u8>, &mut Rng) -> Vec<u8>;
@@ -60,9 +96,8 @@ pub struct World {
     pub log: Option<Vec<(Moment, Pid, MemberEventKind, NodeName)>>,
     /// What was told of events and queries and which answers arrived, if someone asked.
     pub record: Option<Record>,
-    /// Whether whoever is asked for an exchange takes in the other's state before it answers, so
-    /// that its answer is its refutation.
-    pub merges_first: bool,
+    /// How what is delivered now has come.
+    pub via: Via,
     /// Rewrites what a member sends, if someone is to lie.
     pub liar: Option<(SocketAddr, Lie)>,
     pub(crate) calendar: Calendar<Event>,
@@ -86,7 +121,7 @@ impl World {
             rng: Rng::with_seed(seed),
             log: None,
             record: None,
-            merges_first: false,
+            via: Via::Gossip,
             liar: None,
             calendar: Calendar::new(),
             streams: BTreeMap::new(),
@@ -114,18 +149,96 @@ impl World {
 
     /// Starts a process that knows nobody. An older one at the address has to be gone.
     pub fn start(&mut self, name: &NodeName, addr: SocketAddr, tags: Tags) -> Pid {
+        self.start_with(name, addr, Start { tags, ..Start::default() })
+    }
+
+    /// Starts a process, which rejoins the members of its snapshot.
+    pub fn start_with(&mut self, name: &NodeName, addr: SocketAddr, start: Start) -> Pid {
         assert!(self.at(addr).is_none(), "the address {addr} is in use");
         let pid = self.processes.len();
         self.trace(|| format!("{name} starts at {addr} as process {pid}"));
+        let mut process = Process::new(name.clone(), addr);
+        process.snapshot = start.snapshot;
+        process.keyring = start.keyring.map(SharedKeyring::new);
+        let known = process.recalled();
+        process.listener.resume(known.clocks());
+        let settings = self.settings(&process, known);
+        let me = SelfDescription { name: name.clone(), addr, tags: start.tags };
         let mut out = Outbox::default();
-        let me = SelfDescription { name: name.clone(), addr, tags };
-        let node = Node::new(self.config.clone(), me, self.now, self.rng.fork(), &mut out);
+        let node = Node::new(settings, me, self.now, self.rng.fork(), &mut out);
+        process.node = Some(node.expect("tags of the simulator are small"));
         self.addresses.insert(addr);
         self.listeners.insert(addr, pid);
-        self.processes.push(Process::new(name.clone(), addr, node));
+        self.processes.push(process);
         self.tally.count("processes started");
         self.settle(pid, out);
         pid
+    }
+
+    fn settings(&self, process: &Process, known: Known) -> NodeSettings {
+        NodeSettings {
+            rules: self.config.clone(),
+            conversation: ConversationSettings {
+                user_event_size_limit: EVENT_SIZE_LIMIT,
+                query_limits: QueryLimits::default(),
+                resolve_names: true,
+                keyring: process.keyring.clone(),
+                resumed: Clocks::default(),
+            },
+            broadcast_timeout: BROADCAST_TIMEOUT,
+            snapshot: Some(known),
+        }
+    }
+
+    // ---- what handlers and control connections do -----------------------------------------
+
+    /// Fires an event.
+    pub fn fire(&mut self, pid: Pid, name: &str, payload: &[u8], coalesce: bool) {
+        let token = self.processes[pid].next_token();
+        self.via = Via::Fire;
+        self.act(pid, |node, now, out| node.fire(name, payload, coalesce, token, now, out));
+        self.via = Via::Gossip;
+    }
+
+    /// Asks a query.
+    pub fn ask(&mut self, pid: Pid, params: QueryParams) {
+        let token = self.processes[pid].next_token();
+        self.processes[pid].listener.asks(token, params.request_ack);
+        self.act(pid, |node, now, out| node.ask(params, token, now, out));
+    }
+
+    /// Asks everyone to do something with a key; the outcome is in the process's listener.
+    pub fn ask_about_keys(&mut self, pid: Pid, command: &KeyCommand) {
+        let token = self.processes[pid].next_token();
+        self.processes[pid].listener.asks_about_keys();
+        self.act(pid, |node, now, out| node.ask_about_keys(command, token, now, out));
+    }
+
+    /// Gives a process handlers for queries, or none.
+    pub fn set_habit(&mut self, pid: Pid, habit: Habit) {
+        self.processes[pid].habit = habit;
+        let filters = match habit {
+            Habit::Silent => Vec::new(),
+            Habit::Answers(_) | Habit::Declines(_) => vec![EventFilter::Query(None)],
+        };
+        self.act(pid, |node, _, _| node.conversation.set_handlers(filters));
+    }
+
+    /// Lets handlers that are through with a query say so.
+    fn handle(&mut self, pid: Pid) {
+        let (now, process) = (self.now, &mut self.processes[pid]);
+        let due: Vec<QueryKey> =
+            process.looking.extract_if(.., |(at, _)| *at <= now).map(|(_, key)| key).collect();
+        let answer = match process.habit {
+            Habit::Answers(_) => Some(process.name.to_string().into_bytes()),
+            Habit::Declines(_) | Habit::Silent => None,
+        };
+        for key in due {
+            let answer = answer.clone();
+            self.act(pid, |node, now, out| {
+                node.converse(now, out, |conversation, turn| conversation.handled(key, answer, turn));
+            });
+        }
     }
 
     /// The process at an address.
@@ -235,6 +348,7 @@ impl World {
                 if process.node.is_some() && !process.paused && process.wakes_at == self.now {
                     process.wakes_at = Moment::NEVER;
                     self.act(pid, Node::wake);
+                    self.handle(pid);
                 }
             }
             Event::Resumes(pid) => self.resume(pid),
@@ -256,7 +370,7 @@ impl World {
         }
         self.take_down(pid, &bytes);
         self.act(pid, |node, now, out| {
-            node.datagram(from, &bytes, now, out);
+            node.datagrams(vec![(from, bytes)], now, out);
             node.wake(now, out);
         });
     }
@@ -269,9 +383,7 @@ impl World {
         let (inbox, stalled) = process.take_stalled();
         self.trace(|| format!("process {pid} runs again, {} datagrams wait", inbox.len()));
         self.act(pid, |node, now, out| {
-            for (from, bytes) in inbox {
-                node.datagram(from, &bytes, now, out);
-            }
+            node.datagrams(inbox, now, out);
             node.wake(now, out);
         });
         for event in stalled {
@@ -281,16 +393,68 @@ impl World {
 
     /// Carries out what a process wants done and checks the laws.
     fn settle(&mut self, pid: Pid, out: Outbox) {
-        let addr = self.processes[pid].addr;
         self.tally.add("datagrams refused", out.refused);
-        for Outgoing { to, bytes, probe } in out.datagrams {
+        self.processes[pid].snapshot.extend_from_slice(out.snapshot.as_bytes());
+        // Whatever is sent goes to a member: nothing is an answer to a stranger here.
+        self.send_all(pid, out.datagrams, &out.answered);
+        for (to, message, purpose) in out.connects {
+            self.obey(pid, observer::known_or_asking(to.addr, &self.addresses, &[]));
+            self.open(pid, to.addr, &message, purpose);
+        }
+        for (stream, message) in out.replies {
+            self.reply(stream, &message);
+        }
+        for stream in out.closes {
+            self.fail(stream.0 as u64);
+        }
+        out.member_events.iter().for_each(|event| self.observe(pid, event));
+        for event in out.delivered {
+            self.deliver(pid, event);
+        }
+        for (token, reply) in out.answers {
+            self.answer_client(pid, token, reply);
+        }
+        self.listen(pid);
+        for (id, result) in out.joins {
+            if self.processes[pid].joining == Some(id) {
+                self.joined(pid, result.is_ok());
+            }
+        }
+        self.state_incarnation(pid);
+        let process = &mut self.processes[pid];
+        process.steps += 1;
+        if process.steps.is_multiple_of(1 + self.stated.len() / INSPECT_EACH_STEP) {
+            self.inspect(pid);
+        }
+        self.plan(pid);
+        for (change, query) in out.key_changes {
+            self.change_key(pid, &change, query);
+        }
+        for seed in out.lookups {
+            // Nobody has to be asked where an address is.
+            self.processes[pid].lookups += 1;
+            let addrs = seed.parse().into_iter().collect();
+            self.act(pid, |node, now, out| node.seed_found(&seed, addrs, now, out));
+        }
+        if let Some(lost) = out.name_lost {
+            self.trace(|| lost.to_string());
+            self.tally.count("names lost");
+            let namesakes = self.pick(|p| p.name == lost.name && p.node.is_some());
+            self.obey(pid, observer::loses_to_another(namesakes.len(), &lost));
+            self.crash(pid);
+        }
+    }
+
+    fn send_all(&mut self, pid: Pid, datagrams: Vec<Datagram>, answered: &[SocketAddr]) {
+        let addr = self.processes[pid].addr;
+        for Datagram { to, bytes, probe } in datagrams {
             let node = self.node(pid);
-            self.obey(pid, observer::fits_budget(bytes.len(), &node.members));
-            self.obey(pid, observer::known_or_asking(to, &self.addresses, &out.answering));
+            self.obey(pid, observer::fits_budget(bytes.len(), node.members()));
+            self.obey(pid, observer::known_or_asking(to, &self.addresses, answered));
             if self.rng.f64() < self.network.weather.refusal {
                 self.tally.count("sends refused");
                 if let (Some(seq_no), Some(node)) = (probe, &mut self.processes[pid].node) {
-                    node.prober.send_failed(seq_no, self.now);
+                    node.send_failed(seq_no, self.now);
                 }
                 continue;
             }
@@ -300,35 +464,74 @@ impl World {
             };
             self.send(addr, to, bytes);
         }
-        for request in out.streams {
-            self.obey(pid, observer::known_or_asking(request_target(&request), &self.addresses, &[]));
-            self.request(pid, request);
+    }
+
+    fn observe(&mut self, pid: Pid, event: &MemberEvent) {
+        self.trace(|| {
+            let (me, member) = (&self.processes[pid].name, &event.member);
+            format!("{me} ({pid}): {} {} incarnation {}", event.kind, member.name, member.incarnation)
+        });
+        self.tally.count(event.kind.as_str());
+        if let Some(log) = &mut self.log {
+            log.push((self.now, pid, event.kind, event.member.name.clone()));
         }
-        for event in &out.events {
-            self.trace(|| {
-                let (me, member) = (&self.processes[pid].name, &event.member);
-                format!("{me} ({pid}): {} {} incarnation {}", event.kind, member.name, member.incarnation)
-            });
-            self.tally.count(event.kind.as_str());
-            if let Some(log) = &mut self.log {
-                log.push((self.now, pid, event.kind, event.member.name.clone()));
-            }
-            let verdict = self.processes[pid].observer.event(event);
-            self.obey(pid, verdict);
-        }
-        self.listen(pid, out.told);
-        self.state_incarnation(pid);
+        let verdict = self.processes[pid].observer.event(event);
+        self.obey(pid, verdict);
+    }
+
+    /// Handlers hear of an event.
+    fn deliver(&mut self, pid: Pid, event: Delivered) {
         let process = &mut self.processes[pid];
-        process.steps += 1;
-        if process.steps.is_multiple_of(1 + self.stated.len() / INSPECT_EACH_STEP) {
-            self.inspect(pid);
+        match event {
+            Delivered::User(event) => self.hear(pid, Told::Event(event, self.via)),
+            Delivered::Members(events) => {
+                self.tally.count("deliveries of member events");
+                let verdict = process.observer.delivered(&events);
+                self.obey(pid, verdict);
+            }
+            Delivered::Query(query) => {
+                if let Habit::Answers(after) | Habit::Declines(after) = process.habit {
+                    process.looking.push((self.now + after, query.key));
+                }
+            }
         }
-        self.plan(pid);
+    }
+
+    /// A control connection hears of what it asked for.
+    fn answer_client(&mut self, pid: Pid, token: serf::model::Token, reply: ConversationReply) {
+        match reply {
+            ConversationReply::Fired(result) => result.expect("events of the simulator are small"),
+            ConversationReply::QueryStarted(started) => {
+                let started = started.expect("queries of the simulator are few and small");
+                let told = self.processes[pid].listener.started(token, started);
+                self.hear(pid, told);
+            }
+            ConversationReply::Progress(progress) => {
+                let told = self.processes[pid].listener.progress_of(token, progress);
+                self.hear(pid, told);
+            }
+            ConversationReply::Responded(_) => {}
+            ConversationReply::Keys(report, failed) => {
+                self.tally.count("commands about keys");
+                self.processes[pid].listener.keys_told(*report, failed.map(|why| why.to_string()));
+            }
+        }
+    }
+
+    fn change_key(&mut self, pid: Pid, change: &KeyChange, query: QueryKey) {
+        let shared = self.processes[pid].keyring.clone().expect("only agents with keys change them");
+        let mut ring = (*shared.now()).clone();
+        let result = change.apply(&mut ring);
+        if result.is_ok() {
+            shared.replace(ring);
+        }
+        self.tally.count("changes of keyrings");
+        self.act(pid, |node, now, out| node.key_changed(query, change.step, result, now, out));
     }
 
     /// Remembers the incarnation that a process gives itself; nobody else may give it one.
     fn state_incarnation(&mut self, pid: Pid) {
-        let row = self.node(pid).members.my_row();
+        let row = self.node(pid).members().my_row();
         let (name, incarnation) = (&self.processes[pid].name, row.incarnation);
         match self.stated.get_mut(name) {
             Some(known) => *known = incarnation.max(*known),
@@ -340,7 +543,7 @@ impl World {
     fn inspect(&mut self, pid: Pid) {
         let process = &mut self.processes[pid];
         let Some(node) = &process.node else { return };
-        let (members, queue) = (&node.members, &node.gossip.queue);
+        let (members, queue) = (node.members(), &node.gossip.queue);
         process.inspections += 1;
         if process.inspections.is_multiple_of(RECOMPUTE_EACH) {
             members.check_invariants();
@@ -348,14 +551,14 @@ impl World {
         queue.check_invariants(members.present());
         let names = self.stated.len();
         let mut verdict = process.observer.table(members.rows().map(Into::into), &self.stated);
-        if node.leave == Leave::Stays {
+        if !node.is_leaving() {
             verdict = verdict.and(observer::believes_in_itself(members.my_row()));
         }
         for queued in [queue.len(Kind::Membership), queue.len(Kind::Intent), members.early_intents()] {
             verdict = verdict.and(observer::queue_is_bounded(queued, names));
         }
         self.obey(pid, verdict);
-        self.obey(pid, remembers_little(&self.node(pid).talker));
+        self.obey(pid, remembers_little(&self.node(pid).conversation));
     }
 
     /// Inspects everyone.
@@ -367,10 +570,11 @@ impl World {
         let now = self.now;
         let process = &mut self.processes[pid];
         let Some(node) = &mut process.node else { return };
-        if node.leave == Leave::Done {
+        if node.has_left() {
             return self.end_leave(pid);
         }
-        let at = node.deadline(now).max(now);
+        let rules = node.deadline(now);
+        let at = rules.min(process.handlers_deadline()).max(now);
         process.spins = if at == now { process.spins + 1 } else { 0 };
         if process.wakes_at != at && at != Moment::NEVER {
             process.wakes_at = at;
@@ -385,11 +589,12 @@ impl World {
         if !self.processes[pid].returns {
             return self.crash(pid);
         }
+        let seeds = self.pick(|p| p.joined && p.stays());
+        let Some(seed) = self.rng.choice(seeds) else { return self.crash(pid) };
         self.trace(|| format!("process {pid} comes back"));
         self.tally.count("members that came back");
-        self.act(pid, Node::come_back);
         self.processes[pid].joined = false;
-        self.join_somewhere(pid);
+        self.join(pid, self.processes[seed].addr);
     }
 
     /// Stops the run if a law was broken.
