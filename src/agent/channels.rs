@@ -1,9 +1,9 @@
-//! The corridors between the threads, all of them, and what travels in each.
+//! The channels between the threads, all of them, and what is sent in each.
 //!
 //! | to | carries | bound; when full |
 //! | --- | --- | --- |
-//! | `serf-probe` | [`ToProbe`] | 256; results of TCP pings are dropped and count as unanswered, doorbells are not needed twice |
-//! | `serf-gossip` | [`ToGossip`] | 16 doorbells; one is enough |
+//! | `serf-probe` | [`ToProbe`] | 256; results of TCP pings are dropped and count as unanswered, one wake is enough |
+//! | `serf-gossip` | [`ToGossip`] | 16 wakes; one is enough |
 //! | `serf-sync` | [`ToSync`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
 //! | `serf-events` | [`ToEvents`] | 1024; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
 //! | `serf-handlers` | `HandlerSender` | see `agent/handlers.rs` |
@@ -14,7 +14,10 @@
 //! Riders (news for datagrams that are sent anyway) go from `serf-gossip` to `serf-probe` through
 //! a slot of one, refilled when it is empty.
 //!
-//! Nobody ever waits to send, the main thread aside when it stops the others.
+//! A thread that serves the cluster never waits to send. Those that may wait, each until a deadline, are
+//! the main thread, when it asks for a join, changes the event handlers or reloads
+//! ([`Mailbox::send_within`]), and `serf-resolve`, which does nothing else. That a thread is to stop is
+//! not sent at all: see `thread`.
 
 use super::handlers;
 use super::snapshot::format::Line;
@@ -48,24 +51,20 @@ pub enum ToProbe {
     },
     /// Another thread changed the table: deadlines may have moved.
     TableChanged,
-    /// The agent stops.
-    Stop,
 }
 
 /// What may wake `serf-gossip` besides a deadline.
 #[derive(Debug)]
 pub enum ToGossip {
-    /// There is something in the table's outbox.
-    Doorbell,
-    /// The agent stops.
-    Stop,
+    /// There is something in the table's outbox, or the thread is to stop.
+    Wake,
 }
 
 /// What may wake `serf-events`.
 #[derive(Debug)]
 pub enum ToEvents {
-    /// There is something in the table's outbox.
-    Doorbell,
+    /// There is something in the table's outbox, or the thread is to stop.
+    Wake,
     /// User events, queries and answers that were received.
     Talk(Vec<Message>),
     /// A control connection sends a user event.
@@ -131,8 +130,6 @@ pub enum ToEvents {
         /// Whether its events are history, not news: a join without replay.
         ignore_past: bool,
     },
-    /// The agent stops, after delivering what is there.
-    Stop,
 }
 
 /// What `serf-sync` does with its part of a push/pull once `serf-events` has added its own.
@@ -222,8 +219,6 @@ pub enum ToSync {
     Talk(TalkPlan, SerfState),
     /// One of HashiCorp's agents has come.
     ForeignerCame,
-    /// The agent stops.
-    Stop,
 }
 
 /// What may wake `serf-snapshot` besides a deadline.
@@ -231,8 +226,8 @@ pub enum ToSync {
 pub enum ToSnapshot {
     /// Something to keep.
     News(Line),
-    /// The agent stops, after writing what is there.
-    Stop,
+    /// The thread is to stop.
+    Wake,
 }
 
 /// What may wake the main thread besides a signal.
@@ -268,7 +263,7 @@ pub enum ToMain {
     },
 }
 
-/// The sending end of a corridor to a thread that waits in a mio poll: sends, then wakes.
+/// The sending end of a channel to a thread that waits in a mio poll: sends, then wakes.
 #[derive(Debug)]
 pub struct Mailbox<T> {
     sender: Sender<T>,
@@ -282,28 +277,32 @@ impl<T> Clone for Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// A corridor of `bound` messages to the thread that polls with `waker`.
+    /// A channel of `bound` messages to the thread that polls with `waker`.
     pub fn new(bound: usize, waker: Waker) -> (Self, Receiver<T>) {
         let (sender, receiver) = bounded(bound);
         (Mailbox { sender, waker: Arc::new(waker) }, receiver)
     }
 
-    /// Sends, and waits for room if it must: for the main thread, to stop the others, and for
-    /// threads that only look something up.
-    pub fn insist(&self, message: T, patience: Duration) {
-        // A thread that has ended needs no more messages.
-        let _ = self.sender.send_timeout(message, patience);
-        let _ = self.waker.wake();
-    }
-
-    /// Sends without waiting. Gives the message back when the corridor is full or its thread has
+    /// Sends without waiting. Gives the message back when the channel is full or its thread has
     /// ended.
     pub fn send(&self, message: T) -> Result<(), T> {
         let sent = self.sender.try_send(message).map_err(|e| e.into_inner());
+        self.wake();
+        sent
+    }
+
+    /// Sends, and waits for room if it must; for the few that may wait. What found none is dropped.
+    pub fn send_within(&self, message: T, patience: Duration) {
+        // A thread that has ended needs no more messages.
+        let _ = self.sender.send_timeout(message, patience);
+        self.wake();
+    }
+
+    /// Lets the thread look at what there is besides messages.
+    pub fn wake(&self) {
         if let Err(e) = self.waker.wake() {
             log::debug!(target: "agent", "cannot wake a thread: {e}");
         }
-        sent
     }
 }
 
@@ -351,7 +350,7 @@ pub struct Wakers {
     pub main: Waker,
 }
 
-/// Lays out all corridors.
+/// Opens all channels.
 pub fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
     let (probe, probe_end) = Mailbox::new(256, wakers.probe);
     let (gossip, gossip_end) = bounded(16);
@@ -373,15 +372,26 @@ pub fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
 }
 
 impl Corridors {
-    /// Rings where something was put into an outbox of the table.
+    /// Wakes the threads for which something was put into an outbox of the table.
     pub fn ring(&self, gossip: bool, events: bool) {
-        // A full corridor holds enough doorbells already; a closed one has no thread any more.
         if gossip {
-            let _ = self.gossip.try_send(ToGossip::Doorbell);
+            self.wake_gossip();
         }
         if events {
-            let _ = self.events.try_send(ToEvents::Doorbell);
+            self.wake_events();
         }
+    }
+
+    /// Lets `serf-gossip` look at what there is besides messages.
+    pub fn wake_gossip(&self) {
+        // A full channel wakes the thread all the same; a closed one has no thread any more.
+        let _ = self.gossip.try_send(ToGossip::Wake);
+    }
+
+    /// Lets `serf-events` look at what there is besides messages.
+    pub fn wake_events(&self) {
+        // As for gossip.
+        let _ = self.events.try_send(ToEvents::Wake);
     }
 
     /// Hands addresses to `serf-sync`, which keeps them as seeds: those of the configuration, and

@@ -1,9 +1,10 @@
 //! SIGUSR1: the metrics, once, on standard error.
 
 use super::metrics::Levels;
+use super::thread;
 use crate::telemetry::report;
 use std::io::{self, Write};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Writes dumps, one at a time. Standard error may be a pipe that nobody reads, so each gets a
@@ -22,12 +23,11 @@ impl Dump {
         levels.refresh();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let text = report::dump(i64::try_from(unix).unwrap_or(i64::MAX));
-        let thread = thread::Builder::new().name("serf-dump".to_string());
-        let spawned = thread.spawn(move || {
-            // A closed standard error is nobody's problem but that of who closed it.
+        let write = move || {
+            // A closed standard error is ignored.
             let _ = io::stderr().write_all(text.as_bytes());
-        });
-        match spawned {
+        };
+        match thread::start("serf-dump", write) {
             Ok(thread) => self.writing = Some(thread),
             Err(e) => log::error!(target: "agent", "cannot start a thread to dump the metrics: {e}"),
         }

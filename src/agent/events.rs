@@ -17,6 +17,7 @@ use super::rpc::{RpcMessage, RpcSender};
 use super::snapshot::SnapshotSender;
 use super::snapshot::known::Clocks;
 use super::table::SharedTable;
+use super::thread::{Actor, Received, Stop, receive};
 use crate::config::EventScript;
 use crate::membership::Effects;
 use crate::messaging::coalesce::{MemberCoalescer, UserCoalescer};
@@ -32,7 +33,7 @@ use crate::rpc::Token;
 use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::keyring::SharedKeyring;
 use crate::wire::message::{self, Answer, Message, Query, QueryResponse, SerfState};
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -108,6 +109,34 @@ pub struct EventActor {
     complaints: RateLimit<()>,
 }
 
+impl Actor for EventActor {
+    const NAME: &'static str = "serf-events";
+
+    /// Runs, and delivers even at the end what there is.
+    fn run(mut self, stop: &Stop) {
+        loop {
+            let received = receive(&self.parts.messages, self.parts.clock, self.next_deadline());
+            let stopping = stop.is_raised() || matches!(received, Received::Closed);
+            let batch = if stopping { self.parts.messages.len() + 1 } else { BATCH };
+            let mut next = received.message();
+            for _ in 0..batch {
+                // Only within the batch: what is taken out of the channel is dealt with.
+                let Some(message) = next.take().or_else(|| self.parts.messages.try_recv().ok()) else {
+                    break;
+                };
+                // Member events first: they were there when the message came.
+                self.fetch();
+                self.take(message);
+            }
+            self.fetch();
+            if stopping {
+                return self.tell_the_rest();
+            }
+            self.tick();
+        }
+    }
+}
+
 impl EventActor {
     /// Puts the parts together.
     pub fn new(parts: EventParts) -> Self {
@@ -126,35 +155,6 @@ impl EventActor {
             streams: Vec::new(),
             complaints: RateLimit::new(5, Duration::from_secs(60)),
             parts,
-        }
-    }
-
-    /// Runs until told to stop, and tells what there is even then.
-    pub fn run(mut self) {
-        loop {
-            let message = match self.parts.clock.instant(self.next_deadline()) {
-                Some(deadline) => self.parts.messages.recv_deadline(deadline),
-                None => self.parts.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            let mut stop = matches!(message, Err(RecvTimeoutError::Disconnected));
-            let mut next = message.ok();
-            for _ in 0..BATCH {
-                // Only within the batch: what is taken out of the corridor is dealt with.
-                let Some(message) = next.take().or_else(|| self.parts.messages.try_recv().ok()) else {
-                    break;
-                };
-                // Member events first: they were there when the message came.
-                self.fetch();
-                match message {
-                    ToEvents::Stop => stop = true,
-                    message => self.take(message),
-                }
-            }
-            self.fetch();
-            if stop {
-                return self.tell_the_rest();
-            }
-            self.tick();
         }
     }
 
@@ -194,7 +194,7 @@ impl EventActor {
 
     fn take(&mut self, message: ToEvents) {
         match message {
-            ToEvents::Doorbell | ToEvents::Stop => {}
+            ToEvents::Wake => {}
             ToEvents::Talk(talk) => talk.into_iter().for_each(|message| self.hear(message)),
             ToEvents::Fire { name, payload, coalesce, token } => {
                 let result = self.fire(name, payload, coalesce);

@@ -4,10 +4,11 @@ use super::channels::{Corridors, ToGossip, ToMain};
 use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::table::SharedTable;
+use super::thread::{Actor, Received, Stop, receive};
 use crate::messaging::{Gossip, Kind};
 use crate::telemetry::metrics;
 use crate::wire::Shared;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 use fastrand::Rng;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,22 +55,25 @@ pub struct GossipActor {
     pub rng: Rng,
 }
 
-impl GossipActor {
-    /// Runs until told to stop.
-    pub fn run(mut self) {
+impl Actor for GossipActor {
+    const NAME: &'static str = "serf-gossip";
+
+    fn run(mut self, stop: &Stop) {
         loop {
-            let message = match self.clock.instant(self.gossip.next_deadline()) {
-                Some(deadline) => self.messages.recv_deadline(deadline),
-                None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match message {
-                Ok(ToGossip::Doorbell) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(ToGossip::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            match receive(&self.messages, self.clock, self.gossip.next_deadline()) {
+                Received::Message(ToGossip::Wake) | Received::Deadline => {}
+                Received::Closed => return,
             }
+            // Also when it is the last: what was broadcast just before the end is to be heard.
             self.turn();
+            if stop.is_raised() {
+                return;
+            }
         }
     }
+}
 
+impl GossipActor {
     /// Fetches what is new and sends what is due.
     fn turn(&mut self) {
         let now = self.clock.now();

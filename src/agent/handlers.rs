@@ -27,6 +27,7 @@ pub use question::{AnswerFn, HandlerAnswer};
 pub use run::{SLOW, TERM_GRACE};
 
 use super::clock::Clock;
+use super::thread::Thread;
 use crate::config::EventScript;
 use crate::model::{Event, Member};
 use crate::telemetry::counters;
@@ -36,7 +37,6 @@ use mio::{Poll, Waker};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// Events on their way to the thread. It takes them at once, so this many only pile up while the
@@ -78,9 +78,9 @@ pub fn spawn(
     let missed = Arc::<Missed>::default();
     let sender = HandlerSender { events: events_in, waker, missed: Arc::clone(&missed) };
     let parts = HandlerParts { poll, children, events, orders, self_member, answer, missed, clock };
-    let run = move || HandlerActor::new(parts, settings).run();
-    let thread = thread::Builder::new().name("serf-handlers".into()).spawn(run)?;
-    Ok(HandlersHandle { sender, orders: Some(orders_in), thread: Some(thread) })
+    let waker = sender.clone();
+    let thread = Thread::spawn(move || HandlerActor::new(parts, settings), move || waker.wake())?;
+    Ok(HandlersHandle { sender, orders: orders_in, thread })
 }
 
 /// Gives events to the thread. Cheap to clone; never blocks.
@@ -116,10 +116,15 @@ impl HandlerSender {
             self.missed.count(1);
             self.missed.refused.fetch_add(1, Ordering::Relaxed);
         }
+        self.wake();
+        sent
+    }
+
+    /// Lets the thread look at what there is besides events.
+    fn wake(&self) {
         if let Err(e) = self.waker.wake() {
             log::debug!(target: "agent", "cannot wake serf-handlers: {e}");
         }
-        sent
     }
 
     /// How many events handlers were not told of since the thread started: one for each script
@@ -129,14 +134,12 @@ impl HandlerSender {
     }
 }
 
-/// The running thread, seen from outside. Dropping it ends the scripts and the thread, and waits
-/// for their end: [`STOP_GRACE`], and a little more if something hangs.
+/// The running thread, seen from outside.
 #[derive(Debug)]
 pub struct HandlersHandle {
     sender: HandlerSender,
-    /// Closed to stop the thread.
-    orders: Option<Sender<Order>>,
-    thread: Option<JoinHandle<()>>,
+    orders: Sender<Order>,
+    thread: Thread,
 }
 
 impl HandlersHandle {
@@ -148,27 +151,14 @@ impl HandlersHandle {
     /// Replaces the handlers. A handler that is configured as before keeps what waits for it; what
     /// waits for one that is gone is dropped and counted; scripts that run end by themselves.
     pub fn set_scripts(&self, scripts: Vec<EventScript>) {
-        if let Some(orders) = &self.orders
-            && orders.send_timeout(Order::SetScripts(scripts), ORDER_PATIENCE).is_err()
-        {
+        if self.orders.send_timeout(Order::SetScripts(scripts), ORDER_PATIENCE).is_err() {
             log::error!(target: "agent", "The event handlers were not changed: their thread does not answer");
         }
-        let _ = self.sender.waker.wake();
+        self.sender.wake();
     }
 
     /// Ends scripts that run (SIGTERM, then SIGKILL), drops what waits, and waits for the end.
     pub fn stop(self) {
-        drop(self);
-    }
-}
-
-impl Drop for HandlersHandle {
-    fn drop(&mut self) {
-        self.orders = None;
-        let _ = self.sender.waker.wake();
-        if let Some(thread) = self.thread.take() {
-            // A panic has aborted the process before it gets here.
-            let _ = thread.join();
-        }
+        self.thread.stop();
     }
 }

@@ -9,8 +9,8 @@
 
 use super::channels::{Corridors, JoinRequest, ToSync};
 use super::clock::Clock;
-use super::start::spawn;
 use super::table::SharedTable;
+use super::thread::{Actor, Stop, Thread};
 use crate::config::MdnsConfig;
 use crate::model::{Moment, canonical_ip};
 use crate::telemetry::counters;
@@ -20,9 +20,6 @@ use mdns_sd::{
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The most announced addresses that are remembered; more are ignored and counted. Joining one
@@ -115,33 +112,14 @@ pub fn check(
     }
 }
 
-/// A running discovery.
-pub struct MdnsHandle {
-    daemon: ServiceDaemon,
-    stopping: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl MdnsHandle {
-    /// Takes the announcement back and ends both threads.
-    pub fn stop(mut self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        // The library says goodbye for what is registered; a daemon that has ended is what we want.
-        let _ = self.daemon.shutdown();
-        if let Some(thread) = self.thread.take() {
-            // A panic has aborted the process before it gets here.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Announces this agent and starts looking for others.
+/// Announces this agent and starts looking for others. Stopping the thread takes the announcement back and
+/// ends the library's thread as well.
 pub fn start(
     settings: MdnsSettings,
     table: SharedTable,
     corridors: Corridors,
     clock: Clock,
-) -> Result<MdnsHandle, MdnsError> {
+) -> Result<Thread, MdnsError> {
     let daemon = ServiceDaemon::new().map_err(MdnsError::Library)?;
     let service = service_type(&settings.cluster);
     let found = configure(&daemon, &settings)
@@ -154,19 +132,12 @@ pub fn start(
             return Err(MdnsError::Library(why));
         }
     };
-    let stopping = Arc::new(AtomicBool::new(false));
-    let actor = MdnsActor {
-        daemon: daemon.clone(),
-        found,
-        stopping: Arc::clone(&stopping),
-        peers: Peers::new(settings.addr),
-        settings,
-        table,
-        corridors,
-        clock,
-    };
-    let thread = spawn("serf-mdns", move || actor.run()).map_err(MdnsError::Thread)?;
-    Ok(MdnsHandle { daemon, stopping, thread: Some(thread) })
+    let waker = daemon.clone();
+    let actor =
+        MdnsActor { daemon, found, peers: Peers::new(settings.addr), settings, table, corridors, clock };
+    // The library says goodbye for what is registered, and closes the channel that the thread waits for. A
+    // daemon that has ended is what we want.
+    Thread::spawn(move || actor, move || drop(waker.shutdown())).map_err(MdnsError::Thread)
 }
 
 fn service_type(cluster: &str) -> String {
@@ -226,7 +197,6 @@ fn label(name: &str) -> &str {
 struct MdnsActor {
     daemon: ServiceDaemon,
     found: Receiver<ServiceEvent>,
-    stopping: Arc<AtomicBool>,
     peers: Peers,
     settings: MdnsSettings,
     table: SharedTable,
@@ -234,9 +204,13 @@ struct MdnsActor {
     clock: Clock,
 }
 
-impl MdnsActor {
-    /// Runs until the library ends because the handle said so.
-    fn run(mut self) {
+impl Actor for MdnsActor {
+    const NAME: &'static str = "serf-mdns";
+    /// Saying goodbye takes the library a moment.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// Runs until the library has ended because the thread was asked to stop.
+    fn run(mut self, stop: &Stop) {
         loop {
             let event = match self.clock.instant(self.peers.next_deadline()) {
                 Some(deadline) => self.found.recv_deadline(deadline),
@@ -246,7 +220,7 @@ impl MdnsActor {
             match event {
                 Ok(ServiceEvent::ServiceResolved(service)) => self.resolved(&service, now),
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) if self.stopping.load(Ordering::SeqCst) => return,
+                Err(RecvTimeoutError::Disconnected) if stop.is_raised() => return,
                 // The library ends a search whose results pile up.
                 Err(RecvTimeoutError::Disconnected) => {
                     match self.daemon.browse(&service_type(&self.settings.cluster)) {
@@ -260,7 +234,9 @@ impl MdnsActor {
             self.join(now);
         }
     }
+}
 
+impl MdnsActor {
     fn resolved(&mut self, service: &ResolvedService, now: Moment) {
         let protocols = &self.settings.protocols;
         let wanted = |addr: &SocketAddr| {

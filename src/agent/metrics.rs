@@ -10,18 +10,17 @@ mod statsite;
 
 use super::clock::Clock;
 use super::table::SharedTable;
+use super::thread::{Actor, Stop, Thread, wait};
 use crate::config::AgentConfig;
 use crate::model::{HostPort, Moment, canonical_ip};
 use crate::telemetry::report::{self, Deltas};
 use crate::telemetry::{RateLimit, metrics};
-use crossbeam_channel::{Receiver, Sender, bounded};
 use http::HttpServer;
 use mio::{Events, Poll, Token, Waker};
 use statsd::Statsd;
 use statsite::Statsite;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::thread;
 use std::time::Duration;
 
 /// Between two reports to statsd and statsite: the interval of Serf's metrics.
@@ -77,28 +76,8 @@ pub fn process_levels() -> (usize, usize) {
     (field("Threads:").unwrap_or(0), field("VmRSS:").unwrap_or(0).saturating_mul(1024))
 }
 
-/// The running thread, seen from outside.
-pub struct MetricsHandle {
-    /// Closing it ends the thread.
-    stop: Sender<()>,
-    waker: Waker,
-    /// Closes when the thread has ended.
-    ended: Receiver<()>,
-}
-
-impl MetricsHandle {
-    /// Lets the thread send a last report and end. A receiver that does not answer cannot hold it
-    /// up for longer than `patience`.
-    pub fn stop(self, patience: Duration) {
-        drop(self.stop);
-        let _ = self.waker.wake();
-        // Nothing is ever sent: either it has ended, or it is left behind.
-        let _ = self.ended.recv_timeout(patience);
-    }
-}
-
 /// Starts the thread, if `config` names anybody who wants metrics.
-pub fn spawn(config: &AgentConfig, table: SharedTable, clock: Clock) -> io::Result<Option<MetricsHandle>> {
+pub fn spawn(config: &AgentConfig, table: SharedTable, clock: Clock) -> io::Result<Option<Thread>> {
     if config.statsd_addr.is_none() && config.statsite_addr.is_none() && config.metrics_addr.is_none() {
         return Ok(None);
     }
@@ -108,12 +87,9 @@ pub fn spawn(config: &AgentConfig, table: SharedTable, clock: Clock) -> io::Resu
     if let Some(addr) = config.metrics_addr.filter(|addr| !addr.ip().is_loopback()) {
         log::warn!(target: "agent", "Metrics are served at {addr} to whoever asks; nothing protects them there");
     }
-    let (stop, stopped) = bounded(0);
-    let (alive, ended) = bounded(0);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let actor = MetricsActor {
         poll,
-        stopped,
         statsd: config.statsd_addr.clone().map(Statsd::new),
         statsite: config.statsite_addr.clone().map(Statsite::new),
         http,
@@ -124,16 +100,12 @@ pub fn spawn(config: &AgentConfig, table: SharedTable, clock: Clock) -> io::Resu
         complaints: RateLimit::new(COMPLAINTS.0, COMPLAINTS.1),
         clock,
     };
-    thread::Builder::new().name("serf-metrics".to_string()).spawn(move || {
-        actor.run();
-        drop(alive);
-    })?;
-    Ok(Some(MetricsHandle { stop, waker, ended }))
+    // A waker that fails has no poll any more that could wait.
+    Thread::spawn(move || actor, move || drop(waker.wake())).map(Some)
 }
 
 struct MetricsActor {
     poll: Poll,
-    stopped: Receiver<()>,
     statsd: Option<Statsd>,
     statsite: Option<Statsite>,
     http: Option<HttpServer>,
@@ -145,20 +117,19 @@ struct MetricsActor {
     clock: Clock,
 }
 
-impl MetricsActor {
-    fn run(mut self) {
+impl Actor for MetricsActor {
+    const NAME: &'static str = "serf-metrics";
+
+    /// Runs, and sends a last report at the end. A receiver whose name is being looked up then costs that
+    /// report.
+    fn run(mut self, stop: &Stop) {
         let mut events = Events::with_capacity(32);
         loop {
-            let now = self.clock.now();
-            // Polls are rounded down to milliseconds; one more avoids waking just too early.
-            let timeout = self.deadline().until(now) + Duration::from_millis(1);
-            let timeout = (self.deadline() != Moment::NEVER).then_some(timeout);
-            match self.poll.poll(&mut events, timeout) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return log::error!(target: "agent", "serf-metrics cannot wait: {e}"),
+            let timeout = self.clock.until(self.deadline());
+            if !wait(Self::NAME, &mut self.poll, &mut events, timeout) {
+                return;
             }
-            if matches!(self.stopped.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected)) {
+            if stop.is_raised() {
                 return self.report();
             }
             self.serve(&events);
@@ -168,7 +139,9 @@ impl MetricsActor {
             }
         }
     }
+}
 
+impl MetricsActor {
     fn reports(&self) -> bool {
         self.statsd.is_some() || self.statsite.is_some()
     }

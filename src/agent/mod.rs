@@ -16,6 +16,7 @@
 //! They share the membership table (`table`) and send each other messages (`channels`).
 #![allow(clippy::disallowed_methods, reason = "this is the floor that does the I/O")]
 
+pub mod bind;
 mod channels;
 mod clock;
 mod control;
@@ -24,6 +25,7 @@ mod dump;
 mod durable;
 mod events;
 mod gossip;
+pub mod handlers;
 pub mod keys;
 mod leave;
 mod mdns;
@@ -34,20 +36,15 @@ mod refusals;
 mod rejoin;
 mod reload;
 mod resolve;
+pub mod rpc;
 mod signals;
+pub mod snapshot;
 mod start;
 mod stream;
 mod sync;
 mod table;
 mod tags;
-
-pub mod bind;
-pub mod handlers;
-pub mod rpc;
-pub mod snapshot;
-
-pub use start::StartError;
-pub use sync::{MAX_BUFFERED, MAX_INBOUND, MAX_OUTBOUND};
+mod thread;
 
 use crate::config::{AgentConfig, Flags};
 use crate::membership::{AfterFailure, RetryJoin};
@@ -70,6 +67,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use tags::OwnTags;
+use thread::wait;
 
 /// Runs an agent until it is told to stop. Returns 0 after a graceful leave, 1 otherwise. The
 /// configuration is read again from what `flags` name when a SIGHUP asks for that.
@@ -214,7 +212,7 @@ impl Agent {
                 let _ = main.send(ToMain::StartJoined(result));
             }),
         );
-        self.running.corridors.sync.insist(ToSync::Join(request), Duration::from_secs(1));
+        self.running.corridors.sync.send_within(ToSync::Join(request), Duration::from_secs(1));
         loop {
             for wake in self.wait(Moment::NEVER) {
                 match wake {
@@ -442,15 +440,10 @@ impl Agent {
 
     /// Waits for something to happen, until `deadline`.
     fn wait(&mut self, deadline: Moment) -> Vec<Wake> {
-        let timeout = match deadline {
-            Moment::NEVER => None,
-            deadline => Some(deadline.until(self.running.clock.now())),
-        };
+        let running = &mut self.running;
+        let timeout = running.clock.until(deadline);
         let mut wakes = vec![Wake::Deadline];
-        if let Err(e) = self.running.poll.poll(&mut self.running.poll_events, timeout)
-            && e.kind() != io::ErrorKind::Interrupted
-        {
-            log::error!(target: "agent", "the main thread cannot wait: {e}");
+        if !wait("the main thread", &mut running.poll, &mut running.poll_events, timeout) {
             wakes.push(Wake::Signal(Signal::Terminate));
         }
         wakes.extend(self.running.signals.pending().into_iter().map(Wake::Signal));

@@ -52,7 +52,7 @@ impl Rejoin {
         // What happened meanwhile is news to this agent, and the snapshot says what is not: it
         // hears past events as in a join with replay.
         let request = JoinRequest::new(vec![addr.to_string()], true, reply);
-        corridors.sync.insist(ToSync::Join(request), PATIENCE);
+        corridors.sync.send_within(ToSync::Join(request), PATIENCE);
     }
 
     /// The one that was asked has answered or not. Goes on with the next, if there is need.

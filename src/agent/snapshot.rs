@@ -25,10 +25,11 @@ pub use disk::SnapshotError;
 use super::channels::ToSnapshot;
 use super::clock::Clock;
 use super::table::SharedTable;
+use super::thread::Thread;
 use crate::model::{LamportTime, MemberEvent, MemberEventKind, Moment, NodeName};
 use crate::telemetry::counters;
 use actor::SnapshotActor;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 use disk::SnapshotFile;
 use format::Line;
 use known::{ClockKind, Clocks, Known};
@@ -36,14 +37,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 use trouble::Trouble;
 
 /// Changes on their way to the thread. Beyond that, the disk is slower than the cluster.
 pub const CAPACITY: usize = 1024;
-/// How long the end of the process waits for the disk.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What found the corridor full. It supersedes itself: of each clock the latest time counts, and
 /// members are looked up in the table.
@@ -82,7 +79,6 @@ impl Snapshot {
     /// Starts the thread.
     pub fn spawn(self, table: SharedTable, clock: Clock) -> io::Result<SnapshotHandle> {
         let (sender, messages) = bounded(CAPACITY);
-        let (done, ended) = bounded(0);
         let missed = Arc::<Mutex<Missed>>::default();
         let actor = SnapshotActor {
             behind: !self.file.is_open(),
@@ -92,14 +88,15 @@ impl Snapshot {
             missed: Arc::clone(&missed),
             table,
             clock,
-            done,
             lines: String::new(),
             retry_at: Moment::ZERO,
             look_at: Moment::NEVER,
             trouble: Trouble::default(),
         };
-        let thread = thread::Builder::new().name("serf-snapshot".into()).spawn(move || actor.run())?;
-        Ok(SnapshotHandle { sender: SnapshotSender { messages: sender, missed }, ended, thread })
+        let waker = sender.clone();
+        // A full channel wakes the thread all the same; a closed one has no thread any more.
+        let thread = Thread::spawn(move || actor, move || drop(waker.try_send(ToSnapshot::Wake)))?;
+        Ok(SnapshotHandle { sender: SnapshotSender { messages: sender, missed }, thread })
     }
 }
 
@@ -161,9 +158,7 @@ impl SnapshotSender {
 #[derive(Debug)]
 pub struct SnapshotHandle {
     sender: SnapshotSender,
-    /// Closed when the thread has ended.
-    ended: Receiver<()>,
-    thread: JoinHandle<()>,
+    thread: Thread,
 }
 
 impl SnapshotHandle {
@@ -174,14 +169,8 @@ impl SnapshotHandle {
 
     /// Writes what is left and ends the thread. A disk that does not answer is not waited for.
     pub fn stop(self) {
-        // A closed corridor means that the thread has ended already.
-        let _ = self.sender.messages.send_timeout(ToSnapshot::Stop, PATIENCE);
-        match self.ended.recv_timeout(PATIENCE) {
-            Err(RecvTimeoutError::Timeout) => {
-                log::error!(target: "serf", "The disk of the snapshot does not answer: its last lines may be missing");
-            }
-            // A panic has aborted the process before it gets here.
-            _ => drop(self.thread.join()),
+        if !self.thread.stop() {
+            log::error!(target: "serf", "The disk of the snapshot does not answer: its last lines may be missing");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! which nobody misses anyone, and ends them in the opposite one.
 
 use super::bind::{self, Endpoints};
-use super::channels::{self, Corridors, ToEvents, ToGossip, ToMain, ToProbe, ToSync, Wakers};
+use super::channels::{self, Corridors, ToEvents, ToMain, Wakers};
 use super::clock::Clock;
 use super::control::AgentControl;
 use super::datagrams::DatagramSender;
@@ -10,8 +10,8 @@ use super::events::{EventActor, EventParts};
 use super::gossip::{Depths, GossipActor};
 use super::handlers::{self, HandlerSettings, HandlersHandle};
 use super::keys::{Keys, KeysError};
-use super::mdns::{self, MdnsError, MdnsHandle, MdnsSettings};
-use super::metrics::{self, MetricsHandle};
+use super::mdns::{self, MdnsError, MdnsSettings};
+use super::metrics;
 use super::probe::{self, ProbeActor};
 use super::refusals;
 use super::rejoin::Rejoin;
@@ -21,6 +21,7 @@ use super::snapshot::{Snapshot, SnapshotError, SnapshotHandle};
 use super::stream::Manner;
 use super::sync::{self, SyncActor, SyncParts};
 use super::table::SharedTable;
+use super::thread::Thread;
 use super::{say, say_indented};
 use crate::config::{AgentConfig, EventScript, KeySource};
 use crate::membership::{Config, Effects, Members, Origin, Prober, SelfDescription};
@@ -40,8 +41,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 /// Token of the main thread's waker; its signals' tokens follow.
 const MAIN_WAKER: usize = 0;
@@ -133,11 +132,11 @@ pub struct Running {
     pub rejoin: Option<Rejoin>,
     /// To `serf-snapshot`, if a snapshot is kept.
     pub snapshot: Option<SnapshotHandle>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Thread>,
     /// The event handlers.
     pub handlers: HandlersHandle,
-    mdns: Option<MdnsHandle>,
-    metrics: Option<MetricsHandle>,
+    mdns: Option<Thread>,
+    metrics: Option<Thread>,
 }
 
 /// Starts everything, as a member with these tags. On an error nothing keeps running.
@@ -300,11 +299,12 @@ pub fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<
         clock,
         rng: rng.fork(),
     });
+    let [to_events, to_gossip, to_sync, to_probe] = [(); 4].map(|()| corridors.clone());
     let threads = [
-        spawn("serf-events", move || events.run()),
-        spawn("serf-gossip", move || gossip.run()),
-        spawn("serf-sync", move || sync.run()),
-        spawn("serf-probe", move || probe.run()),
+        Thread::spawn(move || events, move || to_events.wake_events()),
+        Thread::spawn(move || gossip, move || to_gossip.wake_gossip()),
+        Thread::spawn(move || sync, move || to_sync.sync.wake()),
+        Thread::spawn(move || probe, move || to_probe.probe.wake()),
     ];
     let threads = threads.into_iter().collect::<io::Result<_>>().map_err(system("start a thread"))?;
     corridors.ring(true, true);
@@ -371,7 +371,7 @@ fn start_mdns(
     table: &SharedTable,
     corridors: &Corridors,
     clock: Clock,
-) -> Result<Option<MdnsHandle>, MdnsError> {
+) -> Result<Option<Thread>, MdnsError> {
     let Some(cluster) = config.discover.clone() else { return Ok(None) };
     let interface = config.mdns.interface.clone().or_else(|| config.interface.clone());
     if let Some(interface) = &interface {
@@ -435,11 +435,6 @@ fn entropy() -> io::Result<u64> {
     getrandom::u64().map_err(io::Error::other)
 }
 
-/// Starts a thread that `ps -T` shows under this name.
-pub(super) fn spawn(name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.to_string()).spawn(f)
-}
-
 impl Running {
     /// Changes this member's tags and tells the cluster.
     pub fn set_tags(&self, tags: Tags) -> Result<(), TagsError> {
@@ -469,34 +464,23 @@ impl Running {
         self.corridors.ring(out.gossip, out.events);
     }
 
-    /// Ends the threads, the nosiest first: control connections get what is due to them, then
-    /// gossip ends, then events are told to the last, then scripts are ended.
+    /// Ends the threads: first what brings news in, then `serf-events`, which delivers all of it, then
+    /// those it delivers to.
     pub fn stop(self) {
-        const PATIENCE: Duration = Duration::from_secs(1);
         log::info!(target: "agent", "requesting serf shutdown");
         // First: nobody is to find this agent any more, nor is it to join anybody.
-        if let Some(mdns) = self.mdns {
-            mdns.stop();
+        self.mdns.map(Thread::stop);
+        for thread in self.threads.into_iter().rev() {
+            thread.stop();
         }
-        self.corridors.probe.insist(ToProbe::Stop, PATIENCE);
-        self.corridors.sync.insist(ToSync::Stop, PATIENCE);
-        // A closed corridor means that the thread has ended already.
-        let _ = self.corridors.gossip.send_timeout(ToGossip::Stop, PATIENCE);
-        let _ = self.corridors.events.send_timeout(ToEvents::Stop, PATIENCE);
-        for thread in self.threads {
-            // A panic has aborted the process before it gets here.
-            let _ = thread.join();
-        }
-        // Everything has been told; what is worth keeping is kept.
+        // Everything has been delivered; what is worth keeping is kept.
         if let Some(snapshot) = self.snapshot {
             snapshot.stop();
         }
         // Scripts that run are ended.
         self.handlers.stop();
         self.rpc.stop();
-        if let Some(metrics) = self.metrics {
-            metrics.stop(PATIENCE);
-        }
+        self.metrics.map(Thread::stop);
         log::info!(target: "agent", "shutdown complete");
     }
 }

@@ -8,6 +8,7 @@ use super::refusals;
 use super::resolve;
 use super::stream::{Manner, Stream, StreamError};
 use super::table::SharedTable;
+use super::thread::{Actor, Stop, wait};
 use crate::membership::{Effects, ExchangeSchedule, ReconnectSchedule, Seeds, StreamRequest, Target};
 use crate::model::{Moment, NodeName};
 use crate::telemetry::{Passed, RateLimit, counters, metrics};
@@ -107,6 +108,33 @@ pub struct SyncParts {
     pub rng: Rng,
 }
 
+impl Actor for SyncActor {
+    const NAME: &'static str = "serf-sync";
+
+    fn run(mut self, stop: &Stop) {
+        let mut events = Events::with_capacity(128);
+        loop {
+            let timeout = self.clock.until(self.next_deadline());
+            if !wait(Self::NAME, &mut self.poll, &mut events, timeout) {
+                return;
+            }
+            self.take_messages();
+            if stop.is_raised() {
+                return;
+            }
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept(),
+                    WAKER => {}
+                    token => self.drive(token),
+                }
+            }
+            self.expire();
+            self.tick();
+        }
+    }
+}
+
 impl SyncActor {
     /// Puts the parts together.
     pub fn new(mut parts: SyncParts) -> Self {
@@ -138,43 +166,26 @@ impl SyncActor {
         }
     }
 
-    /// Runs until told to stop.
-    pub fn run(mut self) {
-        let mut events = Events::with_capacity(128);
-        loop {
-            let streams = self.streams.values().map(|(s, _)| s.deadline).min();
-            let recovery = self.reconnect.next_deadline().min(self.seeds.next_deadline());
-            let deadline = self.schedule.next_deadline().min(recovery).min(streams.unwrap_or(Moment::NEVER));
-            let timeout = deadline.until(self.clock.now());
-            match self.poll.poll(&mut events, Some(timeout)) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return log::error!(target: "agent", "serf-sync cannot wait for its sockets: {e}"),
-            }
-            while let Ok(message) = self.messages.try_recv() {
-                match message {
-                    ToSync::Join(request) => self.join(request),
-                    ToSync::Resolved(request, addrs, errors) => self.contact(request, addrs, errors),
-                    ToSync::KeepSeeds(seeds, origin) => self.seeds.keep(seeds, origin),
-                    ToSync::SeedFound(seed, addrs) => self.seed_found(&seed, addrs),
-                    ToSync::Stream(request) => self.open(request),
-                    ToSync::Talk(plan, talk) => self.proceed(plan, talk),
-                    ToSync::ForeignerCame => {
-                        let now = self.clock.now();
-                        self.schedule.foreigner_came(&self.table.read().members, now, &mut self.rng);
-                    }
-                    ToSync::Stop => return,
+    fn next_deadline(&self) -> Moment {
+        let streams = self.streams.values().map(|(s, _)| s.deadline).min();
+        let recovery = self.reconnect.next_deadline().min(self.seeds.next_deadline());
+        self.schedule.next_deadline().min(recovery).min(streams.unwrap_or(Moment::NEVER))
+    }
+
+    fn take_messages(&mut self) {
+        while let Ok(message) = self.messages.try_recv() {
+            match message {
+                ToSync::Join(request) => self.join(request),
+                ToSync::Resolved(request, addrs, errors) => self.contact(request, addrs, errors),
+                ToSync::KeepSeeds(seeds, origin) => self.seeds.keep(seeds, origin),
+                ToSync::SeedFound(seed, addrs) => self.seed_found(&seed, addrs),
+                ToSync::Stream(request) => self.open(request),
+                ToSync::Talk(plan, talk) => self.proceed(plan, talk),
+                ToSync::ForeignerCame => {
+                    let now = self.clock.now();
+                    self.schedule.foreigner_came(&self.table.read().members, now, &mut self.rng);
                 }
             }
-            for event in &events {
-                match event.token() {
-                    LISTENER => self.accept(),
-                    WAKER => {}
-                    token => self.drive(token),
-                }
-            }
-            self.expire();
-            self.tick();
         }
     }
 

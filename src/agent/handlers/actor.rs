@@ -5,10 +5,11 @@ use super::question::{AnswerFn, Question};
 use super::run::{Reason, Run, Surroundings, Turn, until};
 use super::{EVENTS_CAPACITY, HandlerSettings, Missed, Order, SelfFn};
 use crate::agent::clock::Clock;
+use crate::agent::thread::{Actor, Stop, wait};
 use crate::config::EventScript;
 use crate::model::{Event, Moment};
 use crate::telemetry::{RateLimit, counters};
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::Receiver;
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Registry, Token};
 use signal_hook::SigId;
@@ -80,7 +81,7 @@ pub struct HandlerParts {
     pub children: Children,
     /// What happens.
     pub events: Receiver<Arc<Event>>,
-    /// What the main thread wants; closed to stop the thread.
+    /// What the main thread wants.
     pub orders: Receiver<Order>,
     /// This member.
     pub self_member: SelfFn,
@@ -109,6 +110,29 @@ pub struct HandlerActor {
     clock: Clock,
 }
 
+impl Actor for HandlerActor {
+    const NAME: &'static str = "serf-handlers";
+    /// A little more than scripts have.
+    const PATIENCE: Duration =
+        STOP_GRACE.saturating_add(REAP_PATIENCE).saturating_add(Duration::from_secs(1));
+
+    /// Runs, and ends what runs.
+    fn run(mut self, stop: &Stop) {
+        let mut polled = Events::with_capacity(64);
+        let mut busy = false;
+        loop {
+            let go_on = self.wait(&mut polled, busy, Moment::NEVER) && !stop.is_raised();
+            self.take_orders();
+            self.take_events();
+            if !go_on {
+                return self.end(&mut polled);
+            }
+            busy = self.give_turns();
+            busy |= self.start_next();
+        }
+    }
+}
+
 impl HandlerActor {
     /// Puts the parts together. On the thread itself: what waits for a query is not shared with
     /// other threads.
@@ -131,50 +155,18 @@ impl HandlerActor {
         actor
     }
 
-    /// Runs until told to stop, and ends what runs.
-    pub fn run(mut self) {
-        let mut polled = Events::with_capacity(64);
-        let mut busy = false;
-        loop {
-            let waited = self.wait(&mut polled, busy, Moment::NEVER);
-            let go_on = waited && self.take_orders();
-            self.take_events();
-            if !go_on {
-                return self.end(&mut polled);
-            }
-            busy = self.give_turns();
-            busy |= self.start_next();
-        }
-    }
-
     /// Waits until something may have happened, `limit` at the latest. What it was need not be
     /// told apart: there are few pipes, and looking into an empty one costs little.
     fn wait(&mut self, polled: &mut Events, busy: bool, limit: Moment) -> bool {
         let runs = self.lanes.iter().filter_map(|lane| lane.run.as_ref());
-        let timeout = match runs.map(Run::deadline).fold(limit, Moment::min) {
-            _ if busy => Some(Duration::ZERO),
-            Moment::NEVER => None,
-            // Never just too early, which would only mean another round.
-            deadline => Some(deadline.until(self.clock.now()) + Duration::from_millis(1)),
-        };
-        match self.poll.poll(polled, timeout) {
-            Ok(()) => true,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => true,
-            Err(e) => {
-                log::error!(target: "agent", "serf-handlers cannot wait: {e}");
-                false
-            }
-        }
+        let deadline = runs.map(Run::deadline).fold(limit, Moment::min);
+        let timeout = if busy { Some(Duration::ZERO) } else { self.clock.until(deadline) };
+        wait(Self::NAME, &mut self.poll, polled, timeout)
     }
 
-    /// Says whether to go on.
-    fn take_orders(&mut self) -> bool {
-        loop {
-            match self.orders.try_recv() {
-                Ok(Order::SetScripts(scripts)) => self.set_scripts(scripts),
-                Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
-            }
+    fn take_orders(&mut self) {
+        while let Ok(Order::SetScripts(scripts)) = self.orders.try_recv() {
+            self.set_scripts(scripts);
         }
     }
 

@@ -102,7 +102,7 @@ fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < PATIENCE, "never: {what}");
-        thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -317,7 +317,7 @@ fn a_flood_at_a_stuck_script_costs_only_that_script() {
         if sender.send(&event) {
             accepted += 1;
         } else {
-            thread::yield_now();
+            std::thread::yield_now();
         }
     }
     let flood = sent.len();

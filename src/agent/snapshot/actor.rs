@@ -8,9 +8,10 @@ use super::trouble::{REPORT_INTERVAL, Trouble};
 use crate::agent::channels::ToSnapshot;
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
+use crate::agent::thread::{Actor, Received, Stop, receive};
 use crate::model::Moment;
 use crate::telemetry::counters;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::Receiver;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,8 +32,6 @@ pub(super) struct SnapshotActor {
     pub missed: Arc<Mutex<Missed>>,
     pub table: SharedTable,
     pub clock: Clock,
-    /// Dropped when the thread ends.
-    pub done: Sender<()>,
     /// Lines that are not written yet.
     pub lines: String,
     /// The file lacks something, or ends with half a line: it has to be replaced as a whole.
@@ -42,36 +41,40 @@ pub(super) struct SnapshotActor {
     pub trouble: Trouble,
 }
 
-impl SnapshotActor {
-    /// Runs until told to stop.
-    pub fn run(mut self) {
+impl Actor for SnapshotActor {
+    const NAME: &'static str = "serf-snapshot";
+    /// How long the end of the process waits for the disk.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// Runs, and writes even at the end what there is.
+    fn run(mut self, stop: &Stop) {
         loop {
-            let message = match self.clock.instant(self.next_deadline()) {
-                Some(deadline) => self.messages.recv_deadline(deadline),
-                None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            let mut stop = matches!(message, Err(RecvTimeoutError::Disconnected));
-            let mut next = message.ok();
-            for taken in 0..BATCH {
-                // Only within the batch: what is taken out of the corridor is dealt with.
+            let received = receive(&self.messages, self.clock, self.next_deadline());
+            let stopping = stop.is_raised() || matches!(received, Received::Closed);
+            let batch = if stopping { self.messages.len() + 1 } else { BATCH };
+            let mut next = received.message();
+            for taken in 0..batch {
+                // Only within the batch: what is taken out of the channel is dealt with.
                 let Some(message) = next.take().or_else(|| self.messages.try_recv().ok()) else { break };
                 if taken == 0 {
                     self.look_at = self.clock.now() + SECOND_LOOK;
                 }
                 match message {
                     ToSnapshot::News(line) => self.learn(line),
-                    ToSnapshot::Stop => stop = true,
+                    ToSnapshot::Wake => {}
                 }
             }
             self.catch_up();
             self.look_at_clock();
             self.write();
-            if stop {
+            if stopping {
                 return self.end();
             }
         }
     }
+}
 
+impl SnapshotActor {
     pub fn next_deadline(&self) -> Moment {
         if self.behind { self.look_at.min(self.retry_at) } else { self.look_at }
     }
@@ -203,6 +206,5 @@ impl SnapshotActor {
         if let Err(e) = self.file.sync() {
             self.failed(&e);
         }
-        drop(self.done);
     }
 }

@@ -1,6 +1,7 @@
 //! The thread and its file together, on a real disk.
 
 use super::*;
+use crate::agent::thread::{Actor, Stop};
 use crate::membership::{Config, Effects, Members, Profile, SelfDescription};
 use crate::model::{Status, Tags, Versions};
 use std::fs;
@@ -75,7 +76,6 @@ fn actor(path: &Path, rejoin: bool, capacity: usize) -> (SnapshotActor, Snapshot
         missed,
         table: table(7),
         clock: Clock::start(),
-        done: bounded(0).0,
         lines: String::new(),
         retry_at: Moment::ZERO,
         look_at: Moment::NEVER,
@@ -87,7 +87,7 @@ fn actor(path: &Path, rejoin: bool, capacity: usize) -> (SnapshotActor, Snapshot
 /// Runs the actor until it has dealt with everything that was sent.
 fn run(actor: SnapshotActor, sender: SnapshotSender) {
     drop(sender);
-    actor.run();
+    actor.run(&Stop::default());
 }
 
 #[test]
