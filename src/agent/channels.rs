@@ -20,6 +20,7 @@
 //! not sent at all: see `thread`.
 
 use super::handlers;
+use super::keys::KeysError;
 use super::snapshot::format::Line;
 use crate::config::EventScript;
 use crate::membership::{Origin, StreamRequest, Target};
@@ -98,8 +99,8 @@ pub enum ToEvents {
         query: QueryKey,
         /// What was asked for.
         step: KeyStep,
-        /// Why it could not be changed.
-        result: Result<(), String>,
+        /// Whether it worked.
+        result: Result<(), KeysError>,
     },
     /// A control connection answers a query.
     Respond {

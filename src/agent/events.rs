@@ -202,7 +202,9 @@ impl EventActor {
             }
             ToEvents::Ask { params, token } => self.ask_for_client(*params, token),
             ToEvents::AskKeys { command, token } => self.ask_about_keys(&command, token),
-            ToEvents::KeyChanged { query, step, result } => self.key_changed(query, step, result),
+            ToEvents::KeyChanged { query, step, result } => {
+                self.key_changed(query, step, result.map_err(|e| e.to_string()));
+            }
             ToEvents::Respond { query, payload, token } => {
                 let result = self.answer(query, Answer::Payload, payload).map_err(|e| e.to_string());
                 self.parts.rpc.send(RpcMessage::Responded { token, result });

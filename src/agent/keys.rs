@@ -3,6 +3,7 @@
 
 use super::durable;
 use crate::config::KeySource;
+use crate::messaging::keys::NOTHING_TO_MODIFY;
 use crate::wire::keyring::{Keyring, KeyringError, SharedKeyring};
 use crate::wire::seal::{Key, KeyError};
 use std::fmt;
@@ -35,6 +36,8 @@ pub enum KeysError {
     NoKeys,
     /// One of them is no key.
     Key(KeyError),
+    /// There is no keyring: gossip is not encrypted.
+    NoKeyring,
     /// The keyring refuses.
     Ring(KeyringError),
     /// The file cannot be written.
@@ -56,6 +59,7 @@ impl fmt::Display for KeysError {
                 write!(f, "Failed to decode key from keyring: {}", KeyError::Base64)
             }
             KeysError::Key(e) => write!(f, "Failed to restore keyring: {e}"),
+            KeysError::NoKeyring => f.write_str(NOTHING_TO_MODIFY),
             KeysError::Ring(e) => write!(f, "{e}"),
             KeysError::Unwritable(e) => write!(f, "Failed to write keyring file: {e}"),
         }
