@@ -5,79 +5,38 @@
 //! while the system's resolver makes it wait, so do scrapes, and nothing else.
 
 mod http;
+mod levels;
+mod receiver;
 mod statsd;
 mod statsite;
+mod tokens;
+
+pub(crate) use levels::{Levels, process_levels};
 
 use super::clock::Clock;
 use super::table::SharedTable;
 use super::thread::{Actor, Stop, Thread, wait};
 use crate::config::AgentConfig;
-use crate::model::{HostPort, Moment, canonical_ip};
+use crate::model::Moment;
+use crate::telemetry::RateLimit;
 use crate::telemetry::report::{self, Deltas};
-use crate::telemetry::{RateLimit, metrics};
 use http::HttpServer;
-use mio::{Events, Poll, Token, Waker};
+use mio::{Events, Poll, Waker};
 use statsd::Statsd;
 use statsite::Statsite;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
+use tokens::{STATSITE, WAKER};
 
 /// Between two reports to statsd and statsite: the interval of Serf's metrics.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Until the first report, so that an operator soon sees that it works.
 const FIRST: Duration = Duration::from_secs(1);
-/// The port of both receivers if none is given, which the configuration does not let through.
-const DEFAULT_PORT: u16 = 8125;
 /// Complaints about one receiver: at most this many in this time.
 const COMPLAINTS: (u32, Duration) = (1, Duration::from_secs(60));
 
-const WAKER: Token = Token(0);
-const LISTENER: Token = Token(1);
-const STATSITE: Token = Token(2);
-const FIRST_CLIENT: usize = 3;
-
-/// Sets the gauges; whoever reports asks first.
-#[derive(Clone)]
-pub struct Levels {
-    table: SharedTable,
-}
-
-impl Levels {
-    /// Levels of this table and this process.
-    pub fn new(table: SharedTable) -> Levels {
-        Levels { table }
-    }
-
-    /// Looks how things stand.
-    pub fn refresh(&self) {
-        let (all, failed, left, score) = {
-            let table = self.table.read();
-            let members = &table.members;
-            (members.len(), members.failed(), members.left(), members.awareness().score())
-        };
-        metrics::MEMBERS_ALIVE.set(all.saturating_sub(failed + left));
-        metrics::MEMBERS_DEAD.set(failed);
-        metrics::MEMBERS_GONE.set(left);
-        metrics::HEALTH_SCORE.set(usize::try_from(score).unwrap_or(usize::MAX));
-        let (threads, resident) = process_levels();
-        metrics::THREADS.set(threads);
-        metrics::RESIDENT_BYTES.set(resident);
-    }
-}
-
-/// How many threads this process has and how many bytes it holds; 0 where `/proc` does not say.
-pub fn process_levels() -> (usize, usize) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<usize>().ok()
-    };
-    (field("Threads:").unwrap_or(0), field("VmRSS:").unwrap_or(0).saturating_mul(1024))
-}
-
 /// Starts the thread, if `config` names anybody who wants metrics.
-pub fn spawn(config: &AgentConfig, table: SharedTable, clock: Clock) -> io::Result<Option<Thread>> {
+pub(crate) fn spawn(config: &AgentConfig, table: SharedTable, clock: Clock) -> io::Result<Option<Thread>> {
     if config.statsd_addr.is_none() && config.statsite_addr.is_none() && config.metrics_addr.is_none() {
         return Ok(None);
     }
@@ -204,15 +163,4 @@ fn complain(complaints: &mut RateLimit<&'static str>, whom: &'static str, why: &
     if let Some(passed) = complaints.pass(whom, "unsent", now) {
         log::warn!(target: "agent", "Failed to send metrics to {whom}: {why}{passed}");
     }
-}
-
-/// Looks a receiver up. May wait for the system's resolver.
-fn resolve(receiver: &str) -> io::Result<SocketAddr> {
-    let host = HostPort::parse(receiver, DEFAULT_PORT).map_err(io::Error::other)?;
-    if let Some(addr) = host.literal() {
-        return Ok(addr);
-    }
-    let mut found = (host.host.as_str(), host.port).to_socket_addrs()?;
-    let addr = found.next().ok_or_else(|| io::Error::other(format!("'{receiver}' has no address")))?;
-    Ok(SocketAddr::new(canonical_ip(addr.ip()), addr.port()))
 }

@@ -56,7 +56,9 @@ impl Threads {
         // Delivers what is left.
         events.stop();
         // What is worth keeping is on disk before scripts get their time to end.
-        snapshot.map(SnapshotHandle::stop);
+        if let Some(snapshot) = snapshot {
+            snapshot.stop();
+        }
         handlers.stop();
         // Clients get the replies that are due to them.
         rpc.stop();

@@ -2,13 +2,17 @@
 
 pub mod samples;
 
+use super::output::MAX_OUTPUT;
+use super::waiting::MAX_WAITING;
 use super::*;
-use crate::model::{Moment, QueryKey};
+use crate::model::{Event, Moment, QueryKey};
+use crate::telemetry::counters;
 use rustix::process::{Pid, Signal, kill_process};
 use samples::{join, member, query, user};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,9 +1,9 @@
 //! Inside the thread: takes what it is told, writes the lines, and looks after a failing disk.
 
-use super::Missed;
 use super::disk::SnapshotFile;
 use super::format::Line;
 use super::known::{ClockKind, Known};
+use super::sender::SharedMissed;
 use super::trouble::{REPORT_INTERVAL, Trouble};
 use crate::agent::channels::ToSnapshot;
 use crate::agent::clock::Clock;
@@ -13,7 +13,6 @@ use crate::model::Moment;
 use crate::telemetry::counters;
 use crossbeam_channel::Receiver;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Messages that are taken before their lines are written together.
@@ -26,19 +25,19 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The thread's state.
 pub(super) struct SnapshotActor {
-    pub file: SnapshotFile,
-    pub known: Known,
-    pub messages: Receiver<ToSnapshot>,
-    pub missed: Arc<Mutex<Missed>>,
-    pub table: SharedTable,
-    pub clock: Clock,
+    pub(super) file: SnapshotFile,
+    pub(super) known: Known,
+    pub(super) messages: Receiver<ToSnapshot>,
+    pub(super) missed: SharedMissed,
+    pub(super) table: SharedTable,
+    pub(super) clock: Clock,
     /// Lines that are not written yet.
-    pub lines: String,
+    pub(super) lines: String,
     /// The file lacks something, or ends with half a line: it has to be replaced as a whole.
-    pub behind: bool,
-    pub retry_at: Moment,
-    pub look_at: Moment,
-    pub trouble: Trouble,
+    pub(super) behind: bool,
+    pub(super) retry_at: Moment,
+    pub(super) look_at: Moment,
+    pub(super) trouble: Trouble,
 }
 
 impl Actor for SnapshotActor {
@@ -75,11 +74,35 @@ impl Actor for SnapshotActor {
 }
 
 impl SnapshotActor {
-    pub fn next_deadline(&self) -> Moment {
+    /// Keeps `file`, in which `known` is, up to date with what comes.
+    pub(super) fn new(
+        file: SnapshotFile,
+        known: Known,
+        messages: Receiver<ToSnapshot>,
+        missed: SharedMissed,
+        table: SharedTable,
+        clock: Clock,
+    ) -> SnapshotActor {
+        SnapshotActor {
+            behind: !file.is_open(),
+            file,
+            known,
+            messages,
+            missed,
+            table,
+            clock,
+            lines: String::new(),
+            retry_at: Moment::ZERO,
+            look_at: Moment::NEVER,
+            trouble: Trouble::default(),
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Moment {
         if self.behind { self.look_at.min(self.retry_at) } else { self.look_at }
     }
 
-    pub fn learn(&mut self, line: Line) {
+    pub(super) fn learn(&mut self, line: Line) {
         if matches!(line, Line::Leave) {
             // The clock as it is when we leave, for those who rejoin.
             self.look_at = Moment::ZERO;
@@ -94,9 +117,9 @@ impl SnapshotActor {
         }
     }
 
-    /// What found the corridor full is fetched from where it came from.
+    /// What found the channel full is fetched from where it came from.
     fn catch_up(&mut self) {
-        let missed = std::mem::take(&mut *self.missed.lock().unwrap_or_else(PoisonError::into_inner));
+        let missed = self.missed.take();
         if missed.members {
             let lines: Vec<Line> = {
                 let table = self.table.read();
@@ -132,7 +155,7 @@ impl SnapshotActor {
     }
 
     /// Brings the file up to date.
-    pub fn write(&mut self) {
+    pub(super) fn write(&mut self) {
         if self.behind {
             self.lines.clear();
             return self.replace();
