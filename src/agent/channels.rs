@@ -42,7 +42,7 @@ use std::time::Duration;
 
 /// What may wake `serf-probe` besides a datagram and a deadline.
 #[derive(Debug)]
-pub enum ToProbe {
+pub(crate) enum ToProbe {
     /// How a TCP ping went.
     StreamPingDone {
         /// That of the ping.
@@ -56,14 +56,14 @@ pub enum ToProbe {
 
 /// What may wake `serf-gossip` besides a deadline.
 #[derive(Debug)]
-pub enum ToGossip {
+pub(crate) enum ToGossip {
     /// There is something in the table's outbox, or the thread is to stop.
     Wake,
 }
 
 /// What may wake `serf-events`.
 #[derive(Debug)]
-pub enum ToEvents {
+pub(crate) enum ToEvents {
     /// There is something in the table's outbox, or the thread is to stop.
     Wake,
     /// User events, queries and answers that were received.
@@ -135,7 +135,7 @@ pub enum ToEvents {
 
 /// What `serf-sync` does with its part of a push/pull once `serf-events` has added its own.
 #[derive(Debug)]
-pub enum TalkPlan {
+pub(crate) enum TalkPlan {
     /// Answers on a stream that another member opened.
     Answer {
         /// The stream.
@@ -167,29 +167,29 @@ pub enum TalkPlan {
 }
 
 /// Outcome of a join: how many of the addresses answered, or why none did.
-pub type JoinResult = Result<usize, String>;
+pub(crate) type JoinResult = Result<usize, String>;
 
 /// Whom to tell how a join went. Called on `serf-sync`; must not block.
-pub type JoinReply = Box<dyn FnOnce(JoinResult) + Send>;
+pub(crate) type JoinReply = Box<dyn FnOnce(JoinResult) + Send>;
 
 /// A join that someone asked for. Whoever asked is always told how it went, even when the request
 /// is dropped half-way because the agent stops.
-pub struct JoinRequest {
+pub(crate) struct JoinRequest {
     /// Addresses as people write them.
-    pub addrs: Vec<String>,
+    pub(crate) addrs: Vec<String>,
     /// Whether past user events are to be heard.
-    pub replay: bool,
+    pub(crate) replay: bool,
     reply: Option<JoinReply>,
 }
 
 impl JoinRequest {
     /// Asks to join through `addrs`; `reply` is called once.
-    pub fn new(addrs: Vec<String>, replay: bool, reply: JoinReply) -> Self {
+    pub(crate) fn new(addrs: Vec<String>, replay: bool, reply: JoinReply) -> Self {
         JoinRequest { addrs, replay, reply: Some(reply) }
     }
 
     /// Tells whoever asked.
-    pub fn answer(mut self, result: JoinResult) {
+    pub(crate) fn answer(mut self, result: JoinResult) {
         if let Some(reply) = self.reply.take() {
             reply(result);
         }
@@ -205,7 +205,7 @@ impl Drop for JoinRequest {
 }
 
 /// What may wake `serf-sync` besides a socket and a deadline.
-pub enum ToSync {
+pub(crate) enum ToSync {
     /// Join through these.
     Join(JoinRequest),
     /// The names of a join have been looked up: addresses, and what could not be found.
@@ -224,7 +224,7 @@ pub enum ToSync {
 
 /// What may wake `serf-snapshot` besides a deadline.
 #[derive(Debug)]
-pub enum ToSnapshot {
+pub(crate) enum ToSnapshot {
     /// Something to keep.
     News(Line),
     /// The thread is to stop.
@@ -233,7 +233,7 @@ pub enum ToSnapshot {
 
 /// What may wake the main thread besides a signal.
 #[derive(Debug)]
-pub enum ToMain {
+pub(crate) enum ToMain {
     /// A broadcast with a ticket has been said often enough.
     Said(Ticket),
     /// The join of the command line is over.
@@ -266,7 +266,7 @@ pub enum ToMain {
 
 /// The sending end of a channel to a thread that waits in a mio poll: sends, then wakes.
 #[derive(Debug)]
-pub struct Mailbox<T> {
+pub(crate) struct Mailbox<T> {
     sender: Sender<T>,
     waker: Arc<Waker>,
 }
@@ -279,28 +279,28 @@ impl<T> Clone for Mailbox<T> {
 
 impl<T> Mailbox<T> {
     /// A channel of `bound` messages to the thread that polls with `waker`.
-    pub fn new(bound: usize, waker: Waker) -> (Self, Receiver<T>) {
+    pub(crate) fn new(bound: usize, waker: Waker) -> (Self, Receiver<T>) {
         let (sender, receiver) = bounded(bound);
         (Mailbox { sender, waker: Arc::new(waker) }, receiver)
     }
 
     /// Sends without waiting. Gives the message back when the channel is full or its thread has
     /// ended.
-    pub fn send(&self, message: T) -> Result<(), T> {
+    pub(crate) fn send(&self, message: T) -> Result<(), T> {
         let sent = self.sender.try_send(message).map_err(|e| e.into_inner());
         self.wake();
         sent
     }
 
     /// Sends, and waits for room if it must; for the few that may wait. What found none is dropped.
-    pub fn send_within(&self, message: T, patience: Duration) {
+    pub(crate) fn send_within(&self, message: T, patience: Duration) {
         // A thread that has ended needs no more messages.
         let _ = self.sender.send_timeout(message, patience);
         self.wake();
     }
 
     /// Lets the thread look at what there is besides messages.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if let Err(e) = self.waker.wake() {
             log::debug!(target: "agent", "cannot wake a thread: {e}");
         }
@@ -310,49 +310,49 @@ impl<T> Mailbox<T> {
 /// The sending ends that carry out what rules ask for; every thread that changes the table has
 /// one.
 #[derive(Clone)]
-pub struct Corridors {
+pub(crate) struct Corridors {
     /// To `serf-probe`.
-    pub probe: Mailbox<ToProbe>,
+    pub(crate) probe: Mailbox<ToProbe>,
     /// To `serf-gossip`.
-    pub gossip: Sender<ToGossip>,
+    pub(crate) gossip: Sender<ToGossip>,
     /// To `serf-sync`.
-    pub sync: Mailbox<ToSync>,
+    pub(crate) sync: Mailbox<ToSync>,
     /// To `serf-events`.
-    pub events: Sender<ToEvents>,
+    pub(crate) events: Sender<ToEvents>,
     /// To the main thread.
-    pub main: Mailbox<ToMain>,
+    pub(crate) main: Mailbox<ToMain>,
 }
 
 /// The receiving ends, one for each thread.
-pub struct CorridorEnds {
+pub(crate) struct CorridorEnds {
     /// Of `serf-probe`.
-    pub probe: Receiver<ToProbe>,
+    pub(crate) probe: Receiver<ToProbe>,
     /// Of `serf-gossip`.
-    pub gossip: Receiver<ToGossip>,
+    pub(crate) gossip: Receiver<ToGossip>,
     /// Of `serf-sync`.
-    pub sync: Receiver<ToSync>,
+    pub(crate) sync: Receiver<ToSync>,
     /// Of `serf-events`.
-    pub events: Receiver<ToEvents>,
+    pub(crate) events: Receiver<ToEvents>,
     /// Of the main thread.
-    pub main: Receiver<ToMain>,
+    pub(crate) main: Receiver<ToMain>,
     /// Riders, from `serf-gossip`.
-    pub riders_in: Sender<Vec<Shared>>,
+    pub(crate) riders_in: Sender<Vec<Shared>>,
     /// Riders, to `serf-probe`.
-    pub riders_out: Receiver<Vec<Shared>>,
+    pub(crate) riders_out: Receiver<Vec<Shared>>,
 }
 
 /// The wakers of the three threads that wait in a mio poll, among them the main thread.
-pub struct Wakers {
+pub(crate) struct Wakers {
     /// Of `serf-probe`.
-    pub probe: Waker,
+    pub(crate) probe: Waker,
     /// Of `serf-sync`.
-    pub sync: Waker,
+    pub(crate) sync: Waker,
     /// Of the main thread.
-    pub main: Waker,
+    pub(crate) main: Waker,
 }
 
 /// Opens all channels.
-pub fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
+pub(crate) fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
     let (probe, probe_end) = Mailbox::new(256, wakers.probe);
     let (gossip, gossip_end) = bounded(16);
     let (sync, sync_end) = Mailbox::new(256, wakers.sync);
@@ -374,7 +374,7 @@ pub fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
 
 impl Corridors {
     /// Wakes the threads for which something was put into an outbox of the table.
-    pub fn ring(&self, gossip: bool, events: bool) {
+    pub(crate) fn ring(&self, gossip: bool, events: bool) {
         if gossip {
             self.wake_gossip();
         }
@@ -384,20 +384,20 @@ impl Corridors {
     }
 
     /// Lets `serf-gossip` look at what there is besides messages.
-    pub fn wake_gossip(&self) {
+    pub(crate) fn wake_gossip(&self) {
         // A full channel wakes the thread all the same; a closed one has no thread any more.
         let _ = self.gossip.try_send(ToGossip::Wake);
     }
 
     /// Lets `serf-events` look at what there is besides messages.
-    pub fn wake_events(&self) {
+    pub(crate) fn wake_events(&self) {
         // As for gossip.
         let _ = self.events.try_send(ToEvents::Wake);
     }
 
     /// Hands addresses to `serf-sync`, which keeps them as seeds: those of the configuration, and
     /// those that were found in the snapshot or by mDNS.
-    pub fn keep_seeds(&self, addrs: Vec<String>, origin: Origin) {
+    pub(crate) fn keep_seeds(&self, addrs: Vec<String>, origin: Origin) {
         let count = addrs.len();
         if self.sync.send(ToSync::KeepSeeds(addrs, origin)).is_err() {
             counters::SEEDS_DROPPED.add(count);
@@ -405,7 +405,7 @@ impl Corridors {
     }
 
     /// Hands exchanges to `serf-sync`.
-    pub fn request(&self, streams: Vec<StreamRequest>) {
+    pub(crate) fn request(&self, streams: Vec<StreamRequest>) {
         for request in streams {
             if self.sync.send(ToSync::Stream(request)).is_err() {
                 counters::STREAMS_SKIPPED.inc();

@@ -10,13 +10,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Writes dumps, one at a time. Standard error may be a pipe that nobody reads, so each gets a
 /// thread, `serf-dump`, for as long as it takes; nothing ever waits for that one.
 #[derive(Debug, Default)]
-pub struct Dump {
+pub(crate) struct Dump {
     writing: Option<JoinHandle<()>>,
 }
 
 impl Dump {
     /// Writes the metrics of this moment, unless the last dump is still being written.
-    pub fn write(&mut self, levels: &Levels) {
+    pub(crate) fn write(&mut self, levels: &Levels) {
         if self.writing.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return log::warn!(target: "agent", "Nobody reads standard error: the last dump of metrics is still being written");
         }

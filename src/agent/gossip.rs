@@ -18,41 +18,41 @@ const RIDER_ROOM: usize = 1000;
 
 /// Depths of the queue and Lamport times, for `stats`.
 #[derive(Debug, Default)]
-pub struct Depths {
+pub(crate) struct Depths {
     /// Membership news.
-    pub membership: AtomicUsize,
+    pub(crate) membership: AtomicUsize,
     /// Intents.
-    pub intents: AtomicUsize,
+    pub(crate) intents: AtomicUsize,
     /// Queries.
-    pub queries: AtomicUsize,
+    pub(crate) queries: AtomicUsize,
     /// User events.
-    pub events: AtomicUsize,
+    pub(crate) events: AtomicUsize,
     /// The Lamport time of user events, kept by `serf-events`.
-    pub event_time: AtomicUsize,
+    pub(crate) event_time: AtomicUsize,
     /// The Lamport time of queries, kept by `serf-events`.
-    pub query_time: AtomicUsize,
+    pub(crate) query_time: AtomicUsize,
 }
 
 /// The thread's state.
-pub struct GossipActor {
+pub(crate) struct GossipActor {
     /// The rules.
-    pub gossip: Gossip,
+    pub(crate) gossip: Gossip,
     /// The table.
-    pub table: SharedTable,
+    pub(crate) table: SharedTable,
     /// Where datagrams go out.
-    pub sender: DatagramSender,
+    pub(crate) sender: DatagramSender,
     /// What other threads say.
-    pub messages: Receiver<ToGossip>,
+    pub(crate) messages: Receiver<ToGossip>,
     /// Where news for passing datagrams goes.
-    pub riders: Sender<Vec<Shared>>,
+    pub(crate) riders: Sender<Vec<Shared>>,
     /// To the other threads.
-    pub corridors: Corridors,
+    pub(crate) corridors: Corridors,
     /// Told to whoever asks for statistics.
-    pub depths: Arc<Depths>,
+    pub(crate) depths: Arc<Depths>,
     /// Time.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// The thread's own random source.
-    pub rng: Rng,
+    pub(crate) rng: Rng,
 }
 
 impl Actor for GossipActor {

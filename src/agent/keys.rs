@@ -20,7 +20,7 @@ const OTHERS: u32 = 0o077;
 
 /// The keyring of this agent, and its file if it has one. A handle: clones are the same keyring.
 #[derive(Clone, Debug)]
-pub struct Keys {
+pub(crate) struct Keys {
     ring: SharedKeyring,
     file: Option<PathBuf>,
 }
@@ -70,7 +70,7 @@ impl std::error::Error for KeysError {}
 
 impl Keys {
     /// The keys that were configured; none without encryption.
-    pub fn load(source: &KeySource) -> Result<Option<Keys>, KeysError> {
+    pub(crate) fn load(source: &KeySource) -> Result<Option<Keys>, KeysError> {
         match source {
             KeySource::None => Ok(None),
             KeySource::Key(ring) => Ok(Some(Keys { ring: SharedKeyring::new(ring.clone()), file: None })),
@@ -83,13 +83,13 @@ impl Keys {
     }
 
     /// The keyring that packets are sealed and opened with.
-    pub fn ring(&self) -> &SharedKeyring {
+    pub(crate) fn ring(&self) -> &SharedKeyring {
         &self.ring
     }
 
     /// Changes the keyring, in its file first: what is in force survives a crash. Only one thread
     /// may do this. Writes to disk.
-    pub fn change(
+    pub(crate) fn change(
         &self,
         change: impl FnOnce(&mut Keyring) -> Result<(), KeyringError>,
     ) -> Result<(), KeysError> {

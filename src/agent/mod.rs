@@ -18,7 +18,7 @@
 //! opposite order.
 #![allow(clippy::disallowed_methods, reason = "this is the floor that does the I/O")]
 
-pub mod bind;
+mod bind;
 mod changes;
 mod channels;
 mod clock;
@@ -28,7 +28,8 @@ mod dump;
 mod durable;
 mod events;
 mod gossip;
-pub mod handlers;
+mod handlers;
+mod host;
 mod inbox;
 mod joins;
 pub mod keys;

@@ -26,41 +26,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Token of the socket in the thread's poll.
-pub const SOCKET: Token = Token(0);
+pub(crate) const SOCKET: Token = Token(0);
 /// Token of the waker in the thread's poll.
-pub const WAKER: Token = Token(1);
+pub(crate) const WAKER: Token = Token(1);
 
 /// How many datagrams are applied at once, so that a flood does not keep the table locked.
 const BATCH: usize = 64;
 
 /// The thread's state.
-pub struct ProbeActor {
+pub(crate) struct ProbeActor {
     /// Registered with the socket and the waker.
-    pub poll: Poll,
+    pub(crate) poll: Poll,
     /// The receiving side.
-    pub socket: Arc<UdpSocket>,
+    pub(crate) socket: Arc<UdpSocket>,
     /// The sending side.
-    pub sender: DatagramSender,
+    pub(crate) sender: DatagramSender,
     /// What datagrams must come in.
-    pub envelope: Envelope,
+    pub(crate) envelope: Envelope,
     /// The one dialect that is read, if it is only one.
-    pub only: Option<Dialect>,
+    pub(crate) only: Option<Dialect>,
     /// The table.
-    pub table: SharedTable,
+    pub(crate) table: SharedTable,
     /// The rules.
-    pub prober: Prober,
+    pub(crate) prober: Prober,
     /// What other threads say.
-    pub messages: Receiver<ToProbe>,
+    pub(crate) messages: Receiver<ToProbe>,
     /// News that may ride along.
-    pub riders: Receiver<Vec<Shared>>,
+    pub(crate) riders: Receiver<Vec<Shared>>,
     /// To the other threads.
-    pub corridors: Corridors,
+    pub(crate) corridors: Corridors,
     /// Time.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// The thread's own random source.
-    pub rng: Rng,
+    pub(crate) rng: Rng,
     /// About datagrams, by who sent them.
-    pub complaints: RateLimit<IpAddr>,
+    pub(crate) complaints: RateLimit<IpAddr>,
 }
 
 impl Actor for ProbeActor {

@@ -8,12 +8,12 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 /// The addresses, if all of them are literal and need no lookup.
-pub fn literals(addrs: &[String], default_port: u16) -> Option<Vec<SocketAddr>> {
+pub(crate) fn literals(addrs: &[String], default_port: u16) -> Option<Vec<SocketAddr>> {
     addrs.iter().map(|text| HostPort::parse(without_name(text), default_port).ok()?.literal()).collect()
 }
 
 /// Looks the addresses up and sends them to `serf-sync`. A host name stands for all its addresses.
-pub fn look_up(request: JoinRequest, default_port: u16, sync: Mailbox<ToSync>) {
+pub(crate) fn look_up(request: JoinRequest, default_port: u16, sync: Mailbox<ToSync>) {
     // The request comes back inside the message, or is dropped with the agent that stops.
     start(move || {
         let (mut found, mut errors) = (Vec::new(), Vec::new());
@@ -31,7 +31,7 @@ pub fn look_up(request: JoinRequest, default_port: u16, sync: Mailbox<ToSync>) {
 }
 
 /// Looks one seed up and sends where it leads to `serf-sync`; nowhere if that cannot be found out.
-pub fn look_up_seed(seed: String, default_port: u16, sync: Mailbox<ToSync>) {
+pub(crate) fn look_up_seed(seed: String, default_port: u16, sync: Mailbox<ToSync>) {
     /// That thread empties its channel all the time; longer than this, and it has stopped.
     const PATIENCE: Duration = Duration::from_secs(10);
     start(move || {

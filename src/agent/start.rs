@@ -3,10 +3,11 @@
 //!
 //! On an error what runs already ends again, the last thread first.
 
-use super::bind::{self, Endpoints};
+use super::bind::{self, BindError, Endpoints};
 use super::channels::{self, Wakers};
 use super::clock::Clock;
 use super::datagrams::DatagramSender;
+use super::host::Host;
 use super::inbox::Inbox;
 use super::keys::Keys;
 use super::mdns;
@@ -107,7 +108,7 @@ struct Network {
 impl Network {
     /// Loads the keys, decides on addresses and opens the gossip sockets.
     fn open(config: &AgentConfig, logger: &LoggerHandle) -> Result<Network, StartError> {
-        let host = bind::Host::look().map_err(StartError::Bind)?;
+        let host = Host::look().map_err(|why| StartError::Bind(BindError::List(why)))?;
         mdns::check(config.discover.as_deref(), config.mdns.interface.as_ref(), &host.interfaces)
             .map_err(StartError::Mdns)?;
         let keys = Keys::load(&config.keys).map_err(StartError::Keys)?;
