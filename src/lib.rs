@@ -43,6 +43,10 @@
 //! | `serf-metrics` | the ways to statsd and statsite, Prometheus' connections | mio, until the next report | reports; exists only if asked for |
 //! | main | signals, the leave, start and stop | mio | waits |
 //!
+//! Each is an actor inside, which owns what the table says, and a handle outside; `agent/thread.rs` builds,
+//! stops and waits for all of them in one way. They start in an order with reasons and end in the opposite
+//! one (`agent/running.rs`).
+//!
 //! `serf-dump` exists while a dump of the metrics is written to standard error, `serf-resolve` while
 //! a host name is looked up, because the system's resolver blocks; with `-discover` there is also
 //! `mDNS_daemon`, which belongs to the library `mdns-sd`.

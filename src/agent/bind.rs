@@ -1,7 +1,7 @@
 //! Which address to bind and which to advertise: `-bind`, `-iface`, `-advertise`.
 //!
-//! [`choose`] resolves names, looks at this host ([`Host::look`]: interfaces, default routes) and
-//! leaves the decision to [`decide`], which is pure. Opening sockets is not done here.
+//! [`decide`] is pure: what it has to know of this host is looked up in `host`, and sockets are opened in
+//! `sockets`.
 //!
 //! With a wildcard address (`0.0.0.0`, `[::]`) others must still be told one address to reach us
 //! at. Like memberlist we take a private one and prefer IPv4, or IPv6 when `[::]` was asked for.
@@ -16,57 +16,33 @@
 //!
 //! A public address is never advertised unasked, and neither is a loopback or link-local one.
 
-// The agent looks at the host; rules do not.
-#![allow(clippy::disallowed_methods)]
-
-use crate::model::{HostPort, canonical_ip};
+use super::host::{Host, InterfaceAddr};
+use crate::model::canonical_ip;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Where to bind and what to tell others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoints {
+pub(crate) struct Endpoints {
     /// The address for the UDP and TCP sockets.
     ///
     /// `[::]` where `0.0.0.0` was asked for but only an IPv6 address can be advertised: Serf's
     /// `0.0.0.0` takes both families, and so does `[::]`.
-    pub bind: SocketAddr,
+    pub(crate) bind: SocketAddr,
     /// The address that others are told. Port 0 means the port that the socket will be given.
-    pub advertise: SocketAddr,
+    pub(crate) advertise: SocketAddr,
     /// What Serf prints before it starts: `Using interface 'x' address 'y'`.
-    pub announce: Option<String>,
+    pub(crate) announce: Option<String>,
     /// For the log at INFO: which address was chosen, and why.
-    pub note: Option<String>,
+    pub(crate) note: Option<String>,
     /// For the log at WARN: why others will probably not reach us.
-    pub warning: Option<String>,
-}
-
-/// One address of one interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InterfaceAddr {
-    /// The interface's name.
-    pub interface: String,
-    /// The address.
-    pub ip: IpAddr,
-    /// Whether the interface works at the moment.
-    pub up: bool,
-}
-
-/// What [`decide`] needs to know of this host.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Host {
-    /// Every address, in the kernel's order.
-    pub addrs: Vec<InterfaceAddr>,
-    /// Names of interfaces, also of those without an address.
-    pub interfaces: Vec<String>,
-    /// The interfaces of the default routes, the preferred one first.
-    pub default_routes: Vec<String>,
+    pub(crate) warning: Option<String>,
 }
 
 /// Which option an address came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flag {
+pub(crate) enum Flag {
     /// `-bind`
     Bind,
     /// `-advertise`
@@ -84,16 +60,7 @@ impl fmt::Display for Flag {
 
 /// Why no address could be chosen.
 #[derive(Debug)]
-pub enum BindError {
-    /// A host name could not be resolved.
-    Resolve {
-        /// The option.
-        flag: Flag,
-        /// What was given.
-        host: String,
-        /// The resolver's answer.
-        error: io::Error,
-    },
+pub(crate) enum BindError {
     /// The address is a multicast or broadcast address.
     NotUnicast {
         /// The option.
@@ -123,9 +90,6 @@ pub enum BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BindError::Resolve { flag, host, error } => {
-                write!(f, "Invalid {flag} address: cannot resolve '{host}': {error}")
-            }
             BindError::NotUnicast { flag, ip } => {
                 write!(f, "Invalid {flag} address: {ip} is not the address of a host")
             }
@@ -154,42 +118,8 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
-impl Host {
-    /// Looks at the host that this process runs on.
-    pub fn look() -> Result<Host, BindError> {
-        let addrs: Vec<InterfaceAddr> = if_addrs::get_if_addrs()
-            .map_err(BindError::List)?
-            .into_iter()
-            .map(|i| InterfaceAddr { ip: canonical_ip(i.ip()), up: i.is_oper_up(), interface: i.name })
-            .collect();
-        // Files of Linux; elsewhere there is no preference, and an interface without addresses is
-        // reported as missing.
-        let interfaces = std::fs::read_dir("/sys/class/net")
-            .map(|entries| entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
-            .unwrap_or_default();
-        let routes_v4 = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-        let routes_v6 = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
-        let default_routes = default_routes(&routes_v4, &routes_v6);
-        Ok(Host { addrs, interfaces, default_routes })
-    }
-}
-
-/// Decides for this host. Resolves host names, which may take as long as the resolver likes.
-///
-/// `bind` and `advertise` are as parsed, with Serf's default port 7946 filled in for each: an
-/// advertised address without a port means 7946, whatever port is bound.
-pub fn choose(
-    bind: &HostPort,
-    interface: Option<&str>,
-    advertise: Option<&HostPort>,
-) -> Result<Endpoints, BindError> {
-    let bind = resolve(Flag::Bind, bind)?;
-    let advertise = advertise.map(|a| resolve(Flag::Advertise, a)).transpose()?;
-    decide(&Host::look()?, bind, interface, advertise)
-}
-
-/// The decision itself. `advertise` with a wildcard address stands for its default: any.
-pub fn decide(
+/// Decides. `advertise` with a wildcard address stands for its default: any.
+pub(crate) fn decide(
     host: &Host,
     bind: SocketAddr,
     interface: Option<&str>,
@@ -343,49 +273,6 @@ fn list(addrs: &[InterfaceAddr]) -> String {
     parts.join(", ")
 }
 
-fn resolve(flag: Flag, addr: &HostPort) -> Result<SocketAddr, BindError> {
-    if let Some(literal) = addr.literal() {
-        return Ok(literal);
-    }
-    let failed = |error| BindError::Resolve { flag, host: addr.host.clone(), error };
-    let found: Vec<SocketAddr> = (addr.host.as_str(), addr.port).to_socket_addrs().map_err(failed)?.collect();
-    // IPv4 first, as Go's resolver does for Serf.
-    let first = found.iter().find(|a| a.is_ipv4()).or(found.first());
-    first.copied().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
-}
-
-/// The interfaces of default routes in the kernel's tables, IPv4 first, lowest metric first.
-fn default_routes(v4: &str, v6: &str) -> Vec<String> {
-    const UP: u32 = 1;
-    const REJECT: u32 = 0x200;
-    let row_v4 = |line: &str| {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        let &[name, to, _, flags, _, _, metric, mask, ..] = columns.as_slice() else { return None };
-        let flags = u32::from_str_radix(flags, 16).ok()?;
-        let default = to == "00000000" && mask == "00000000" && flags & UP != 0 && flags & REJECT == 0;
-        default.then_some((metric.parse::<u32>().ok()?, name.to_string()))
-    };
-    let row_v6 = |line: &str| {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        let &[to, length, _, _, _, metric, _, _, flags, name] = columns.as_slice() else { return None };
-        let flags = u32::from_str_radix(flags, 16).ok()?;
-        let any = length == "00" && to.bytes().all(|b| b == b'0');
-        let default = any && name != "lo" && flags & UP != 0 && flags & REJECT == 0;
-        default.then_some((u32::from_str_radix(metric, 16).ok()?, name.to_string()))
-    };
-    let mut found_v4: Vec<_> = v4.lines().filter_map(row_v4).collect();
-    let mut found_v6: Vec<_> = v6.lines().filter_map(row_v6).collect();
-    found_v4.sort();
-    found_v6.sort();
-    let mut names = Vec::new();
-    for (_, name) in found_v4.into_iter().chain(found_v6) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -518,33 +405,5 @@ mod tests {
         assert!(warning("10.0.0.5:9000", "10.0.0.5:7946").unwrap().contains("7946 while port 9000"));
         assert_eq!(warning("10.0.0.5:0", "192.0.2.1:7946"), None);
         assert_eq!(warning("127.8.3.1:7946", "127.8.3.1:7946"), None);
-    }
-
-    #[test]
-    fn default_routes_are_read_from_the_kernels_tables() {
-        let v4 = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
-                  wlan0\t00000000\t010200C0\t0003\t0\t0\t600\t00000000\t0\t0\t0\n\
-                  eth0\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
-                  eth1\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
-                  tun0\t00000000\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0\n";
-        let zeros = "0".repeat(32);
-        let v6 = format!(
-            "{zeros} 00 {zeros} 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003 eth2\n\
-             {zeros} 00 {zeros} 00 {zeros} ffffffff 00000001 00000000 00200200 lo\n\
-             fd{} 40 {zeros} 00 {zeros} 00000100 00000001 00000000 00000001 eth3\n",
-            "0".repeat(30)
-        );
-        assert_eq!(default_routes(v4, &v6), ["eth0", "wlan0", "eth2"]);
-        assert_eq!(default_routes("", "rubbish\n"), Vec::<String>::new());
-    }
-
-    #[test]
-    fn names_are_resolved() {
-        let local = HostPort { host: "localhost".into(), port: 7946 };
-        let e = choose(&local, None, None).unwrap();
-        assert!(e.bind.ip().is_loopback() && e.advertise == e.bind);
-        let nowhere = HostPort { host: "no such host".into(), port: 1 };
-        let error = choose(&nowhere, None, None).unwrap_err().to_string();
-        assert!(error.starts_with("Invalid bind address: cannot resolve 'no such host'"), "{error}");
     }
 }

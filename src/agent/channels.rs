@@ -1,9 +1,9 @@
-//! The corridors between the threads, all of them, and what travels in each.
+//! The channels between the threads, all of them, and what is sent in each.
 //!
 //! | to | carries | bound; when full |
 //! | --- | --- | --- |
-//! | `serf-probe` | [`ToProbe`] | 256; results of TCP pings are dropped and count as unanswered, doorbells are not needed twice |
-//! | `serf-gossip` | [`ToGossip`] | 1024; broadcasts go through the outbox of the table instead, and one message to fetch it is enough |
+//! | `serf-probe` | [`ToProbe`] | 256; results of TCP pings are dropped and count as unanswered, one wake is enough |
+//! | `serf-gossip` | [`ToGossip`] | 1024; broadcasts go through the outbox of the table instead, and one wake is enough |
 //! | `serf-sync` | [`ToSync`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
 //! | `serf-events` | [`ToEvents`] | 1024; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
 //! | `serf-handlers` | `HandlerSender` | see `agent/handlers.rs` |
@@ -14,9 +14,13 @@
 //! News to piggyback on datagrams that are sent anyway goes from `serf-gossip` to `serf-probe` through
 //! a slot of one, refilled when it is empty.
 //!
-//! Nobody ever waits to send, the main thread aside when it stops the others.
+//! A thread that serves the cluster never waits to send. Those that may wait, each until a deadline, are
+//! the main thread, when it asks for a join, changes the event handlers or reloads
+//! ([`Mailbox::send_within`]), and `serf-resolve`, which does nothing else. That a thread is to stop is
+//! not sent at all: see `thread`.
 
 use super::handlers;
+use super::keys::KeysError;
 use super::table::SharedTable;
 use crate::config::EventScript;
 use crate::membership::{Origin, StreamRequest};
@@ -40,7 +44,7 @@ use std::time::Duration;
 
 /// What may wake `serf-probe` besides a datagram and a deadline.
 #[derive(Debug)]
-pub enum ToProbe {
+pub(crate) enum ToProbe {
     /// How a TCP ping went.
     StreamPingDone {
         /// That of the ping.
@@ -50,26 +54,22 @@ pub enum ToProbe {
     },
     /// Another thread changed the table: deadlines may have moved.
     TableChanged,
-    /// The agent stops.
-    Stop,
 }
 
 /// What may wake `serf-gossip` besides a deadline.
 #[derive(Debug)]
-pub enum ToGossip {
-    /// There is something in the table's outbox.
-    Doorbell,
+pub(crate) enum ToGossip {
+    /// There is something in the table's outbox, or the thread is to stop.
+    Wake,
     /// Queue this. It did not change the table, and takes no way through its outbox.
     Queue(Shared),
-    /// The agent stops.
-    Stop,
 }
 
 /// What may wake `serf-events`.
 #[derive(Debug)]
-pub enum ToEvents {
-    /// There is something in the table's outbox.
-    Doorbell,
+pub(crate) enum ToEvents {
+    /// There is something in the table's outbox, or the thread is to stop.
+    Wake,
     /// User events, queries and answers that were received.
     Serf(Vec<SerfMessage>),
     /// A control connection sends a user event.
@@ -103,8 +103,8 @@ pub enum ToEvents {
         query: QueryKey,
         /// What was asked for.
         step: KeyStep,
-        /// Why it could not be changed.
-        result: Result<(), String>,
+        /// Whether it worked.
+        result: Result<(), KeysError>,
     },
     /// A control connection answers a query.
     Respond {
@@ -127,7 +127,7 @@ pub enum ToEvents {
     /// The filters of all streams of control connections together.
     Streams(Vec<EventFilter>),
     /// `serf-sync` needs what is remembered of events and queries, for this.
-    WantTalk(Plan),
+    Recall(Plan),
     /// Another member's memory of events and queries.
     MergeSerf {
         /// What it remembers.
@@ -135,34 +135,32 @@ pub enum ToEvents {
         /// Whether its events are history, not news: a join without replay.
         ignore_past: bool,
     },
-    /// The agent stops, after delivering what is there.
-    Stop,
 }
 
 /// Outcome of a join: how many of the addresses answered, or why none did.
-pub type JoinResult = Result<usize, JoinError>;
+pub(crate) type JoinResult = Result<usize, JoinError>;
 
 /// Whom to tell how a join went. Called on `serf-sync`; must not block.
-pub type JoinReply = Box<dyn FnOnce(JoinResult) + Send>;
+pub(crate) type JoinReply = Box<dyn FnOnce(JoinResult) + Send>;
 
 /// A join that someone asked for. Whoever asked is always told how it went, even when the request
 /// is dropped half-way because the agent stops.
-pub struct JoinRequest {
+pub(crate) struct JoinRequest {
     /// Addresses as people write them.
-    pub addrs: Vec<String>,
+    pub(crate) addrs: Vec<String>,
     /// Whether past user events are to be heard.
-    pub replay: bool,
+    pub(crate) replay: bool,
     reply: Option<JoinReply>,
 }
 
 impl JoinRequest {
     /// Asks to join through `addrs`; `reply` is called once.
-    pub fn new(addrs: Vec<String>, replay: bool, reply: JoinReply) -> Self {
+    pub(crate) fn new(addrs: Vec<String>, replay: bool, reply: JoinReply) -> Self {
         JoinRequest { addrs, replay, reply: Some(reply) }
     }
 
     /// Tells whoever asked.
-    pub fn answer(mut self, result: JoinResult) {
+    pub(crate) fn answer(mut self, result: JoinResult) {
         if let Some(reply) = self.reply.take() {
             reply(result);
         }
@@ -178,7 +176,7 @@ impl Drop for JoinRequest {
 }
 
 /// What may wake `serf-sync` besides a socket and a deadline.
-pub enum ToSync {
+pub(crate) enum ToSync {
     /// Join through these.
     Join(JoinRequest),
     /// The names of a join have been looked up: addresses, and what could not be found.
@@ -190,25 +188,23 @@ pub enum ToSync {
     /// An exchange that rules ask for.
     Stream(StreamRequest),
     /// What is remembered of events and queries, for a push/pull.
-    Talk(Plan, SerfState),
+    Recalled(Plan, SerfState),
     /// One of HashiCorp's agents has come.
-    ForeignerCame,
-    /// The agent stops.
-    Stop,
+    HashicorpMemberCame,
 }
 
 /// What may wake `serf-snapshot` besides a deadline.
 #[derive(Debug)]
-pub enum ToSnapshot {
+pub(crate) enum ToSnapshot {
     /// Something to keep.
     News(Line),
-    /// The agent stops, after writing what is there.
-    Stop,
+    /// The thread is to stop.
+    Wake,
 }
 
 /// What may wake the main thread besides a signal.
 #[derive(Debug)]
-pub enum ToMain {
+pub(crate) enum ToMain {
     /// A broadcast with a ticket has been said often enough.
     Said(Ticket),
     /// The join of the command line is over.
@@ -239,9 +235,9 @@ pub enum ToMain {
     },
 }
 
-/// The sending end of a corridor to a thread that waits in a mio poll: sends, then wakes.
+/// The sending end of a channel to a thread that waits in a mio poll: sends, then wakes.
 #[derive(Debug)]
-pub struct Mailbox<T> {
+pub(crate) struct Mailbox<T> {
     sender: Sender<T>,
     waker: Arc<Waker>,
 }
@@ -253,77 +249,81 @@ impl<T> Clone for Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// A corridor of `bound` messages to the thread that polls with `waker`.
-    pub fn new(bound: usize, waker: Waker) -> (Self, Receiver<T>) {
+    /// A channel of `bound` messages to the thread that polls with `waker`.
+    pub(crate) fn new(bound: usize, waker: Waker) -> (Self, Receiver<T>) {
         let (sender, receiver) = bounded(bound);
         (Mailbox { sender, waker: Arc::new(waker) }, receiver)
     }
 
-    /// Sends, and waits for room if it must: for the main thread, to stop the others, and for
-    /// threads that only look something up.
-    pub fn insist(&self, message: T, patience: Duration) {
-        // A thread that has ended needs no more messages.
-        let _ = self.sender.send_timeout(message, patience);
-        let _ = self.waker.wake();
+    /// Sends without waiting. Gives the message back when the channel is full or its thread has
+    /// ended.
+    pub(crate) fn send(&self, message: T) -> Result<(), T> {
+        let sent = self.sender.try_send(message).map_err(|e| e.into_inner());
+        self.wake();
+        sent
     }
 
-    /// Sends without waiting. Gives the message back when the corridor is full or its thread has
-    /// ended.
-    pub fn send(&self, message: T) -> Result<(), T> {
-        let sent = self.sender.try_send(message).map_err(|e| e.into_inner());
+    /// Sends, and waits for room if it must; for the few that may wait. What found none is dropped.
+    pub(crate) fn send_within(&self, message: T, patience: Duration) {
+        // A thread that has ended needs no more messages.
+        let _ = self.sender.send_timeout(message, patience);
+        self.wake();
+    }
+
+    /// Lets the thread look at what there is besides messages.
+    pub(crate) fn wake(&self) {
         if let Err(e) = self.waker.wake() {
             log::debug!(target: "agent", "cannot wake a thread: {e}");
         }
-        sent
     }
 }
 
 /// The sending ends that carry out what rules ask for; every thread that changes the table has
 /// one.
 #[derive(Clone)]
-pub struct Corridors {
+pub(crate) struct Corridors {
     /// To `serf-probe`.
-    pub probe: Mailbox<ToProbe>,
+    pub(crate) probe: Mailbox<ToProbe>,
     /// To `serf-gossip`.
-    pub gossip: Sender<ToGossip>,
+    pub(crate) gossip: Sender<ToGossip>,
     /// To `serf-sync`.
-    pub sync: Mailbox<ToSync>,
+    pub(crate) sync: Mailbox<ToSync>,
     /// To `serf-events`.
-    pub events: Sender<ToEvents>,
+    pub(crate) events: Sender<ToEvents>,
     /// To the main thread.
-    pub main: Mailbox<ToMain>,
+    pub(crate) main: Mailbox<ToMain>,
 }
 
 /// The receiving ends, one for each thread.
-pub struct CorridorEnds {
+pub(crate) struct CorridorEnds {
     /// Of `serf-probe`.
-    pub probe: Receiver<ToProbe>,
+    pub(crate) probe: Receiver<ToProbe>,
     /// Of `serf-gossip`.
-    pub gossip: Receiver<ToGossip>,
+    pub(crate) gossip: Receiver<ToGossip>,
     /// Of `serf-sync`.
-    pub sync: Receiver<ToSync>,
+    pub(crate) sync: Receiver<ToSync>,
     /// Of `serf-events`.
-    pub events: Receiver<ToEvents>,
+    pub(crate) events: Receiver<ToEvents>,
     /// Of the main thread.
-    pub main: Receiver<ToMain>,
+    pub(crate) main: Receiver<ToMain>,
     /// News to piggyback, from `serf-gossip`.
-    pub piggyback_in: Sender<Vec<Shared>>,
+    pub(crate) piggyback_in: Sender<Vec<Shared>>,
     /// News to piggyback, to `serf-probe`.
-    pub piggyback_out: Receiver<Vec<Shared>>,
+    pub(crate) piggyback_out: Receiver<Vec<Shared>>,
 }
 
 /// The wakers of the three threads that wait in a mio poll, among them the main thread.
-pub struct Wakers {
+pub(crate) struct Wakers {
     /// Of `serf-probe`.
-    pub probe: Waker,
+    pub(crate) probe: Waker,
     /// Of `serf-sync`.
-    pub sync: Waker,
+    pub(crate) sync: Waker,
     /// Of the main thread.
-    pub main: Waker,
+    pub(crate) main: Waker,
 }
 
-/// Lays out all corridors.
-pub fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
+/// Opens all channels.
+pub(crate) fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
     let (probe, probe_end) = Mailbox::new(256, wakers.probe);
     let (gossip, gossip_end) = bounded(1024);
     let (sync, sync_end) = Mailbox::new(256, wakers.sync);
@@ -344,28 +344,39 @@ pub fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
 }
 
 impl Corridors {
-    /// Rings where something was put into an outbox of the table.
-    pub fn ring(&self, gossip: bool, events: bool) {
-        // A full corridor holds enough doorbells already; a closed one has no thread any more.
+    /// Wakes the threads for which something was put into an outbox of the table.
+    pub(crate) fn ring(&self, gossip: bool, events: bool) {
         if gossip {
-            let _ = self.gossip.try_send(ToGossip::Doorbell);
+            self.wake_gossip();
         }
         if events {
-            let _ = self.events.try_send(ToEvents::Doorbell);
+            self.wake_events();
         }
     }
 
     /// Has a message spread that changes nothing in the table: user events and queries.
-    pub fn queue(&self, message: Message, table: &SharedTable) {
+    pub(crate) fn queue(&self, message: Message, table: &SharedTable) {
         let Err(full) = self.gossip.try_send(ToGossip::Queue(Shared::new(message))) else { return };
         if let ToGossip::Queue(message) = full.into_inner() {
             table.write().broadcasts.push_back((message.message().clone(), None));
         }
     }
 
+    /// Lets `serf-gossip` look at what there is besides messages.
+    pub(crate) fn wake_gossip(&self) {
+        // A full channel wakes the thread all the same; a closed one has no thread any more.
+        let _ = self.gossip.try_send(ToGossip::Wake);
+    }
+
+    /// Lets `serf-events` look at what there is besides messages.
+    pub(crate) fn wake_events(&self) {
+        // As for gossip.
+        let _ = self.events.try_send(ToEvents::Wake);
+    }
+
     /// Hands addresses to `serf-sync`, which keeps them as seeds: those of the configuration, and
     /// those that were found in the snapshot or by mDNS.
-    pub fn keep_seeds(&self, addrs: Vec<String>, origin: Origin) {
+    pub(crate) fn keep_seeds(&self, addrs: Vec<String>, origin: Origin) {
         let count = addrs.len();
         if self.sync.send(ToSync::KeepSeeds(addrs, origin)).is_err() {
             counters::SEEDS_DROPPED.add(count);
@@ -373,7 +384,8 @@ impl Corridors {
     }
 
     /// Joins the member of the snapshot that is to be tried now.
-    pub fn rejoin(&self, rejoin: &Rejoin) {
+    pub(crate) fn rejoin(&self, rejoin: &Rejoin) {
+        /// How long asking waits for room.
         const PATIENCE: Duration = Duration::from_secs(1);
         let main = self.main.clone();
         let reply = Box::new(move |result| {
@@ -381,11 +393,11 @@ impl Corridors {
             let _ = main.send(ToMain::Rejoined(result));
         });
         let request = JoinRequest::new(vec![rejoin.address().to_string()], true, reply);
-        self.sync.insist(ToSync::Join(request), PATIENCE);
+        self.sync.send_within(ToSync::Join(request), PATIENCE);
     }
 
     /// Hands exchanges to `serf-sync`.
-    pub fn request(&self, streams: Vec<StreamRequest>) {
+    pub(crate) fn request(&self, streams: Vec<StreamRequest>) {
         for request in streams {
             if self.sync.send(ToSync::Stream(request)).is_err() {
                 counters::STREAMS_SKIPPED.inc();

@@ -1,7 +1,7 @@
 //! The one clock that drives the rules.
 
 use crate::model::Moment;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A monotonic clock that starts when the agent does. Cheap to copy; all copies agree.
 #[derive(Clone, Copy, Debug)]
@@ -23,5 +23,10 @@ impl Clock {
     /// The instant at which `moment` is reached; `None` for one that never is.
     pub fn instant(&self, moment: Moment) -> Option<Instant> {
         if moment == Moment::NEVER { None } else { self.start.checked_add(moment.since_start()) }
+    }
+
+    /// Time until `moment`, none left if it has passed; `None` for one that never comes.
+    pub fn until(&self, moment: Moment) -> Option<Duration> {
+        (moment != Moment::NEVER).then(|| moment.until(self.now()))
     }
 }

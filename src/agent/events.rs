@@ -12,12 +12,13 @@ use super::handlers::{HandlerAnswer, HandlerSender};
 use super::rpc::{RpcMessage, RpcSender};
 use super::snapshot::SnapshotSender;
 use super::table::SharedTable;
+use super::thread::{Actor, Received, Stop, receive};
 use crate::config::EventScript;
 use crate::model::{LamportTime, Token};
 use crate::node::Conversation;
 use crate::node::conversation::{ConversationEffect, ConversationReply, Turn};
 use crate::telemetry::counters;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 use fastrand::Rng;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -51,37 +52,36 @@ pub struct EventActor {
     pub rng: Rng,
 }
 
-impl EventActor {
-    /// Runs until told to stop, and delivers what there is even then.
-    pub fn run(mut self) {
+impl Actor for EventActor {
+    const NAME: &'static str = "serf-events";
+
+    /// Runs, and delivers even at the end what there is.
+    fn run(mut self, stop: &Stop) {
         loop {
-            let message = match self.clock.instant(self.conversation.next_deadline()) {
-                Some(deadline) => self.messages.recv_deadline(deadline),
-                None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            let mut stop = matches!(message, Err(RecvTimeoutError::Disconnected));
-            let mut next = message.ok();
-            for _ in 0..BATCH {
+            let received = receive(&self.messages, self.clock, self.conversation.next_deadline());
+            let stopping = stop.is_raised() || matches!(received, Received::Closed);
+            let batch = if stopping { self.messages.len() + 1 } else { BATCH };
+            let mut next = received.message();
+            for _ in 0..batch {
                 // Only within the batch: what is taken out of the channel is dealt with.
                 let Some(message) = next.take().or_else(|| self.messages.try_recv().ok()) else {
                     break;
                 };
                 // Member events first: they were there when the message came.
                 self.fetch();
-                match message {
-                    ToEvents::Stop => stop = true,
-                    message => self.take(message),
-                }
+                self.take(message);
             }
             self.fetch();
-            if stop {
+            if stopping {
                 return self.turn(Conversation::flush);
             }
             self.turn(Conversation::tick);
             self.show_times();
         }
     }
+}
 
+impl EventActor {
     /// For statistics.
     fn show_times(&self) {
         let shown = |time: LamportTime| usize::try_from(time.0).unwrap_or(usize::MAX);
@@ -92,7 +92,7 @@ impl EventActor {
 
     fn take(&mut self, message: ToEvents) {
         match message {
-            ToEvents::Doorbell | ToEvents::Stop => {}
+            ToEvents::Wake => {}
             ToEvents::Serf(messages) => self.turn(|conversation, turn| {
                 messages.into_iter().for_each(|message| conversation.hear(message, turn));
             }),
@@ -118,9 +118,9 @@ impl EventActor {
             }
             ToEvents::Scripts(scripts) => self.conversation.set_handlers(filters(&scripts)),
             ToEvents::Streams(filters) => self.conversation.set_streams(filters),
-            ToEvents::WantTalk(plan) => {
+            ToEvents::Recall(plan) => {
                 let serf = self.conversation.recall();
-                if self.corridors.sync.send(ToSync::Talk(plan, serf)).is_err() {
+                if self.corridors.sync.send(ToSync::Recalled(plan, serf)).is_err() {
                     counters::STREAMS_SKIPPED.inc();
                 }
             }
@@ -188,7 +188,7 @@ impl EventActor {
             }
             ConversationEffect::HashicorpMemberCame => {
                 // The next exchange makes up for it.
-                let _ = self.corridors.sync.send(ToSync::ForeignerCame);
+                let _ = self.corridors.sync.send(ToSync::HashicorpMemberCame);
             }
             ConversationEffect::NameLost(how) => {
                 if self.corridors.main.send(ToMain::NameLost(how)).is_err() {

@@ -4,11 +4,12 @@ use super::channels::{Corridors, ToGossip, ToMain};
 use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::table::SharedTable;
+use super::thread::{Actor, Received, Stop, receive};
 use crate::messaging::{Gossip, Kind};
 use crate::node::news;
 use crate::telemetry::metrics;
 use crate::wire::Shared;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 use fastrand::Rng;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,35 +56,36 @@ pub struct GossipActor {
     pub rng: Rng,
 }
 
-impl GossipActor {
-    /// Runs until told to stop.
-    pub fn run(mut self) {
+impl Actor for GossipActor {
+    const NAME: &'static str = "serf-gossip";
+
+    /// Runs, and sends at the end what was broadcast just before.
+    fn run(mut self, stop: &Stop) {
         loop {
-            let message = match self.clock.instant(self.gossip.next_deadline()) {
-                Some(deadline) => self.messages.recv_deadline(deadline),
-                None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            let mut next = match message {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            for _ in 0..BATCH {
+            let received = receive(&self.messages, self.clock, self.gossip.next_deadline());
+            let stopping = stop.is_raised() || matches!(received, Received::Closed);
+            let batch = if stopping { self.messages.len() + 1 } else { BATCH };
+            let mut next = received.message();
+            for _ in 0..batch {
                 // Only within the batch: what is taken out of the channel is dealt with.
                 match next.take().or_else(|| self.messages.try_recv().ok()) {
                     Some(ToGossip::Queue(message)) => {
                         let (table, now) = (self.table.read(), self.clock.now());
                         self.gossip.push(message, None, &table.members, now);
                     }
-                    Some(ToGossip::Doorbell) => {}
-                    Some(ToGossip::Stop) => return,
+                    Some(ToGossip::Wake) => {}
                     None => break,
                 }
             }
             self.turn();
+            if stopping {
+                return;
+            }
         }
     }
+}
 
+impl GossipActor {
     /// Fetches what is new and sends what is due.
     fn turn(&mut self) {
         let now = self.clock.now();

@@ -3,6 +3,7 @@
 
 use super::durable;
 use crate::config::KeySource;
+use crate::messaging::keys::NOTHING_TO_MODIFY;
 use crate::wire::keyring::{Keyring, KeyringError, SharedKeyring};
 use crate::wire::seal::{Key, KeyError};
 use std::fmt;
@@ -19,7 +20,7 @@ const OTHERS: u32 = 0o077;
 
 /// The keyring of this agent, and its file if it has one. A handle: clones are the same keyring.
 #[derive(Clone, Debug)]
-pub struct Keys {
+pub(crate) struct Keys {
     ring: SharedKeyring,
     file: Option<PathBuf>,
 }
@@ -35,6 +36,8 @@ pub enum KeysError {
     NoKeys,
     /// One of them is no key.
     Key(KeyError),
+    /// There is no keyring: gossip is not encrypted.
+    NoKeyring,
     /// The keyring refuses.
     Ring(KeyringError),
     /// The file cannot be written.
@@ -56,6 +59,7 @@ impl fmt::Display for KeysError {
                 write!(f, "Failed to decode key from keyring: {}", KeyError::Base64)
             }
             KeysError::Key(e) => write!(f, "Failed to restore keyring: {e}"),
+            KeysError::NoKeyring => f.write_str(NOTHING_TO_MODIFY),
             KeysError::Ring(e) => write!(f, "{e}"),
             KeysError::Unwritable(e) => write!(f, "Failed to write keyring file: {e}"),
         }
@@ -66,7 +70,7 @@ impl std::error::Error for KeysError {}
 
 impl Keys {
     /// The keys that were configured; none without encryption.
-    pub fn load(source: &KeySource) -> Result<Option<Keys>, KeysError> {
+    pub(crate) fn load(source: &KeySource) -> Result<Option<Keys>, KeysError> {
         match source {
             KeySource::None => Ok(None),
             KeySource::Key(ring) => Ok(Some(Keys { ring: SharedKeyring::new(ring.clone()), file: None })),
@@ -79,13 +83,13 @@ impl Keys {
     }
 
     /// The keyring that packets are sealed and opened with.
-    pub fn ring(&self) -> &SharedKeyring {
+    pub(crate) fn ring(&self) -> &SharedKeyring {
         &self.ring
     }
 
     /// Changes the keyring, in its file first: what is in force survives a crash. Only one thread
     /// may do this. Writes to disk.
-    pub fn change(
+    pub(crate) fn change(
         &self,
         change: impl FnOnce(&mut Keyring) -> Result<(), KeyringError>,
     ) -> Result<(), KeysError> {

@@ -7,39 +7,25 @@
 //! how often are all bounded; and an announcement only ever leads to a join, which a stranger
 //! with another key or another protocol does not survive.
 
+mod peers;
+
 use super::channels::{Corridors, JoinRequest, JoinResult, ToSync};
 use super::clock::Clock;
-use super::start::spawn;
 use super::table::SharedTable;
+use super::thread::{Actor, Stop, Thread};
 use crate::config::MdnsConfig;
 use crate::model::{Moment, canonical_ip};
 use crate::node::exchanges::JoinError;
-use crate::telemetry::counters;
 use mdns_sd::{
     IfKind, Receiver, RecvTimeoutError, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo,
 };
-use std::collections::BTreeMap;
+use peers::Peers;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The most announced addresses that are remembered; more are ignored and counted. Joining one
-/// member of a cluster is enough to find the rest.
-const MAX_PEERS: usize = 256;
 /// The most addresses that one instance may announce.
 const MAX_ADDRESSES: usize = 4;
-/// The most addresses of one join.
-const MAX_BATCH: usize = 16;
-/// How long it has to be quiet before those found are joined (Serf's `mdnsQuietInterval`).
-const QUIET: Duration = Duration::from_millis(100);
-/// The least time between two joins.
-const BETWEEN_JOINS: Duration = Duration::from_secs(5);
-/// How long after a join the same address is tried again if no member has it by then (Serf's
-/// `mdnsPollInterval`).
-const AGAIN: Duration = Duration::from_secs(60);
 /// The longest name of a cluster. With `serf_` before it, this is what the library can announce.
 const MAX_CLUSTER_NAME: usize = 25;
 /// The longest label of a DNS name, in bytes.
@@ -49,7 +35,7 @@ const LOOK_AT_INTERFACES_S: u32 = 30;
 
 /// Why discovery did not start.
 #[derive(Debug)]
-pub enum MdnsError {
+pub(crate) enum MdnsError {
     /// A cluster name that cannot be announced.
     Cluster(String),
     /// There is no such interface.
@@ -79,24 +65,24 @@ impl std::error::Error for MdnsError {}
 
 /// What discovery is to do.
 #[derive(Clone, Debug)]
-pub struct MdnsSettings {
+pub(crate) struct MdnsSettings {
     /// The name of the cluster.
-    pub cluster: String,
+    pub(crate) cluster: String,
     /// The name under which this agent is announced.
-    pub node: String,
+    pub(crate) node: String,
     /// The address that is announced.
-    pub addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     /// The only interface to use, if not all.
-    pub interface: Option<String>,
+    pub(crate) interface: Option<String>,
     /// Not to use IPv4, or IPv6.
-    pub protocols: MdnsConfig,
+    pub(crate) protocols: MdnsConfig,
     /// Whether past user events are to be heard when joining.
-    pub replay: bool,
+    pub(crate) replay: bool,
 }
 
 /// Checks what the configuration could not know: whether the name can be announced, and whether this
 /// host, which has these interfaces, has the one to use.
-pub fn check(
+pub(crate) fn check(
     cluster: Option<&str>,
     interface: Option<&String>,
     interfaces: &[String],
@@ -116,33 +102,14 @@ pub fn check(
     }
 }
 
-/// A running discovery.
-pub struct MdnsHandle {
-    daemon: ServiceDaemon,
-    stopping: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl MdnsHandle {
-    /// Takes the announcement back and ends both threads.
-    pub fn stop(mut self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        // The library says goodbye for what is registered; a daemon that has ended is what we want.
-        let _ = self.daemon.shutdown();
-        if let Some(thread) = self.thread.take() {
-            // A panic has aborted the process before it gets here.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Announces this agent and starts looking for others.
-pub fn start(
+/// Announces this agent and starts looking for others. Stopping the thread takes the announcement back and
+/// ends the library's thread as well.
+pub(crate) fn start(
     settings: MdnsSettings,
     table: SharedTable,
     corridors: Corridors,
     clock: Clock,
-) -> Result<MdnsHandle, MdnsError> {
+) -> Result<Thread, MdnsError> {
     let daemon = ServiceDaemon::new().map_err(MdnsError::Library)?;
     let service = service_type(&settings.cluster);
     let found = configure(&daemon, &settings)
@@ -155,19 +122,12 @@ pub fn start(
             return Err(MdnsError::Library(why));
         }
     };
-    let stopping = Arc::new(AtomicBool::new(false));
-    let actor = MdnsActor {
-        daemon: daemon.clone(),
-        found,
-        stopping: Arc::clone(&stopping),
-        peers: Peers::new(settings.addr),
-        settings,
-        table,
-        corridors,
-        clock,
-    };
-    let thread = spawn("serf-mdns", move || actor.run()).map_err(MdnsError::Thread)?;
-    Ok(MdnsHandle { daemon, stopping, thread: Some(thread) })
+    let waker = daemon.clone();
+    let actor =
+        MdnsActor { daemon, found, peers: Peers::new(settings.addr), settings, table, corridors, clock };
+    // The library says goodbye for what is registered, and closes the channel that the thread waits for. A
+    // daemon that has ended is what we want.
+    Thread::spawn(move || actor, move || drop(waker.shutdown())).map_err(MdnsError::Thread)
 }
 
 fn service_type(cluster: &str) -> String {
@@ -227,7 +187,6 @@ fn label(name: &str) -> &str {
 struct MdnsActor {
     daemon: ServiceDaemon,
     found: Receiver<ServiceEvent>,
-    stopping: Arc<AtomicBool>,
     peers: Peers,
     settings: MdnsSettings,
     table: SharedTable,
@@ -235,9 +194,13 @@ struct MdnsActor {
     clock: Clock,
 }
 
-impl MdnsActor {
-    /// Runs until the library ends because the handle said so.
-    fn run(mut self) {
+impl Actor for MdnsActor {
+    const NAME: &'static str = "serf-mdns";
+    /// Saying goodbye takes the library a moment.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// Runs until the library has ended because the thread was asked to stop.
+    fn run(mut self, stop: &Stop) {
         loop {
             let event = match self.clock.instant(self.peers.next_deadline()) {
                 Some(deadline) => self.found.recv_deadline(deadline),
@@ -247,7 +210,7 @@ impl MdnsActor {
             match event {
                 Ok(ServiceEvent::ServiceResolved(service)) => self.resolved(&service, now),
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) if self.stopping.load(Ordering::SeqCst) => return,
+                Err(RecvTimeoutError::Disconnected) if stop.is_raised() => return,
                 // The library ends a search whose results pile up.
                 Err(RecvTimeoutError::Disconnected) => {
                     match self.daemon.browse(&service_type(&self.settings.cluster)) {
@@ -261,7 +224,9 @@ impl MdnsActor {
             self.join(now);
         }
     }
+}
 
+impl MdnsActor {
     fn resolved(&mut self, service: &ResolvedService, now: Moment) {
         let protocols = &self.settings.protocols;
         let wanted = |addr: &SocketAddr| {
@@ -301,142 +266,9 @@ fn list(addrs: &[SocketAddr]) -> String {
     addrs.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Who has been announced, and when to join whom. No I/O.
-#[derive(Debug)]
-struct Peers {
-    me: SocketAddr,
-    /// When each may be tried next.
-    known: BTreeMap<SocketAddr, Moment>,
-    /// When to look for those that are to be tried.
-    next: Moment,
-    /// Before this, nobody is joined.
-    not_before: Moment,
-}
-
-impl Peers {
-    fn new(me: SocketAddr) -> Self {
-        Peers { me, known: BTreeMap::new(), next: Moment::NEVER, not_before: Moment::ZERO }
-    }
-
-    /// Someone is announced.
-    fn found(&mut self, addr: SocketAddr, now: Moment) {
-        if addr == self.me || addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast() {
-            return;
-        }
-        if self.known.contains_key(&addr) {
-            return;
-        }
-        if self.known.len() >= MAX_PEERS {
-            counters::NEWS_DROPPED.inc();
-            return;
-        }
-        self.known.insert(addr, now);
-        self.next = (now + QUIET).max(self.not_before);
-    }
-
-    fn next_deadline(&self) -> Moment {
-        self.next
-    }
-
-    /// Whom to join now. Whoever is a member needs no joining, and is forgotten: should it fail,
-    /// reconnecting is for others to do, and should it come back, it announces itself again.
-    fn tick(&mut self, now: Moment, is_member: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
-        if now < self.next {
-            return Vec::new();
-        }
-        self.known.retain(|addr, _| !is_member(*addr));
-        let due = self.known.iter_mut().filter(|(_, at)| **at <= now).take(MAX_BATCH);
-        let batch: Vec<SocketAddr> = due
-            .map(|(addr, at)| {
-                *at = now + AGAIN;
-                *addr
-            })
-            .collect();
-        if !batch.is_empty() {
-            self.not_before = now + BETWEEN_JOINS;
-        }
-        let soonest = self.known.values().copied().min().unwrap_or(Moment::NEVER);
-        self.next = if soonest == Moment::NEVER { soonest } else { soonest.max(now + BETWEEN_JOINS) };
-        batch
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const START: Moment = Moment::ZERO;
-
-    fn peer(i: u16) -> SocketAddr {
-        SocketAddr::from(([10, 0, (i >> 8) as u8, i as u8], 7946))
-    }
-
-    fn peers() -> Peers {
-        Peers::new(peer(1))
-    }
-
-    #[test]
-    fn those_found_in_quick_succession_are_joined_together_and_never_oneself() {
-        let (mut p, mut now) = (peers(), START + Duration::from_secs(100));
-        assert_eq!(p.next_deadline(), Moment::NEVER, "nothing wakes an agent that has found nobody");
-        for i in 1..4 {
-            p.found(peer(i), now);
-            now += Duration::from_millis(50);
-            assert!(p.tick(now, |_| false).is_empty(), "more may follow");
-        }
-        now = p.next_deadline();
-        assert_eq!(p.tick(now, |_| false), [peer(2), peer(3)]);
-        assert!(p.tick(now, |_| false).is_empty());
-    }
-
-    #[test]
-    fn what_nobody_can_be_at_is_not_joined() {
-        let mut p = peers();
-        for addr in ["0.0.0.0:7946", "224.0.0.251:7946", "10.0.0.9:0", "[::]:7946"] {
-            p.found(addr.parse().unwrap(), START);
-        }
-        assert_eq!(p.next_deadline(), Moment::NEVER);
-    }
-
-    #[test]
-    fn who_did_not_become_a_member_is_tried_again_after_a_minute_and_who_did_is_not() {
-        let mut p = peers();
-        p.found(peer(2), START);
-        p.found(peer(3), START);
-        let first = p.next_deadline();
-        assert_eq!(p.tick(first, |_| false).len(), 2);
-        let mut now = first;
-        while now < first + AGAIN {
-            now = p.next_deadline();
-            let batch = p.tick(now, |addr| addr == peer(2));
-            assert!(now >= first + AGAIN || batch.is_empty(), "too soon");
-            if now >= first + AGAIN {
-                assert_eq!(batch, [peer(3)]);
-            }
-        }
-        assert!(p.tick(p.next_deadline(), |_| true).is_empty());
-        assert_eq!(p.next_deadline(), Moment::NEVER, "everyone is a member: nothing to wake for");
-    }
-
-    #[test]
-    fn a_flood_of_announcements_is_bounded_in_memory_and_in_joins() {
-        let (mut p, mut now) = (peers(), START + Duration::from_secs(100));
-        for i in 2..2000 {
-            p.found(peer(i), now);
-        }
-        assert_eq!(p.known.len(), MAX_PEERS);
-        let (mut joins, end) = (Vec::new(), now + Duration::from_secs(600));
-        while p.next_deadline() < end {
-            now = p.next_deadline();
-            let batch = p.tick(now, |_| false);
-            assert!(batch.len() <= MAX_BATCH);
-            if !batch.is_empty() {
-                joins.push(now);
-            }
-        }
-        assert!(joins.windows(2).all(|w| w[1].since(w[0]) >= BETWEEN_JOINS));
-        assert!(joins.len() <= 120, "{}", joins.len());
-    }
 
     #[test]
     fn settings_that_cannot_work_are_refused() {

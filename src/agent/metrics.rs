@@ -5,100 +5,38 @@
 //! while the system's resolver makes it wait, so do scrapes, and nothing else.
 
 mod http;
+mod levels;
+mod receiver;
 mod statsd;
 mod statsite;
+mod tokens;
+
+pub(crate) use levels::{Levels, process_levels};
 
 use super::clock::Clock;
 use super::table::SharedTable;
+use super::thread::{Actor, Stop, Thread, wait};
 use crate::config::AgentConfig;
-use crate::model::{HostPort, Moment, canonical_ip};
+use crate::model::Moment;
+use crate::telemetry::RateLimit;
 use crate::telemetry::report::{self, Deltas};
-use crate::telemetry::{RateLimit, metrics};
-use crossbeam_channel::{Receiver, Sender, bounded};
 use http::HttpServer;
-use mio::{Events, Poll, Token, Waker};
+use mio::{Events, Poll, Waker};
 use statsd::Statsd;
 use statsite::Statsite;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::thread;
 use std::time::Duration;
+use tokens::{STATSITE, WAKER};
 
 /// Between two reports to statsd and statsite: the interval of Serf's metrics.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Until the first report, so that an operator soon sees that it works.
 const FIRST: Duration = Duration::from_secs(1);
-/// The port of both receivers if none is given, which the configuration does not let through.
-const DEFAULT_PORT: u16 = 8125;
 /// Complaints about one receiver: at most this many in this time.
 const COMPLAINTS: (u32, Duration) = (1, Duration::from_secs(60));
 
-const WAKER: Token = Token(0);
-const LISTENER: Token = Token(1);
-const STATSITE: Token = Token(2);
-const FIRST_CLIENT: usize = 3;
-
-/// Sets the gauges; whoever reports asks first.
-#[derive(Clone)]
-pub struct Levels {
-    table: SharedTable,
-}
-
-impl Levels {
-    /// Levels of this table and this process.
-    pub fn new(table: SharedTable) -> Levels {
-        Levels { table }
-    }
-
-    /// Looks how things stand.
-    pub fn refresh(&self) {
-        let (all, failed, left, score) = {
-            let table = self.table.read();
-            let members = &table.members;
-            (members.len(), members.failed(), members.left(), members.awareness().score())
-        };
-        metrics::MEMBERS_ALIVE.set(all.saturating_sub(failed + left));
-        metrics::MEMBERS_DEAD.set(failed);
-        metrics::MEMBERS_GONE.set(left);
-        metrics::HEALTH_SCORE.set(usize::try_from(score).unwrap_or(usize::MAX));
-        let (threads, resident) = process_levels();
-        metrics::THREADS.set(threads);
-        metrics::RESIDENT_BYTES.set(resident);
-    }
-}
-
-/// How many threads this process has and how many bytes it holds; 0 where `/proc` does not say.
-pub fn process_levels() -> (usize, usize) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<usize>().ok()
-    };
-    (field("Threads:").unwrap_or(0), field("VmRSS:").unwrap_or(0).saturating_mul(1024))
-}
-
-/// The running thread, seen from outside.
-pub struct MetricsHandle {
-    /// Closing it ends the thread.
-    stop: Sender<()>,
-    waker: Waker,
-    /// Closes when the thread has ended.
-    ended: Receiver<()>,
-}
-
-impl MetricsHandle {
-    /// Lets the thread send a last report and end. A receiver that does not answer cannot hold it
-    /// up for longer than `patience`.
-    pub fn stop(self, patience: Duration) {
-        drop(self.stop);
-        let _ = self.waker.wake();
-        // Nothing is ever sent: either it has ended, or it is left behind.
-        let _ = self.ended.recv_timeout(patience);
-    }
-}
-
 /// Starts the thread, if `config` names anybody who wants metrics.
-pub fn spawn(config: &AgentConfig, table: SharedTable, clock: Clock) -> io::Result<Option<MetricsHandle>> {
+pub(crate) fn spawn(config: &AgentConfig, table: SharedTable, clock: Clock) -> io::Result<Option<Thread>> {
     if config.statsd_addr.is_none() && config.statsite_addr.is_none() && config.metrics_addr.is_none() {
         return Ok(None);
     }
@@ -108,12 +46,9 @@ pub fn spawn(config: &AgentConfig, table: SharedTable, clock: Clock) -> io::Resu
     if let Some(addr) = config.metrics_addr.filter(|addr| !addr.ip().is_loopback()) {
         log::warn!(target: "agent", "Metrics are served at {addr} to whoever asks; nothing protects them there");
     }
-    let (stop, stopped) = bounded(0);
-    let (alive, ended) = bounded(0);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let actor = MetricsActor {
         poll,
-        stopped,
         statsd: config.statsd_addr.clone().map(Statsd::new),
         statsite: config.statsite_addr.clone().map(Statsite::new),
         http,
@@ -124,16 +59,12 @@ pub fn spawn(config: &AgentConfig, table: SharedTable, clock: Clock) -> io::Resu
         complaints: RateLimit::new(COMPLAINTS.0, COMPLAINTS.1),
         clock,
     };
-    thread::Builder::new().name("serf-metrics".to_string()).spawn(move || {
-        actor.run();
-        drop(alive);
-    })?;
-    Ok(Some(MetricsHandle { stop, waker, ended }))
+    // A waker that fails has no poll any more that could wait.
+    Thread::spawn(move || actor, move || drop(waker.wake())).map(Some)
 }
 
 struct MetricsActor {
     poll: Poll,
-    stopped: Receiver<()>,
     statsd: Option<Statsd>,
     statsite: Option<Statsite>,
     http: Option<HttpServer>,
@@ -145,20 +76,19 @@ struct MetricsActor {
     clock: Clock,
 }
 
-impl MetricsActor {
-    fn run(mut self) {
+impl Actor for MetricsActor {
+    const NAME: &'static str = "serf-metrics";
+
+    /// Runs, and sends a last report at the end. A receiver whose name is being looked up then costs that
+    /// report.
+    fn run(mut self, stop: &Stop) {
         let mut events = Events::with_capacity(32);
         loop {
-            let now = self.clock.now();
-            // Polls are rounded down to milliseconds; one more avoids waking just too early.
-            let timeout = self.deadline().until(now) + Duration::from_millis(1);
-            let timeout = (self.deadline() != Moment::NEVER).then_some(timeout);
-            match self.poll.poll(&mut events, timeout) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return log::error!(target: "agent", "serf-metrics cannot wait: {e}"),
+            let timeout = self.clock.until(self.deadline());
+            if !wait(Self::NAME, &mut self.poll, &mut events, timeout) {
+                return;
             }
-            if matches!(self.stopped.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected)) {
+            if stop.is_raised() {
                 return self.report();
             }
             self.serve(&events);
@@ -168,7 +98,9 @@ impl MetricsActor {
             }
         }
     }
+}
 
+impl MetricsActor {
     fn reports(&self) -> bool {
         self.statsd.is_some() || self.statsite.is_some()
     }
@@ -231,15 +163,4 @@ fn complain(complaints: &mut RateLimit<&'static str>, whom: &'static str, why: &
     if let Some(passed) = complaints.pass(whom, "unsent", now) {
         log::warn!(target: "agent", "Failed to send metrics to {whom}: {why}{passed}");
     }
-}
-
-/// Looks a receiver up. May wait for the system's resolver.
-fn resolve(receiver: &str) -> io::Result<SocketAddr> {
-    let host = HostPort::parse(receiver, DEFAULT_PORT).map_err(io::Error::other)?;
-    if let Some(addr) = host.literal() {
-        return Ok(addr);
-    }
-    let mut found = (host.host.as_str(), host.port).to_socket_addrs()?;
-    let addr = found.next().ok_or_else(|| io::Error::other(format!("'{receiver}' has no address")))?;
-    Ok(SocketAddr::new(canonical_ip(addr.ip()), addr.port()))
 }

@@ -9,13 +9,13 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// Where the service manager listens, if there is one.
 #[derive(Debug, Default)]
-pub struct Notifier {
+pub(crate) struct Notifier {
     socket: Option<(UnixDatagram, SocketAddr)>,
 }
 
 impl Notifier {
     /// Whom `NOTIFY_SOCKET` names: a path, or after `@` an abstract name.
-    pub fn from_environment() -> Notifier {
+    pub(crate) fn from_environment() -> Notifier {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Notifier::default() };
         Notifier::new(&name).unwrap_or_else(|e| {
             log::warn!(target: "agent", "Cannot notify the service manager at {name:?}: {e}");
@@ -35,17 +35,17 @@ impl Notifier {
     }
 
     /// What the agent is doing, for people.
-    pub fn status(&self, status: &str) {
+    pub(crate) fn status(&self, status: &str) {
         self.send(&format!("STATUS={status}"));
     }
 
     /// The agent serves; also ends a reload.
-    pub fn ready(&self, status: &str) {
+    pub(crate) fn ready(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={status}"));
     }
 
     /// The agent reads its configuration again; [`Notifier::ready`] follows.
-    pub fn reloading(&self) {
+    pub(crate) fn reloading(&self) {
         // systemd tells by the time which of its requests this answers.
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1000);
@@ -53,7 +53,7 @@ impl Notifier {
     }
 
     /// The agent is about to end.
-    pub fn stopping(&self, status: &str) {
+    pub(crate) fn stopping(&self, status: &str) {
         self.send(&format!("STOPPING=1\nSTATUS={status}"));
     }
 

@@ -8,6 +8,7 @@ use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::refusals;
 use super::table::SharedTable;
+use super::thread::{Actor, Stop, wait};
 use crate::membership::{Prober, Transmit};
 use crate::model::Moment;
 use crate::node::heartbeat::{self, Batch, Turn};
@@ -65,38 +66,38 @@ pub struct ProbeActor {
     pub complaints: RateLimit<IpAddr>,
 }
 
-impl ProbeActor {
-    /// Runs until told to stop.
-    pub fn run(mut self) {
+impl Actor for ProbeActor {
+    const NAME: &'static str = "serf-probe";
+
+    fn run(mut self, stop: &Stop) {
         let mut events = Events::with_capacity(4);
         let mut buffer = vec![0; MAX_DATAGRAM];
-        // Whether the socket may hold more: mio tells only once.
+        // Whether the socket may hold more: mio reports it only once.
         let mut readable = true;
         loop {
-            let now = self.clock.now();
-            let deadline = self.prober.plan(&self.table.read().members, now);
-            let timeout = if readable { Duration::ZERO } else { deadline.until(now) };
-            match self.poll.poll(&mut events, Some(timeout)) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return log::error!(target: "agent", "serf-probe cannot wait for its socket: {e}"),
+            let deadline = self.prober.plan(&self.table.read().members, self.clock.now());
+            let timeout = if readable { Some(Duration::ZERO) } else { self.clock.until(deadline) };
+            if !wait(Self::NAME, &mut self.poll, &mut events, timeout) || stop.is_raised() {
+                return;
             }
             readable |= events.iter().any(|e| e.token() == SOCKET);
-            let mut batch = Batch::default();
-            for message in self.messages.try_iter() {
-                match message {
-                    ToProbe::StreamPingDone { seq_no, answered } => {
-                        batch.stream_pings.push((seq_no, answered))
-                    }
-                    ToProbe::TableChanged => {}
-                    ToProbe::Stop => return,
-                }
-            }
+            let mut batch = Batch { stream_pings: self.take_messages(), ..Batch::default() };
             if readable {
                 readable = self.receive(&mut buffer, &mut batch.messages);
             }
             self.apply(batch, deadline);
         }
+    }
+}
+
+impl ProbeActor {
+    /// What has become of TCP pings.
+    fn take_messages(&self) -> Vec<(u32, bool)> {
+        let result = |message| match message {
+            ToProbe::StreamPingDone { seq_no, answered } => Some((seq_no, answered)),
+            ToProbe::TableChanged => None,
+        };
+        self.messages.try_iter().filter_map(result).collect()
     }
 
     /// Reads up to [`BATCH`] datagrams. Says whether there may be more.

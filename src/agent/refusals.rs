@@ -11,12 +11,12 @@ const LIMIT: u32 = 3;
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Bounds what is logged about those who send us something.
-pub fn complaints() -> RateLimit<IpAddr> {
+pub(crate) fn complaints() -> RateLimit<IpAddr> {
     RateLimit::new(LIMIT, INTERVAL)
 }
 
 /// Counts a packet that was refused, by cause.
-pub fn count(error: &WireError) {
+pub(crate) fn count(error: &WireError) {
     match error {
         WireError::Checksum => counters::REFUSED_CHECKSUM.inc(),
         WireError::TooLong { .. } => counters::REFUSED_OVERSIZE.inc(),
@@ -35,7 +35,7 @@ pub fn count(error: &WireError) {
 }
 
 /// What an operator should think of, after the error itself.
-pub fn hint(error: &WireError) -> &'static str {
+pub(crate) fn hint(error: &WireError) -> &'static str {
     match error {
         WireError::Undecryptable => {
             " (if a member sent it, the cluster's key was changed while this agent was away)"
@@ -45,7 +45,7 @@ pub fn hint(error: &WireError) -> &'static str {
 }
 
 /// The cause in a word, by which complaints are told apart.
-pub fn cause(error: &WireError) -> &'static str {
+pub(crate) fn cause(error: &WireError) -> &'static str {
     match error {
         WireError::Label(_) => "label",
         WireError::NoKey => "no key",

@@ -1,22 +1,21 @@
 //! SIGHUP: reads the configuration again and applies what does not need a restart, all of it or
 //! nothing.
 
-use super::Agent;
 use super::channels::ToEvents;
+use super::main_loop::Agent;
+use super::parts::handlers_shown;
 use super::rpc::RpcMessage;
-use super::start::handlers_shown;
 use crate::config::AgentConfig;
 use crate::config::reload::{Effect, differences};
 use crate::membership::Origin;
 use std::time::Duration;
 
-/// How long the main thread waits for room in another thread's corridor.
+/// How long the main thread waits for room in another thread's channel.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Agent {
     /// Reloads. A configuration with any error leaves everything as it is.
     pub(super) fn reload(&mut self) {
-        self.reload_asked = false;
         self.say("Reloading configuration...");
         let refuse = |why: String| {
             log::error!(target: "agent", "Failed to reload configuration, nothing has changed: {why}");
@@ -50,7 +49,7 @@ impl Agent {
         }
         if key_changed {
             let key = self.config.rpc_auth.clone().unwrap_or_default();
-            self.running.rpc.sender().send(RpcMessage::AuthKey(key));
+            self.running.threads.rpc.sender().send(RpcMessage::AuthKey(key));
         }
         if handlers_changed {
             self.change_handlers();
@@ -67,8 +66,8 @@ impl Agent {
 
     fn change_handlers(&mut self) {
         let scripts = self.config.event_handlers.clone();
-        self.running.rpc.sender().send(RpcMessage::Handlers(handlers_shown(&self.config)));
-        self.running.handlers.set_scripts(scripts.clone());
+        self.running.threads.rpc.sender().send(RpcMessage::Handlers(handlers_shown(&self.config)));
+        self.running.threads.handlers.set_scripts(scripts.clone());
         if self.running.corridors.events.send_timeout(ToEvents::Scripts(scripts), PATIENCE).is_err() {
             // It only decides whether an answer to a query is announced; the handlers themselves
             // are in place.

@@ -1,23 +1,22 @@
-//! Looking up the addresses of a join, or of a seed. The system's resolver blocks, so it gets a thread of its
-//! own for as long as it takes.
+//! Looking up the addresses of a join, or of a seed. The system's resolver blocks, so it gets a thread,
+//! `serf-resolve`, for as long as it takes.
 
 use super::channels::{JoinRequest, Mailbox, ToSync};
+use super::thread;
 use crate::model::{HostPort, canonical_ip};
 use crate::node::exchanges::JoinError;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::thread;
 use std::time::Duration;
 
 /// The addresses, if all of them are literal and need no lookup.
-pub fn literals(addrs: &[String], default_port: u16) -> Option<Vec<SocketAddr>> {
+pub(crate) fn literals(addrs: &[String], default_port: u16) -> Option<Vec<SocketAddr>> {
     addrs.iter().map(|text| HostPort::parse(without_name(text), default_port).ok()?.literal()).collect()
 }
 
 /// Looks the addresses up and sends them to `serf-sync`. A host name stands for all its addresses.
-pub fn look_up(request: JoinRequest, default_port: u16, sync: Mailbox<ToSync>) {
-    let thread = thread::Builder::new().name("serf-resolve".to_string());
+pub(crate) fn look_up(request: JoinRequest, default_port: u16, sync: Mailbox<ToSync>) {
     // The request comes back inside the message, or is dropped with the agent that stops.
-    let spawned = thread.spawn(move || {
+    start(move || {
         let (mut found, mut errors) = (Vec::new(), Vec::new());
         for text in &request.addrs {
             match resolve(text, default_port) {
@@ -30,24 +29,24 @@ pub fn look_up(request: JoinRequest, default_port: u16, sync: Mailbox<ToSync>) {
             request.answer(Err(JoinError::TooMany));
         }
     });
-    if let Err(e) = spawned {
-        log::error!(target: "agent", "cannot start a thread to look up addresses: {e}");
-    }
 }
 
 /// Looks one seed up and sends where it leads to `serf-sync`; nowhere if that cannot be found out.
-pub fn look_up_seed(seed: String, default_port: u16, sync: Mailbox<ToSync>) {
-    /// That thread empties its corridor all the time; longer than this, and it has stopped.
+pub(crate) fn look_up_seed(seed: String, default_port: u16, sync: Mailbox<ToSync>) {
+    /// That thread empties its channel all the time; longer than this, and it has stopped.
     const PATIENCE: Duration = Duration::from_secs(10);
-    let thread = thread::Builder::new().name("serf-resolve".to_string());
-    let spawned = thread.spawn(move || {
+    start(move || {
         let addrs = resolve(&seed, default_port).unwrap_or_else(|why| {
             log::debug!(target: "serf", "cannot look up {seed}: {why}");
             Vec::new()
         });
-        sync.insist(ToSync::SeedFound(seed, addrs), PATIENCE);
+        sync.send_within(ToSync::SeedFound(seed, addrs), PATIENCE);
     });
-    if let Err(e) = spawned {
+}
+
+/// Looks something up beside the other threads.
+fn start(look_up: impl FnOnce() + Send + 'static) {
+    if let Err(e) = thread::start("serf-resolve", look_up) {
         log::error!(target: "agent", "cannot start a thread to look up addresses: {e}");
     }
 }

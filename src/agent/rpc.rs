@@ -18,13 +18,14 @@ pub use control::{Control, RecentLog, RpcMessage};
 pub use lanes::RpcSender;
 
 use super::clock::Clock;
+use super::thread::Thread;
 use actor::RpcActor;
 use lanes::RpcReceiver;
 use mio::{Poll, Waker};
 use socket::Listener;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, io, thread};
+use std::{fmt, io};
 
 /// Clients that are served at a time.
 pub const MAX_CLIENTS: usize = 128;
@@ -122,22 +123,18 @@ impl RpcServer {
     /// Starts the thread. `clock` is the one by which deadlines of queries are told.
     pub fn spawn(self, control: Box<dyn Control>, clock: Clock) -> Result<RpcHandle, RpcError> {
         let (addr, sender) = (self.addr.clone(), self.sender.clone());
-        let actor = RpcActor::new(self, control, clock);
-        let thread = thread::Builder::new()
-            .name("serf-rpc".into())
-            .spawn(move || actor.run())
-            .map_err(RpcError::Start)?;
-        Ok(RpcHandle { addr, sender, thread: Some(thread) })
+        let (actor, waker) = (RpcActor::new(self, control, clock), sender.clone());
+        let thread = Thread::spawn(move || actor, move || waker.wake()).map_err(RpcError::Start)?;
+        Ok(RpcHandle { addr, sender, thread })
     }
 }
 
-/// The running thread, seen from outside. Dropping it stops the thread and waits for its end,
-/// [`STOP_TIMEOUT`] at most.
+/// The running thread, seen from outside.
 #[derive(Debug)]
 pub struct RpcHandle {
     addr: RpcAddress,
     sender: RpcSender,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: Thread,
 }
 
 impl RpcHandle {
@@ -153,18 +150,7 @@ impl RpcHandle {
 
     /// Delivers what was answered, closes everything and waits for the thread's end.
     pub fn stop(self) {
-        drop(self);
-    }
-}
-
-impl Drop for RpcHandle {
-    fn drop(&mut self) {
-        self.sender.send(RpcMessage::Stop);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!(target: "agent.ipc", "The RPC thread has panicked");
-        }
+        self.thread.stop();
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 /// A signal that the agent acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// Leave gracefully, unless configured otherwise.
     Interrupt,
     /// Stop without leaving, unless configured otherwise.
@@ -27,7 +27,7 @@ impl Signal {
     ];
 
     /// The name that Serf prints.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Signal::Interrupt => "interrupt",
             Signal::Terminate => "terminated",
@@ -39,14 +39,14 @@ impl Signal {
 
 /// The receiving ends of the pipes.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     pipes: Vec<(Signal, UnixStream)>,
 }
 
 impl Signals {
     /// Takes the signals over from the system's default, from now on. Their tokens start at
     /// `first`.
-    pub fn register(registry: &Registry, first: usize) -> io::Result<Signals> {
+    pub(crate) fn register(registry: &Registry, first: usize) -> io::Result<Signals> {
         let mut pipes = Vec::new();
         for (i, (signal, number)) in Signal::ALL.into_iter().enumerate() {
             let (read, write) = std::os::unix::net::UnixStream::pair()?;
@@ -60,7 +60,7 @@ impl Signals {
     }
 
     /// The signals that have come since the last call, each once.
-    pub fn pending(&mut self) -> Vec<Signal> {
+    pub(crate) fn pending(&mut self) -> Vec<Signal> {
         let mut come = Vec::new();
         let mut buffer = [0; 64];
         for (signal, pipe) in &mut self.pipes {

@@ -19,7 +19,7 @@ const CHUNK: usize = 16 * 1024;
 
 /// Why a stream ended without doing its work.
 #[derive(Debug)]
-pub enum StreamError {
+pub(crate) enum StreamError {
     /// The kernel says so.
     Io(io::Error),
     /// The other side sent something that is no message.
@@ -68,18 +68,18 @@ impl From<&StreamError> for StreamFailure {
 
 /// What is around the messages of a stream, and how they are written.
 #[derive(Clone, Debug)]
-pub struct Manner {
+pub(crate) struct Manner {
     /// Label and encryption.
-    pub envelope: Envelope,
+    pub(crate) envelope: Envelope,
     /// The one dialect that is read and spoken, if it is only one.
-    pub only: Option<Dialect>,
+    pub(crate) only: Option<Dialect>,
     /// Whether what is said in HashiCorp's dialect is compressed.
-    pub compress: bool,
+    pub(crate) compress: bool,
 }
 
 /// A connection and what is under way on it.
 #[derive(Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     socket: TcpStream,
     manner: Manner,
     reader: stream::Reader,
@@ -88,9 +88,9 @@ pub struct Stream {
     /// Who opened it decides what comes first.
     reads_from: Side,
     /// The address of the other side.
-    pub peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     /// When it is given up.
-    pub deadline: Moment,
+    pub(crate) deadline: Moment,
     connected: bool,
     outbox: Vec<u8>,
     sent: usize,
@@ -99,7 +99,7 @@ pub struct Stream {
 
 impl Stream {
     /// A connection that was accepted.
-    pub fn accepted(socket: TcpStream, peer: SocketAddr, deadline: Moment, manner: Manner) -> Self {
+    pub(crate) fn accepted(socket: TcpStream, peer: SocketAddr, deadline: Moment, manner: Manner) -> Self {
         Stream {
             socket,
             reader: stream::Reader::new(manner.only),
@@ -116,7 +116,7 @@ impl Stream {
     }
 
     /// Begins to connect, to send `message`.
-    pub fn connect(
+    pub(crate) fn connect(
         to: Target,
         deadline: Moment,
         manner: Manner,
@@ -130,19 +130,19 @@ impl Stream {
     }
 
     /// The socket, to be registered with a poll.
-    pub fn socket(&mut self) -> &mut TcpStream {
+    pub(crate) fn socket(&mut self) -> &mut TcpStream {
         &mut self.socket
     }
 
     /// Queues the answer to whoever opened the stream; [`Stream::drive`] sends it.
-    pub fn queue(&mut self, message: &StreamMessage) -> io::Result<()> {
+    pub(crate) fn queue(&mut self, message: &StreamMessage) -> io::Result<()> {
         let bytes = self.manner.envelope.wrap_answer(self.encode(message)).map_err(io::Error::other)?;
         self.outbox.extend(bytes);
         Ok(())
     }
 
     /// Tells whoever opened the stream why it is refused, as well as it can be told at once.
-    pub fn refuse(&mut self, why: &WireError) {
+    pub(crate) fn refuse(&mut self, why: &WireError) {
         // Also what is not spoken otherwise: it is to be understood.
         self.dialect = self.reader.dialect().or(self.dialect);
         let reason = self.encode(&StreamMessage::Error(why.to_string()));
@@ -154,17 +154,17 @@ impl Stream {
     }
 
     /// Whether everything that was queued has been sent.
-    pub fn is_flushed(&self) -> bool {
+    pub(crate) fn is_flushed(&self) -> bool {
         self.connected && self.sent == self.outbox.len()
     }
 
     /// How many received bytes wait for the rest of their message.
-    pub fn buffered(&self) -> usize {
+    pub(crate) fn buffered(&self) -> usize {
         self.inbox.len()
     }
 
     /// Sends and receives what is possible now. Answers with the message once it is complete.
-    pub fn drive(&mut self) -> Result<Option<StreamMessage>, StreamError> {
+    pub(crate) fn drive(&mut self) -> Result<Option<StreamMessage>, StreamError> {
         if !self.connected {
             if let Some(e) = self.socket.take_error().map_err(StreamError::Io)? {
                 return Err(StreamError::Io(e));
@@ -231,12 +231,12 @@ impl Stream {
     }
 
     /// Sends only; for a stream whose message has been received.
-    pub fn finish(&mut self) -> Result<(), StreamError> {
+    pub(crate) fn finish(&mut self) -> Result<(), StreamError> {
         self.flush().map_err(StreamError::Io)
     }
 
     /// Tells the other side that nothing more comes.
-    pub fn shut(&mut self) {
+    pub(crate) fn shut(&mut self) {
         // It may be gone already; either way the stream is over.
         let _ = self.socket.shutdown(Shutdown::Both);
     }

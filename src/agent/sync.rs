@@ -9,6 +9,7 @@ use super::refusals;
 use super::resolve;
 use super::stream::{Manner, Stream, StreamError};
 use super::table::SharedTable;
+use super::thread::{Actor, Stop, wait};
 use crate::membership::{Members, Target};
 use crate::model::Moment;
 use crate::node::exchanges::{
@@ -105,6 +106,36 @@ pub struct SyncParts {
     pub rng: Rng,
 }
 
+impl Actor for SyncActor {
+    const NAME: &'static str = "serf-sync";
+
+    fn run(mut self, stop: &Stop) {
+        let mut events = Events::with_capacity(128);
+        loop {
+            let timeout = self.clock.until(self.next_deadline());
+            if !wait(Self::NAME, &mut self.poll, &mut events, timeout) {
+                return;
+            }
+            while let Ok(message) = self.messages.try_recv() {
+                self.take(message);
+            }
+            if stop.is_raised() {
+                return;
+            }
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept(),
+                    WAKER => {}
+                    token => self.drive(token),
+                }
+            }
+            self.expire();
+            let now = self.clock.now();
+            self.look(|exchanges, members, rng, fx| exchanges.tick(members, now, rng, fx));
+        }
+    }
+}
+
 impl SyncActor {
     /// Puts the parts together.
     pub fn new(mut parts: SyncParts) -> Self {
@@ -128,35 +159,9 @@ impl SyncActor {
         }
     }
 
-    /// Runs until told to stop.
-    pub fn run(mut self) {
-        let mut events = Events::with_capacity(128);
-        loop {
-            let streams = self.streams.values().map(|(s, _)| s.deadline).min();
-            let deadline = self.exchanges.next_deadline().min(streams.unwrap_or(Moment::NEVER));
-            let timeout = deadline.until(self.clock.now());
-            match self.poll.poll(&mut events, Some(timeout)) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return log::error!(target: "agent", "serf-sync cannot wait for its sockets: {e}"),
-            }
-            while let Ok(message) = self.messages.try_recv() {
-                match message {
-                    ToSync::Stop => return,
-                    message => self.take(message),
-                }
-            }
-            for event in &events {
-                match event.token() {
-                    LISTENER => self.accept(),
-                    WAKER => {}
-                    token => self.drive(token),
-                }
-            }
-            self.expire();
-            let now = self.clock.now();
-            self.look(|exchanges, members, rng, fx| exchanges.tick(members, now, rng, fx));
-        }
+    fn next_deadline(&self) -> Moment {
+        let streams = self.streams.values().map(|(s, _)| s.deadline).min();
+        self.exchanges.next_deadline().min(streams.unwrap_or(Moment::NEVER))
     }
 
     fn take(&mut self, message: ToSync) {
@@ -166,12 +171,11 @@ impl SyncActor {
             ToSync::KeepSeeds(seeds, origin) => self.exchanges.keep_seeds(seeds, origin),
             ToSync::SeedFound(seed, addrs) => self.seed_found(&seed, addrs),
             ToSync::Stream(request) => self.look(|exchanges, _, _, fx| exchanges.open(request, fx)),
-            ToSync::Talk(plan, serf) => self.proceed(plan, serf),
-            ToSync::ForeignerCame => {
+            ToSync::Recalled(plan, serf) => self.proceed(plan, serf),
+            ToSync::HashicorpMemberCame => {
                 let now = self.clock.now();
                 self.look(|exchanges, members, rng, _| exchanges.hashicorp_member_came(members, now, rng));
             }
-            ToSync::Stop => {}
         }
     }
 
@@ -247,8 +251,8 @@ impl SyncActor {
         {
             *role = Role::Prepares;
         }
-        if let Err(refused) = self.corridors.events.try_send(ToEvents::WantTalk(plan))
-            && let ToEvents::WantTalk(plan) = refused.into_inner()
+        if let Err(refused) = self.corridors.events.try_send(ToEvents::Recall(plan))
+            && let ToEvents::Recall(plan) = refused.into_inner()
         {
             // Members matter more than events; those come with the next exchange.
             self.proceed(plan, SerfState::default());

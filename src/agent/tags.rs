@@ -17,7 +17,7 @@ const MAX_FILE_LEN: u64 = 64 * 1024;
 
 /// Why tags were not restored or changed. The tags are as they were.
 #[derive(Debug)]
-pub enum TagsChangeError {
+pub(crate) enum TagsChangeError {
     /// The tags file cannot be read.
     Read(PathBuf, io::Error),
     /// It holds something else than a JSON object of strings.
@@ -54,7 +54,7 @@ impl std::error::Error for TagsChangeError {}
 
 /// The tags in force, and where they come from.
 #[derive(Clone, Debug)]
-pub struct OwnTags {
+pub(crate) struct OwnTags {
     file: Option<PathBuf>,
     configured: Tags,
     set: BTreeMap<String, String>,
@@ -64,7 +64,7 @@ pub struct OwnTags {
 impl OwnTags {
     /// The tags to start with: the configured ones, or those in the tags file. A file that does
     /// not exist is one without tags.
-    pub fn restore(configured: Tags, file: Option<PathBuf>) -> Result<OwnTags, TagsChangeError> {
+    pub(crate) fn restore(configured: Tags, file: Option<PathBuf>) -> Result<OwnTags, TagsChangeError> {
         let mut own = OwnTags { file, configured, set: BTreeMap::new(), deleted: BTreeSet::new() };
         if let Some(path) = &own.file {
             let text = match read(path) {
@@ -81,7 +81,7 @@ impl OwnTags {
     }
 
     /// The tags as the cluster is to see them.
-    pub fn effective(&self) -> Tags {
+    pub(crate) fn effective(&self) -> Tags {
         self.over(&self.configured)
     }
 
@@ -95,7 +95,7 @@ impl OwnTags {
 
     /// Deletes tags, then sets others, and writes the tags file if there is one. Answers with the
     /// tags to tell the cluster.
-    pub fn change(
+    pub(crate) fn change(
         &mut self,
         set: BTreeMap<String, String>,
         delete: Vec<String>,
@@ -119,7 +119,7 @@ impl OwnTags {
 
     /// These tags with other configured ones: what was changed at run time stays changed. Refused
     /// if they do not fit together.
-    pub fn reconfigured(&self, configured: Tags) -> Result<OwnTags, TagsChangeError> {
+    pub(crate) fn reconfigured(&self, configured: Tags) -> Result<OwnTags, TagsChangeError> {
         check(&self.over(&configured))?;
         Ok(OwnTags { configured, ..self.clone() })
     }

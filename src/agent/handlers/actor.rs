@@ -1,14 +1,16 @@
 //! The thread itself: takes events and orders, gives every run its turns, starts what is next.
 
-use super::lane::{Job, Lane, weight};
-use super::question::{AnswerFn, Question};
-use super::run::{Reason, Run, Surroundings, Turn, until};
-use super::{EVENTS_CAPACITY, HandlerSettings, Missed, Order, SelfFn};
+use super::lane::Lane;
+use super::reply::{AnswerFn, PendingReply};
+use super::run::{Reason, Run, RunContext, Turn, until};
+use super::sender::{EVENTS_CAPACITY, Missed};
+use super::waiting::{Job, weight};
 use crate::agent::clock::Clock;
+use crate::agent::thread::{Actor, Stop, wait};
 use crate::config::EventScript;
-use crate::model::{Event, Moment};
+use crate::model::{Event, Member, Moment};
 use crate::telemetry::{RateLimit, counters};
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::Receiver;
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Registry, Token};
 use signal_hook::SigId;
@@ -16,11 +18,10 @@ use signal_hook::consts::SIGCHLD;
 use std::io::{self, Read};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long scripts have after SIGTERM when the agent stops, before SIGKILL.
-pub const STOP_GRACE: Duration = Duration::from_secs(1);
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// How long the thread waits for what it has killed. Only a process that hangs in the kernel takes
 /// longer.
@@ -30,7 +31,7 @@ const REAP_PATIENCE: Duration = Duration::from_secs(1);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Token of the thread's waker.
-pub const WAKER: Token = Token(0);
+pub(crate) const WAKER: Token = Token(0);
 const CHILDREN: Token = Token(1);
 /// Stands for all lanes in the limit on complaints; lanes count from 1.
 const ALL_LANES: usize = 0;
@@ -39,14 +40,14 @@ const FIRST_PIPE: usize = 2;
 
 /// The ends of children, as bytes in a pipe. SIGCHLD interrupts system calls of any thread no more
 /// than other signals do: it restarts them, and all polls here expect interruptions.
-pub struct Children {
+pub(crate) struct Children {
     pipe: UnixStream,
     registration: SigId,
 }
 
 impl Children {
     /// From now on.
-    pub fn watch(registry: &Registry) -> io::Result<Children> {
+    pub(crate) fn watch(registry: &Registry) -> io::Result<Children> {
         let (read, write) = std::os::unix::net::UnixStream::pair()?;
         read.set_nonblocking(true)?;
         let mut pipe = UnixStream::from_std(read);
@@ -72,28 +73,47 @@ impl Drop for Children {
     }
 }
 
+/// What to run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HandlerSettings {
+    /// The configured handlers.
+    pub(crate) scripts: Vec<EventScript>,
+    /// How long a script may run before its process group is ended. `None` or zero: for ever, or
+    /// until the deadline of the query it answers.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// What this member looks like now. Called on `serf-handlers`; must not block for long.
+pub(crate) type SelfFn = Box<dyn Fn() -> Member + Send>;
+
+/// What the main thread wants.
+pub(crate) enum Order {
+    /// These are the handlers from now on.
+    SetScripts(Vec<EventScript>),
+}
+
 /// What the thread is made of.
-pub struct HandlerParts {
+pub(crate) struct HandlerParts {
     /// With the waker registered.
-    pub poll: Poll,
+    pub(crate) poll: Poll,
     /// The ends of children.
-    pub children: Children,
+    pub(crate) children: Children,
     /// What happens.
-    pub events: Receiver<Arc<Event>>,
-    /// What the main thread wants; closed to stop the thread.
-    pub orders: Receiver<Order>,
+    pub(crate) events: Receiver<Arc<Event>>,
+    /// What the main thread wants.
+    pub(crate) orders: Receiver<Order>,
     /// This member.
-    pub self_member: SelfFn,
-    /// Told of queries.
-    pub answer: AnswerFn,
+    pub(crate) self_member: SelfFn,
+    /// Called with answers to queries.
+    pub(crate) answer: AnswerFn,
     /// Counts what scripts miss.
-    pub missed: Arc<Missed>,
+    pub(crate) missed: Arc<Missed>,
     /// Time.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
 }
 
 /// The thread, seen from inside.
-pub struct HandlerActor {
+pub(crate) struct HandlerActor {
     poll: Poll,
     children: Children,
     events: Receiver<Arc<Event>>,
@@ -109,10 +129,33 @@ pub struct HandlerActor {
     clock: Clock,
 }
 
+impl Actor for HandlerActor {
+    const NAME: &'static str = "serf-handlers";
+    /// A little more than scripts have.
+    const PATIENCE: Duration =
+        STOP_GRACE.saturating_add(REAP_PATIENCE).saturating_add(Duration::from_secs(1));
+
+    /// Runs, and ends what runs.
+    fn run(mut self, stop: &Stop) {
+        let mut polled = Events::with_capacity(64);
+        let mut busy = false;
+        loop {
+            let go_on = self.wait(&mut polled, busy, Moment::NEVER) && !stop.is_raised();
+            self.take_orders();
+            self.take_events();
+            if !go_on {
+                return self.end(&mut polled);
+            }
+            busy = self.give_turns();
+            busy |= self.start_next();
+        }
+    }
+}
+
 impl HandlerActor {
     /// Puts the parts together. On the thread itself: what waits for a query is not shared with
     /// other threads.
-    pub fn new(parts: HandlerParts, settings: HandlerSettings) -> HandlerActor {
+    pub(crate) fn new(parts: HandlerParts, settings: HandlerSettings) -> HandlerActor {
         let mut actor = HandlerActor {
             poll: parts.poll,
             children: parts.children,
@@ -131,50 +174,18 @@ impl HandlerActor {
         actor
     }
 
-    /// Runs until told to stop, and ends what runs.
-    pub fn run(mut self) {
-        let mut polled = Events::with_capacity(64);
-        let mut busy = false;
-        loop {
-            let waited = self.wait(&mut polled, busy, Moment::NEVER);
-            let go_on = waited && self.take_orders();
-            self.take_events();
-            if !go_on {
-                return self.end(&mut polled);
-            }
-            busy = self.give_turns();
-            busy |= self.start_next();
-        }
-    }
-
     /// Waits until something may have happened, `limit` at the latest. What it was need not be
     /// told apart: there are few pipes, and looking into an empty one costs little.
     fn wait(&mut self, polled: &mut Events, busy: bool, limit: Moment) -> bool {
         let runs = self.lanes.iter().filter_map(|lane| lane.run.as_ref());
-        let timeout = match runs.map(Run::deadline).fold(limit, Moment::min) {
-            _ if busy => Some(Duration::ZERO),
-            Moment::NEVER => None,
-            // Never just too early, which would only mean another round.
-            deadline => Some(deadline.until(self.clock.now()) + Duration::from_millis(1)),
-        };
-        match self.poll.poll(polled, timeout) {
-            Ok(()) => true,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => true,
-            Err(e) => {
-                log::error!(target: "agent", "serf-handlers cannot wait: {e}");
-                false
-            }
-        }
+        let deadline = runs.map(Run::deadline).fold(limit, Moment::min);
+        let timeout = if busy { Some(Duration::ZERO) } else { self.clock.until(deadline) };
+        wait(Self::NAME, &mut self.poll, polled, timeout)
     }
 
-    /// Says whether to go on.
-    fn take_orders(&mut self) -> bool {
-        loop {
-            match self.orders.try_recv() {
-                Ok(Order::SetScripts(scripts)) => self.set_scripts(scripts),
-                Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
-            }
+    fn take_orders(&mut self) {
+        while let Ok(Order::SetScripts(scripts)) = self.orders.try_recv() {
+            self.set_scripts(scripts);
         }
     }
 
@@ -201,7 +212,7 @@ impl HandlerActor {
     }
 
     fn take_events(&mut self) {
-        let refused = self.missed.refused.swap(0, Ordering::Relaxed);
+        let refused = self.missed.take_refused();
         if refused > 0
             && let Some(passed) = self.complaints.pass(ALL_LANES, "refused", self.clock.now())
         {
@@ -209,7 +220,7 @@ impl HandlerActor {
                 target: "agent", "Too many events at once: handlers were not told of {refused}{passed}"
             );
         }
-        // Whoever sends wakes the thread again, so that none is left behind.
+        // Sending wakes the thread again, so that none is left behind.
         for _ in 0..2 * EVENTS_CAPACITY {
             match self.events.try_recv() {
                 Ok(event) => self.offer(event),
@@ -221,14 +232,14 @@ impl HandlerActor {
     /// Lets an event wait in every lane that wants it.
     fn offer(&mut self, event: Arc<Event>) {
         // Dropped at the end of this function, so that a query that nobody wants is answered.
-        let question = match &*event {
-            Event::Query(query) => Some(Question::open(query.key, Rc::clone(&self.answer))),
+        let reply = match &*event {
+            Event::Query(query) => Some(PendingReply::open(query.key, Rc::clone(&self.answer))),
             Event::Members(_) | Event::User(_) => None,
         };
         let weight = weight(&event);
         let now = self.clock.now();
         for lane in self.lanes.iter_mut().filter(|lane| !lane.retired && lane.script.matches(&event)) {
-            let job = Job { event: Arc::clone(&event), question: question.clone(), weight };
+            let job = Job { event: Arc::clone(&event), reply: reply.clone(), weight };
             let dropped = lane.waiting.push(job);
             if dropped == 0 {
                 continue;
@@ -279,7 +290,7 @@ impl HandlerActor {
                     }
                     continue;
                 }
-                let around = Surroundings {
+                let context = RunContext {
                     registry: self.poll.registry(),
                     stdin: Token(pipe_token(lane.id)),
                     output: Token(pipe_token(lane.id) + 1),
@@ -287,7 +298,7 @@ impl HandlerActor {
                     timeout: self.timeout,
                     now,
                 };
-                match Run::start(script, job, &around) {
+                match Run::start(script, job, &context) {
                     Ok(run) => {
                         lane.run = Some(run);
                         started = true;

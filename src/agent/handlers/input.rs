@@ -5,7 +5,7 @@ use crate::model::{Event, Member};
 
 /// The variables that a script sees on top of the agent's own. A name may occur more than once
 /// (tags `a-b` and `a.b` are both `SERF_TAG_A_B`); then the last one counts.
-pub fn environment(me: &Member, event: &Event) -> Vec<(String, String)> {
+pub(crate) fn environment(me: &Member, event: &Event) -> Vec<(String, String)> {
     let role = me.tags.value("role").unwrap_or("");
     let mut variables = vec![
         ("SERF_EVENT".to_string(), event.kind().to_string()),
@@ -44,7 +44,7 @@ fn tag_variable(tag: &str) -> String {
 
 /// What the script reads, until the end of file: a line for each member, or the payload with a
 /// line end after it (an empty payload stays empty).
-pub fn standard_input(event: &Event) -> Vec<u8> {
+pub(crate) fn standard_input(event: &Event) -> Vec<u8> {
     match event {
         Event::Members(events) => {
             let mut text = String::new();

@@ -2,11 +2,11 @@
 
 /// How much of a script's output is kept, in bytes (Serf's `maxBufSize`): the last of it, as a
 /// failing script says why at its end.
-pub const MAX_OUTPUT: usize = 8 * 1024;
+pub(crate) const MAX_OUTPUT: usize = 8 * 1024;
 
 /// The end of a stream of bytes.
 #[derive(Debug, Default)]
-pub struct Tail {
+pub(crate) struct Tail {
     /// Holds at most twice [`MAX_OUTPUT`], so that old bytes are moved out in large steps.
     bytes: Vec<u8>,
     total: u64,
@@ -14,7 +14,7 @@ pub struct Tail {
 
 impl Tail {
     /// Takes more of the stream.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
         let last = bytes.get(bytes.len().saturating_sub(MAX_OUTPUT)..).unwrap_or_default();
         if self.bytes.len() + last.len() > 2 * MAX_OUTPUT {
@@ -25,17 +25,17 @@ impl Tail {
     }
 
     /// The last [`MAX_OUTPUT`] bytes.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(self.bytes.len().saturating_sub(MAX_OUTPUT)..).unwrap_or_default()
     }
 
     /// How long the stream has been so far, in bytes.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.total
     }
 
     /// Whether something is missing from [`Tail::bytes`].
-    pub fn truncated(&self) -> bool {
+    pub(crate) fn truncated(&self) -> bool {
         self.total > MAX_OUTPUT as u64
     }
 }

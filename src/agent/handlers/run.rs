@@ -17,9 +17,9 @@
 //! reaches the agent alone, which then ends it.
 
 use super::input;
-use super::lane::Job;
 use super::output::Tail;
-use super::question::Question;
+use super::reply::PendingReply;
+use super::waiting::Job;
 use crate::model::{Event, Member, Moment, format_duration};
 use crate::telemetry::{counters, metrics};
 use mio::unix::pipe::{Receiver, Sender};
@@ -33,10 +33,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// A script that runs for longer is mentioned in the log, once a run (Serf's `warnSlow`).
-pub const SLOW: Duration = Duration::from_secs(1);
+pub(crate) const SLOW: Duration = Duration::from_secs(1);
 
 /// How long a script that ran for too long has after SIGTERM, before SIGKILL.
-pub const TERM_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const TERM_GRACE: Duration = Duration::from_secs(2);
 
 /// Output taken in one turn, so that a script that only writes does not keep others waiting.
 const TURN_OUTPUT: usize = 64 * 1024;
@@ -46,27 +46,27 @@ const TURN_OUTPUT: usize = 64 * 1024;
 const LAST_OUTPUT: usize = 1024 * 1024;
 
 /// What a run needs besides its event.
-pub struct Surroundings<'a> {
+pub(crate) struct RunContext<'a> {
     /// Where pipes are polled.
-    pub registry: &'a Registry,
+    pub(crate) registry: &'a Registry,
     /// Token of the script's standard input.
-    pub stdin: Token,
+    pub(crate) stdin: Token,
     /// Token of its output.
-    pub output: Token,
+    pub(crate) output: Token,
     /// This member.
-    pub me: &'a Member,
+    pub(crate) me: &'a Member,
     /// How long the script may run; `None` until its query's deadline, or for ever.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// The time.
-    pub now: Moment,
+    pub(crate) now: Moment,
 }
 
 /// A script that runs.
 #[derive(Debug)]
-pub struct Run {
+pub(crate) struct Run {
     script: String,
     kind: &'static str,
-    question: Option<Rc<Question>>,
+    reply: Option<Rc<PendingReply>>,
     child: Child,
     stdin: Option<(Sender, Vec<u8>)>,
     /// Standard output and standard error in one pipe, which keeps their order; none at its end.
@@ -90,7 +90,7 @@ enum Stage {
 
 /// Why a script was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// It ran for too long.
     Timeout,
     /// The agent stops.
@@ -99,7 +99,7 @@ pub enum Reason {
 
 /// What a turn came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// There is more to do at once.
     Busy,
     /// Nothing until the next wake or deadline.
@@ -110,7 +110,7 @@ pub enum Turn {
 
 /// When a query's script is ended, or any script: never, unless a timeout is configured. A
 /// configured timeout counts for queries as well, for scripts that go on after they have answered.
-pub fn until(event: &Event, timeout: Option<Duration>, now: Moment) -> Moment {
+pub(crate) fn until(event: &Event, timeout: Option<Duration>, now: Moment) -> Moment {
     match (timeout, event) {
         (Some(timeout), _) => now + timeout,
         (None, Event::Query(query)) => query.deadline,
@@ -120,23 +120,23 @@ pub fn until(event: &Event, timeout: Option<Duration>, now: Moment) -> Moment {
 
 impl Run {
     /// Starts a script. On an error nothing keeps running.
-    pub fn start(script: &str, job: Job, around: &Surroundings<'_>) -> io::Result<Run> {
+    pub(crate) fn start(script: &str, job: Job, context: &RunContext<'_>) -> io::Result<Run> {
         let (child_stdin, stdin) = io::pipe()?;
         let (output, child_output) = io::pipe()?;
         let stdin = Sender::from(OwnedFd::from(stdin));
         let mut output = Receiver::from(OwnedFd::from(output));
         stdin.set_nonblocking(true)?;
         output.set_nonblocking(true)?;
-        around.registry.register(&mut output, around.output, Interest::READABLE)?;
+        context.registry.register(&mut output, context.output, Interest::READABLE)?;
         // Most input fits into the pipe, and is there with its end before the script starts.
         let mut stdin = give(stdin, input::standard_input(&job.event));
         if let Some((pipe, _)) = &mut stdin {
-            around.registry.register(pipe, around.stdin, Interest::WRITABLE)?;
+            context.registry.register(pipe, context.stdin, Interest::WRITABLE)?;
         }
         let child = Command::new("/bin/sh")
             .arg("-c")
             .arg(script)
-            .envs(input::environment(around.me, &job.event))
+            .envs(input::environment(context.me, &job.event))
             .stdin(child_stdin)
             .stdout(child_output.try_clone()?)
             .stderr(child_output)
@@ -146,20 +146,20 @@ impl Run {
         Ok(Run {
             script: script.to_string(),
             kind: job.event.kind(),
-            question: job.question,
+            reply: job.reply,
             child,
             stdin,
             output: Some(output),
             tail: Tail::default(),
-            started: around.now,
-            slow_at: around.now + SLOW,
-            stage: Stage::Running { until: until(&job.event, around.timeout, around.now) },
+            started: context.now,
+            slow_at: context.now + SLOW,
+            stage: Stage::Running { until: until(&job.event, context.timeout, context.now) },
             ended_by_us: None,
         })
     }
 
     /// When the next turn is due even if nothing happens.
-    pub fn deadline(&self) -> Moment {
+    pub(crate) fn deadline(&self) -> Moment {
         let next = match self.stage {
             Stage::Running { until } => until,
             Stage::Ending { kill_at } => kill_at,
@@ -170,7 +170,7 @@ impl Run {
 
     /// Moves bytes, looks whether the child has ended (if `children`, one of them has), and minds
     /// deadlines.
-    pub fn turn(&mut self, now: Moment, children: bool) -> Turn {
+    pub(crate) fn turn(&mut self, now: Moment, children: bool) -> Turn {
         let more = self.take_output(TURN_OUTPUT);
         self.give_input();
         if now >= self.slow_at {
@@ -201,7 +201,7 @@ impl Run {
     }
 
     /// Begins to end the script and all of its group: SIGTERM now, SIGKILL after `grace`.
-    pub fn end(&mut self, reason: Reason, now: Moment, grace: Duration) {
+    pub(crate) fn end(&mut self, reason: Reason, now: Moment, grace: Duration) {
         let kill_at = now + grace;
         match self.stage {
             Stage::Running { .. } => {
@@ -264,10 +264,10 @@ impl Run {
                 log::error!(target: "agent", "Error invoking script '{script}': {why}");
             }
             (None, Ok(())) => {
-                if let Some(question) = &self.question
+                if let Some(reply) = &self.reply
                     && self.tail.total() > 0
                 {
-                    question.answer(self.tail.bytes());
+                    reply.answer(self.tail.bytes());
                 }
             }
         }

@@ -2,13 +2,17 @@
 
 pub mod samples;
 
+use super::output::MAX_OUTPUT;
+use super::waiting::MAX_WAITING;
 use super::*;
-use crate::model::{Moment, QueryKey};
+use crate::model::{Event, Moment, QueryKey};
+use crate::telemetry::counters;
 use rustix::process::{Pid, Signal, kill_process};
 use samples::{join, member, query, user};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -102,7 +106,7 @@ fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < PATIENCE, "never: {what}");
-        thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -317,7 +321,7 @@ fn a_flood_at_a_stuck_script_costs_only_that_script() {
         if sender.send(&event) {
             accepted += 1;
         } else {
-            thread::yield_now();
+            std::thread::yield_now();
         }
     }
     let flood = sent.len();

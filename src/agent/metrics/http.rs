@@ -1,7 +1,7 @@
 //! `GET /metrics`, and nothing else: as much of HTTP/1.1 as Prometheus and `curl` need. Connections,
 //! the bytes of a request and the time it may take are bounded, and each connection serves one.
 
-use super::{FIRST_CLIENT, LISTENER};
+use super::tokens::{FIRST_CLIENT, LISTENER};
 use crate::model::Moment;
 use crate::telemetry::counters;
 use mio::net::{TcpListener, TcpStream};
@@ -19,7 +19,7 @@ const MAX_HEAD: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The listener and its connections.
-pub struct HttpServer {
+pub(crate) struct HttpServer {
     listener: TcpListener,
     clients: BTreeMap<Token, Client>,
     next_token: usize,
@@ -43,7 +43,7 @@ enum Then {
 
 impl HttpServer {
     /// Listens.
-    pub fn bind(addr: SocketAddr, poll: &Poll) -> io::Result<HttpServer> {
+    pub(crate) fn bind(addr: SocketAddr, poll: &Poll) -> io::Result<HttpServer> {
         let mut listener = TcpListener::bind(addr)
             .map_err(|e| io::Error::new(e.kind(), format!("metrics listener on {addr}: {e}")))?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -51,12 +51,12 @@ impl HttpServer {
     }
 
     /// When [`HttpServer::expire`] has something to do.
-    pub fn deadline(&self) -> Moment {
+    pub(crate) fn deadline(&self) -> Moment {
         self.clients.values().map(|client| client.deadline).fold(Moment::NEVER, Moment::min)
     }
 
     /// Serves whom `token` stands for; `page` makes the metrics.
-    pub fn serve(&mut self, token: Token, poll: &Poll, now: Moment, page: impl FnOnce() -> String) {
+    pub(crate) fn serve(&mut self, token: Token, poll: &Poll, now: Moment, page: impl FnOnce() -> String) {
         if token == LISTENER {
             return self.accept(poll, now);
         }
@@ -68,7 +68,7 @@ impl HttpServer {
     }
 
     /// Closes the connections whose time is up.
-    pub fn expire(&mut self, now: Moment) {
+    pub(crate) fn expire(&mut self, now: Moment) {
         self.clients.retain(|_, client| client.deadline > now);
     }
 

@@ -1,15 +1,15 @@
 //! Reports to statsd: lines in datagrams. What is lost is lost, and counted where we notice.
 
-use super::resolve;
+use super::receiver::resolve;
 use crate::telemetry::counters;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 
 /// The most bytes in a datagram: what fits an Ethernet frame with room to spare, as with Serf.
-pub const MAX_DATAGRAM: usize = 1400;
+pub(crate) const MAX_DATAGRAM: usize = 1400;
 
 /// A receiver of datagrams.
-pub struct Statsd {
+pub(crate) struct Statsd {
     receiver: String,
     socket: Option<UdpSocket>,
 }
@@ -17,12 +17,12 @@ pub struct Statsd {
 impl Statsd {
     /// Sends to `receiver`, `host:port`. It is looked up with the first report, and again whenever
     /// it could not be sent to.
-    pub fn new(receiver: String) -> Statsd {
+    pub(crate) fn new(receiver: String) -> Statsd {
         Statsd { receiver, socket: None }
     }
 
     /// Sends lines, as many in each datagram as fit.
-    pub fn send(&mut self, lines: &[String]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, lines: &[String]) -> io::Result<()> {
         let mut result = Ok(());
         for (datagram, count) in pack(lines) {
             if let Err(e) = self.send_one(datagram.as_bytes()) {

@@ -1,6 +1,7 @@
 //! Reports to statsite: lines on a TCP stream that is opened again when it breaks.
 
-use super::{STATSITE, resolve};
+use super::receiver::resolve;
+use super::tokens::STATSITE;
 use crate::model::Moment;
 use crate::telemetry::counters;
 use mio::net::TcpStream;
@@ -14,7 +15,7 @@ const MAX_WAITING: usize = 64 * 1024;
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// A receiver at the other end of a stream.
-pub struct Statsite {
+pub(crate) struct Statsite {
     receiver: String,
     stream: Option<TcpStream>,
     /// What has not been sent yet.
@@ -25,12 +26,12 @@ pub struct Statsite {
 
 impl Statsite {
     /// Sends to `receiver`, `host:port`.
-    pub fn new(receiver: String) -> Statsite {
+    pub(crate) fn new(receiver: String) -> Statsite {
         Statsite { receiver, stream: None, waiting: Vec::new(), retry_at: Moment::ZERO, retry_after: RETRY.0 }
     }
 
     /// Queues lines, connects if need be, and sends what the receiver takes.
-    pub fn send(&mut self, lines: &[String], poll: &Poll, now: Moment) -> io::Result<()> {
+    pub(crate) fn send(&mut self, lines: &[String], poll: &Poll, now: Moment) -> io::Result<()> {
         for line in lines {
             if self.waiting.len() + line.len() < MAX_WAITING {
                 self.waiting.extend_from_slice(line.as_bytes());
@@ -50,7 +51,7 @@ impl Statsite {
     }
 
     /// Sends what the receiver takes. An error ends the stream, and costs what was under way.
-    pub fn drive(&mut self) -> io::Result<()> {
+    pub(crate) fn drive(&mut self) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         match flush(stream, &mut self.waiting) {
             Ok(true) => {

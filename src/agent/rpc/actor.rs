@@ -8,6 +8,7 @@ use super::{
     WAKER,
 };
 use crate::agent::clock::Clock;
+use crate::agent::thread::{Actor, Stop, wait};
 use crate::model::Moment;
 use crate::rpc::connection::{Connection, Told};
 use crate::rpc::record::{JoinResponse, KeyResponse};
@@ -54,11 +55,32 @@ pub(super) struct RpcActor {
     clock: Clock,
 }
 
-/// What taking messages came to.
-enum Taken {
-    All,
-    Some,
-    Stop,
+impl Actor for RpcActor {
+    const NAME: &'static str = "serf-rpc";
+    /// A little more than clients have to read their last replies.
+    const PATIENCE: Duration = STOP_TIMEOUT.saturating_mul(2);
+
+    /// Runs, delivers what is queued, and closes everything.
+    fn run(mut self, stop: &Stop) {
+        let mut events = Events::with_capacity(MAX_CLIENTS + MAX_REFUSED_CLIENTS);
+        let mut chunk = vec![0; CHUNK];
+        let mut busy = false;
+        loop {
+            let timeout = if busy { Some(Duration::ZERO) } else { self.until_deadline() };
+            if !self.wait(&mut events, timeout) {
+                return;
+            }
+            if stop.is_raised() {
+                self.take_messages(self.receiver.waiting());
+                return self.drain(&mut events, &mut chunk);
+            }
+            let more = self.take_messages(MESSAGE_BATCH);
+            let accepting = self.accept();
+            let serving = self.serve(&mut chunk);
+            self.answers.narrow_log(self.clients.values().filter_map(Client::monitor_level).max());
+            busy = accepting || serving || more;
+        }
+    }
 }
 
 impl RpcActor {
@@ -80,40 +102,14 @@ impl RpcActor {
         }
     }
 
-    pub(super) fn run(mut self) {
-        let mut events = Events::with_capacity(MAX_CLIENTS + MAX_REFUSED_CLIENTS);
-        let mut chunk = vec![0; CHUNK];
-        let mut busy = false;
-        loop {
-            let timeout = if busy { Some(Duration::ZERO) } else { self.until_deadline() };
-            if !self.wait(&mut events, timeout) {
-                return;
-            }
-            let taken = self.take_messages();
-            if matches!(taken, Taken::Stop) {
-                break;
-            }
-            let accepting = self.accept();
-            let serving = self.serve(&mut chunk);
-            self.answers.narrow_log(self.clients.values().filter_map(Client::monitor_level).max());
-            busy = accepting || serving || matches!(taken, Taken::Some);
-        }
-        self.drain(&mut events, &mut chunk);
-    }
-
     fn now(&self) -> Moment {
         self.clock.now()
     }
 
     /// Waits for sockets, the waker or the timeout, and notes which sockets are ready.
     fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> bool {
-        match self.poll.poll(events, timeout) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => events.clear(),
-            Err(e) => {
-                log::error!(target: "agent.ipc", "Waiting for RPC clients failed: {e}");
-                return false;
-            }
+        if !wait(Self::NAME, &mut self.poll, events, timeout) {
+            return false;
         }
         for event in events.iter() {
             match event.token() {
@@ -131,34 +127,19 @@ impl RpcActor {
 
     fn until_deadline(&self) -> Option<Duration> {
         let deadline = self.clients.values().map(Client::deadline).fold(self.accept_from, Moment::min);
-        (deadline != Moment::NEVER).then(|| {
-            // Polls are rounded down to milliseconds; one more avoids waking just too early.
-            deadline.until(self.now()) + Duration::from_millis(1)
-        })
+        self.clock.until(deadline)
     }
 
-    fn take_messages(&mut self) -> Taken {
+    /// Takes up to `limit` messages. Returns whether there may be more.
+    fn take_messages(&mut self, limit: usize) -> bool {
         let now = self.now();
         self.receiver.begin();
         self.complain_of_refused(now);
-        let mut stopping = false;
-        let mut left = MESSAGE_BATCH;
-        while left > 0 {
-            let Some(message) = self.receiver.next() else { break };
-            left -= 1;
-            if matches!(message, RpcMessage::Stop) {
-                // Orders overtake events. Those that were there before this one are delivered.
-                stopping = true;
-                left = self.receiver.waiting();
-            } else {
-                self.take(message, now);
-            }
+        for _ in 0..limit {
+            let Some(message) = self.receiver.next() else { return false };
+            self.take(message, now);
         }
-        match left {
-            _ if stopping => Taken::Stop,
-            0 => Taken::Some,
-            _ => Taken::All,
-        }
+        true
     }
 
     fn take(&mut self, message: RpcMessage, now: Moment) {
@@ -202,8 +183,6 @@ impl RpcActor {
             }
             RpcMessage::AuthKey(key) => self.auth_key = key.into(),
             RpcMessage::Handlers(handlers) => self.answers.handlers_changed(handlers),
-            // The caller's business.
-            RpcMessage::Stop => {}
         }
     }
 

@@ -155,6 +155,4 @@ pub enum RpcMessage {
     AuthKey(String),
     /// The event handlers changed: script by filter.
     Handlers(BTreeMap<String, String>),
-    /// Deliver what is queued, close everything and end the thread.
-    Stop,
 }

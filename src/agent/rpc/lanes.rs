@@ -119,6 +119,12 @@ impl RpcSender {
         queued
     }
 
+    /// Lets the thread look at what there is besides messages.
+    pub(super) fn wake(&self) {
+        // Without a poll there is no thread that waits.
+        let _ = self.waker.wake();
+    }
+
     /// Records that clients should have had and will never get: each counted once, an event or
     /// log line that found its lane full as one. The counter `rpc_records_dropped` counts the same.
     pub fn dropped_records(&self) -> u64 {
@@ -173,9 +179,9 @@ impl RpcReceiver {
         self.events.try_recv().ok()
     }
 
-    /// How many events and log lines wait.
+    /// How many messages wait.
     pub(super) fn waiting(&self) -> usize {
-        self.events.len() + self.ended.len() + self.ends.len() + self.log.len()
+        self.answers.len() + self.events.len() + self.ended.len() + self.ends.len() + self.log.len()
     }
 
     /// How many messages found their lane full since the last call.

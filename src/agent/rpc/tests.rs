@@ -40,6 +40,7 @@ struct Fake {
     asked: mpsc::Sender<(QueryParams, Token)>,
     answered: mpsc::Sender<(QueryKey, Vec<u8>)>,
     filters: mpsc::Sender<Vec<EventFilter>>,
+    leaving: mpsc::Sender<Token>,
 }
 
 fn member(name: &str, status: Status) -> Member {
@@ -124,8 +125,7 @@ impl Control for Fake {
     }
 
     fn leave(&mut self, token: Token) {
-        self.sender.send(RpcMessage::Left { token, result: Ok(()) });
-        self.sender.send(RpcMessage::Stop);
+        let _ = self.leaving.send(token);
     }
 
     fn force_leave(&mut self, node: String, prune: bool, token: Token) {
@@ -150,6 +150,7 @@ struct Server {
     asked: mpsc::Receiver<(QueryParams, Token)>,
     answered: mpsc::Receiver<(QueryKey, Vec<u8>)>,
     filters: mpsc::Receiver<Vec<EventFilter>>,
+    leaving: mpsc::Receiver<Token>,
 }
 
 fn serve(auth_key: &str) -> Server {
@@ -166,6 +167,7 @@ fn serve_on(settings: RpcSettings) -> Server {
     let (asked_in, asked) = mpsc::channel();
     let (answered_in, answered) = mpsc::channel();
     let (filters_in, filters) = mpsc::channel();
+    let (leaving_in, leaving) = mpsc::channel();
     let fake = Fake {
         sender: server.sender(),
         holds_joins: Arc::clone(&held),
@@ -173,9 +175,10 @@ fn serve_on(settings: RpcSettings) -> Server {
         asked: asked_in,
         answered: answered_in,
         filters: filters_in,
+        leaving: leaving_in,
     };
     let handle = server.spawn(Box::new(fake), Clock::start()).unwrap();
-    Server { handle, held, wanted, asked, answered, filters }
+    Server { handle, held, wanted, asked, answered, filters, leaving }
 }
 
 impl Server {
@@ -260,11 +263,15 @@ fn the_reply_to_leave_is_delivered_before_the_thread_ends() {
     let mut idle = server.client();
     let mut monitor = server.client();
     monitor.monitor("info").unwrap();
-    server.client().leave().unwrap();
+    let mut leaver = server.client();
+    let left = std::thread::spawn(move || leaver.leave());
+    let token = server.leaving.recv_timeout(PATIENCE).unwrap();
+    server.handle.sender().send(RpcMessage::Left { token, result: Ok(()) });
+    server.handle.stop();
+    left.join().unwrap().unwrap();
     assert!(matches!(idle.next_record(Some(PATIENCE)), Ok(None)));
     assert!(matches!(monitor.next_record(Some(PATIENCE)), Ok(Some((_, Record::Log(_))))));
     assert!(matches!(monitor.next_record(Some(PATIENCE)), Ok(None)));
-    server.handle.stop();
 }
 
 #[test]
@@ -401,7 +408,7 @@ fn an_answer_to_a_client_that_has_gone_is_ignored() {
             break token;
         }
         assert!(clock() < end);
-        thread::yield_now();
+        std::thread::yield_now();
     };
     assert_eq!(token.seq, 7);
     drop(gone);

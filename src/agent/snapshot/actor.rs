@@ -1,17 +1,17 @@
 //! Inside the thread: takes what it is told, writes the lines, and looks after a failing disk.
 
 use super::disk::SnapshotFile;
+use super::sender::SharedMissed;
 use super::trouble::{REPORT_INTERVAL, Trouble};
 use crate::agent::channels::ToSnapshot;
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
+use crate::agent::thread::{Actor, Received, Stop, receive};
 use crate::model::Moment;
-use crate::node::snapshot::notes::Missed;
-use crate::node::snapshot::{Line, Notes};
+use crate::node::snapshot::{Known, Line, Notes};
 use crate::telemetry::counters;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::Receiver;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Messages that are taken before their lines are written together.
@@ -21,57 +21,81 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The thread's state.
 pub(super) struct SnapshotActor {
-    pub file: SnapshotFile,
-    pub notes: Notes,
-    pub messages: Receiver<ToSnapshot>,
-    pub missed: Arc<Mutex<Missed>>,
-    pub table: SharedTable,
-    pub clock: Clock,
-    /// Dropped when the thread ends.
-    pub done: Sender<()>,
+    pub(super) file: SnapshotFile,
+    pub(super) notes: Notes,
+    pub(super) messages: Receiver<ToSnapshot>,
+    pub(super) missed: SharedMissed,
+    pub(super) table: SharedTable,
+    pub(super) clock: Clock,
     /// The file lacks something, or ends with half a line: it has to be replaced as a whole.
-    pub behind: bool,
-    pub retry_at: Moment,
-    pub trouble: Trouble,
+    pub(super) behind: bool,
+    pub(super) retry_at: Moment,
+    pub(super) trouble: Trouble,
 }
 
-impl SnapshotActor {
-    /// Runs until told to stop.
-    pub fn run(mut self) {
+impl Actor for SnapshotActor {
+    const NAME: &'static str = "serf-snapshot";
+    /// How long the end of the process waits for the disk.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// Runs, and writes even at the end what there is.
+    fn run(mut self, stop: &Stop) {
         loop {
-            let message = match self.clock.instant(self.next_deadline()) {
-                Some(deadline) => self.messages.recv_deadline(deadline),
-                None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            let mut stop = matches!(message, Err(RecvTimeoutError::Disconnected));
-            let mut next = message.ok();
-            for taken in 0..BATCH {
-                // Only within the batch: what is taken out of the corridor is dealt with.
+            let received = receive(&self.messages, self.clock, self.next_deadline());
+            let stopping = stop.is_raised() || matches!(received, Received::Closed);
+            let batch = if stopping { self.messages.len() + 1 } else { BATCH };
+            let mut next = received.message();
+            for taken in 0..batch {
+                // Only within the batch: what is taken out of the channel is dealt with.
                 let Some(message) = next.take().or_else(|| self.messages.try_recv().ok()) else { break };
                 if taken == 0 {
                     self.notes.look_later(self.clock.now());
                 }
                 match message {
                     ToSnapshot::News(line) => self.learn(&line),
-                    ToSnapshot::Stop => stop = true,
+                    ToSnapshot::Wake => {}
                 }
             }
             self.catch_up();
             let (table, now) = (&self.table, self.clock.now());
             self.notes.look_at_clock(|| table.read().members.time(), now);
             self.write();
-            if stop {
+            if stopping {
                 return self.end();
             }
         }
     }
+}
 
-    pub fn next_deadline(&self) -> Moment {
+impl SnapshotActor {
+    /// Keeps `file`, in which `known` is, up to date with what comes.
+    pub(super) fn new(
+        file: SnapshotFile,
+        known: Known,
+        messages: Receiver<ToSnapshot>,
+        missed: SharedMissed,
+        table: SharedTable,
+        clock: Clock,
+    ) -> SnapshotActor {
+        SnapshotActor {
+            behind: !file.is_open(),
+            file,
+            notes: Notes::new(known),
+            messages,
+            missed,
+            table,
+            clock,
+            retry_at: Moment::ZERO,
+            trouble: Trouble::default(),
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Moment {
         let look_at = self.notes.next_deadline();
         if self.behind { look_at.min(self.retry_at) } else { look_at }
     }
 
-    pub fn learn(&mut self, line: &Line) {
+    pub(super) fn learn(&mut self, line: &Line) {
         let (table, now) = (&self.table, self.clock.now());
         let news = self.notes.learn(line, || table.read().members.time(), now);
         if news && matches!(line, Line::Leave) {
@@ -81,7 +105,7 @@ impl SnapshotActor {
 
     /// What found the channel full is fetched from where it came from.
     fn catch_up(&mut self) {
-        let missed = std::mem::take(&mut *self.missed.lock().unwrap_or_else(PoisonError::into_inner));
+        let missed = self.missed.take();
         let lines = match missed.lacks_members() {
             true => missed.lines(Some(&self.table.read().members)),
             false => missed.lines(None),
@@ -90,7 +114,7 @@ impl SnapshotActor {
     }
 
     /// Brings the file up to date.
-    pub fn write(&mut self) {
+    pub(super) fn write(&mut self) {
         let lines = self.notes.take_lines();
         if self.behind {
             return self.replace();
@@ -165,6 +189,5 @@ impl SnapshotActor {
         if let Err(e) = self.file.sync() {
             self.failed(&e);
         }
-        drop(self.done);
     }
 }

@@ -21,7 +21,7 @@ const OTHERS: u32 = 0o077;
 /// Why a snapshot cannot be used. The agent does not start then: whoever asked for a snapshot
 /// must not find out after a crash that there is none.
 #[derive(Debug)]
-pub enum SnapshotError {
+pub(crate) enum SnapshotError {
     /// Something that is no regular file has this path.
     NotAFile(PathBuf, &'static str),
     /// It cannot be opened, created or looked at.
@@ -59,7 +59,7 @@ impl SnapshotFile {
     /// Opens the file, or makes an empty one, and reads what it says.
     ///
     /// A disk without room for a new file is no reason not to start: it may have some later.
-    pub fn open(path: &Path, rejoin: bool) -> Result<(SnapshotFile, Recalled), SnapshotError> {
+    pub(crate) fn open(path: &Path, rejoin: bool) -> Result<(SnapshotFile, Recalled), SnapshotError> {
         let failed = |why| SnapshotError::Open(path.to_path_buf(), why);
         let mut snapshot = SnapshotFile { path: path.to_path_buf(), file: None, size: 0, whole: 0 };
         // The path itself, not what a link at it points to.
@@ -139,22 +139,22 @@ impl SnapshotFile {
         Ok(recalled)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Whether lines can be appended.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.file.is_some()
     }
 
     /// Bytes it has now, and right after it was last replaced.
-    pub fn sizes(&self) -> (u64, u64) {
+    pub(crate) fn sizes(&self) -> (u64, u64) {
         (self.size, self.whole)
     }
 
     /// Appends whole lines. After an error nothing can be appended until the file was replaced.
-    pub fn append(&mut self, lines: &str) -> io::Result<()> {
+    pub(crate) fn append(&mut self, lines: &str) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Err(io::Error::from(io::ErrorKind::BrokenPipe)) };
         let appended = file.write_all(lines.as_bytes());
         match appended {
@@ -165,7 +165,7 @@ impl SnapshotFile {
     }
 
     /// Replaces the file as a whole. If that fails, a file that was good for appending still is.
-    pub fn replace(&mut self, content: &str) -> io::Result<()> {
+    pub(crate) fn replace(&mut self, content: &str) -> io::Result<()> {
         match durable::renew(&self.path, content.as_bytes()) {
             Ok(file) => {
                 self.file = Some(file);
@@ -184,7 +184,7 @@ impl SnapshotFile {
     }
 
     /// Empties the file, for which there is always room.
-    pub fn forget(&mut self) -> io::Result<()> {
+    pub(crate) fn forget(&mut self) -> io::Result<()> {
         let file = open(&self.path)?;
         file.set_len(0)?;
         file.sync_all()?;
@@ -193,7 +193,7 @@ impl SnapshotFile {
     }
 
     /// Makes sure that even a power failure takes nothing back.
-    pub fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.as_ref().map_or(Ok(()), File::sync_all)
     }
 }

@@ -1,11 +1,12 @@
 //! The thread and its file together, on a real disk.
 
 use super::*;
+use crate::agent::thread::{Actor, Stop};
 use crate::membership::{Config, Effects, Members, Profile, SelfDescription};
-use crate::model::{LamportTime, MemberEvent, MemberEventKind};
-use crate::model::{Status, Tags, Versions};
-use crate::node::snapshot::ClockKind;
+use crate::model::{LamportTime, MemberEvent, MemberEventKind, Moment, Status, Tags, Versions};
 use crate::node::snapshot::known::MIN_COMPACT_BYTES;
+use crate::node::snapshot::{ClockKind, Line};
+use crate::telemetry::counters;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -64,31 +65,17 @@ fn table(ltime: u64) -> SharedTable {
     SharedTable::new(members)
 }
 
-/// An actor that does not run yet, on a corridor of `capacity`.
+/// An actor that does not run yet, on a channel of `capacity`.
 fn actor(path: &Path, rejoin: bool, capacity: usize) -> (SnapshotActor, SnapshotSender) {
     let Snapshot { file, known } = Snapshot::open(path, rejoin).unwrap();
-    let (sender, messages) = bounded(capacity);
-    let missed = Arc::<Mutex<Missed>>::default();
-    let sender = SnapshotSender { messages: sender, missed: Arc::clone(&missed) };
-    let actor = SnapshotActor {
-        behind: !file.is_open(),
-        file,
-        notes: Notes::new(known),
-        messages,
-        missed,
-        table: table(7),
-        clock: Clock::start(),
-        done: bounded(0).0,
-        retry_at: Moment::ZERO,
-        trouble: Trouble::default(),
-    };
-    (actor, sender)
+    let (sender, messages, missed) = sender::channel(capacity);
+    (SnapshotActor::new(file, known, messages, missed, table(7), Clock::start()), sender)
 }
 
 /// Runs the actor until it has dealt with everything that was sent.
 fn run(actor: SnapshotActor, sender: SnapshotSender) {
     drop(sender);
-    actor.run();
+    actor.run(&Stop::default());
 }
 
 #[test]
@@ -138,7 +125,7 @@ fn a_leave_is_kept_and_nothing_after_it() {
 }
 
 #[test]
-fn a_full_corridor_loses_nothing() {
+fn a_full_channel_loses_nothing() {
     let scratch = Scratch::new();
     let path = scratch.snapshot();
     let (actor, sender) = actor(&path, true, 1);

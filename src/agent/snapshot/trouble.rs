@@ -4,11 +4,11 @@ use crate::model::Moment;
 use std::time::Duration;
 
 /// A disk that stays full is reported this often (Serf's `snapshotErrorRecoveryInterval`).
-pub const REPORT_INTERVAL: Duration = Duration::from_secs(30);
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What has been said of a failing disk.
 #[derive(Debug, Default)]
-pub struct Trouble {
+pub(crate) struct Trouble {
     reported: Option<Moment>,
     /// The last report still stands: nobody has said that it is over.
     stands: bool,
@@ -16,7 +16,7 @@ pub struct Trouble {
 
 impl Trouble {
     /// It failed. Says whether that is to be reported.
-    pub fn begins(&mut self, now: Moment) -> bool {
+    pub(crate) fn begins(&mut self, now: Moment) -> bool {
         let due = self.reported.is_none_or(|last| now.since(last) >= REPORT_INTERVAL);
         if due {
             self.reported = Some(now);
@@ -26,7 +26,7 @@ impl Trouble {
     }
 
     /// It works. Says whether that is to be reported: if the failure was.
-    pub fn ends(&mut self) -> bool {
+    pub(crate) fn ends(&mut self) -> bool {
         std::mem::take(&mut self.stands)
     }
 }

@@ -172,7 +172,7 @@ fn a_query_can_be_iterated_over() {
 fn progress_answers_a_query_whose_answer_is_late() {
     let server = serve("");
     let config = server.config("");
-    thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let client = scope.spawn(|| {
             let mut client = Client::connect(&config).unwrap();
             let seq = client.query(&request("late")).unwrap();
@@ -282,7 +282,7 @@ fn what_a_client_leaves_behind_is_counted_when_it_goes() {
     let backlog = MAX_STREAM_BACKLOG as u64 / 8192;
     while sender.dropped_records() < sent - 2 * backlog {
         assert!(clock() < end, "{}", sender.dropped_records());
-        thread::yield_now();
+        std::thread::yield_now();
     }
     assert!(server.tell(user("x", b"")));
     next(&mut keen);

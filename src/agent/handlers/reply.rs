@@ -1,5 +1,5 @@
-//! A query that scripts may answer, and the promise that whoever passed it on hears of it exactly
-//! once.
+//! A query that scripts may answer, and the promise that an answer, or that there is none, is given
+//! exactly once.
 
 use crate::model::QueryKey;
 use std::cell::Cell;
@@ -8,51 +8,54 @@ use std::rc::Rc;
 
 /// What scripts had to say to a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HandlerAnswer {
+pub(crate) enum HandlerAnswer {
     /// The output of the first script that ended well and wrote something; at most
-    /// [`MAX_OUTPUT`](super::MAX_OUTPUT) bytes.
+    /// [`MAX_OUTPUT`](super::output::MAX_OUTPUT) bytes.
     Payload(Vec<u8>),
     /// No script answers, and none will.
     None,
 }
 
-/// Whom to tell. Called on `serf-handlers`; must not block.
-pub type AnswerFn = Box<dyn Fn(QueryKey, HandlerAnswer) + Send>;
+/// Takes answers. Called on `serf-handlers`; must not block.
+pub(crate) type AnswerFn = Box<dyn Fn(QueryKey, HandlerAnswer) + Send>;
 
 /// An open query, shared by all the events that wait or run for it. When the last of them is
 /// gone, for whatever reason, and none has answered, nobody will: dropping says so.
-pub struct Question {
+pub(crate) struct PendingReply {
     key: QueryKey,
     open: Cell<bool>,
-    tell: Rc<AnswerFn>,
+    deliver: Rc<AnswerFn>,
 }
 
-impl Question {
-    /// Opens a query; `tell` is called once.
-    pub fn open(key: QueryKey, tell: Rc<AnswerFn>) -> Rc<Question> {
-        Rc::new(Question { key, open: Cell::new(true), tell })
+impl PendingReply {
+    /// Opens a query; `deliver` is called once.
+    pub(crate) fn open(key: QueryKey, deliver: Rc<AnswerFn>) -> Rc<PendingReply> {
+        Rc::new(PendingReply { key, open: Cell::new(true), deliver })
     }
 
     /// Answers, unless another script was faster.
-    pub fn answer(&self, payload: &[u8]) {
+    pub(crate) fn answer(&self, payload: &[u8]) {
         self.close(|| HandlerAnswer::Payload(payload.to_vec()));
     }
 
     fn close(&self, answer: impl FnOnce() -> HandlerAnswer) {
         if self.open.replace(false) {
-            (self.tell)(self.key, answer());
+            (self.deliver)(self.key, answer());
         }
     }
 }
 
-impl Drop for Question {
+impl Drop for PendingReply {
     fn drop(&mut self) {
         self.close(|| HandlerAnswer::None);
     }
 }
 
-impl fmt::Debug for Question {
+impl fmt::Debug for PendingReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Question").field("key", &self.key).field("open", &self.open).finish_non_exhaustive()
+        f.debug_struct("PendingReply")
+            .field("key", &self.key)
+            .field("open", &self.open)
+            .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,76 @@
+//! The way to the thread for what has events for it, and the count of those that handlers miss.
+
+use crate::model::Event;
+use crate::telemetry::counters;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use mio::Waker;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Events on their way to the thread. It takes them at once, so this many only pile up while the
+/// machine starves it.
+pub(crate) const EVENTS_CAPACITY: usize = 256;
+
+/// Gives events to the thread. Cheap to clone; never blocks.
+#[derive(Clone, Debug)]
+pub(crate) struct HandlerSender {
+    events: Sender<Arc<Event>>,
+    waker: Arc<Waker>,
+    missed: Arc<Missed>,
+}
+
+/// What was not delivered to handlers.
+#[derive(Debug, Default)]
+pub(super) struct Missed {
+    /// In total.
+    dropped: AtomicUsize,
+    /// Of these, what found no room on the way to the thread and it has not complained about.
+    refused: AtomicUsize,
+}
+
+impl Missed {
+    pub(super) fn count(&self, events: usize) {
+        self.dropped.fetch_add(events, Ordering::Relaxed);
+        counters::HANDLER_EVENTS_DROPPED.add(events);
+    }
+
+    /// What has found no room since the last call.
+    pub(super) fn take_refused(&self) -> usize {
+        self.refused.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// A way to the thread that polls with `waker`, what comes out at its other end, and what it misses.
+pub(super) fn channel(waker: Waker) -> (HandlerSender, Receiver<Arc<Event>>, Arc<Missed>) {
+    let (events, receiver) = bounded(EVENTS_CAPACITY);
+    let missed = Arc::<Missed>::default();
+    (HandlerSender { events, waker: Arc::new(waker), missed: Arc::clone(&missed) }, receiver, missed)
+}
+
+impl HandlerSender {
+    /// Passes an event to every script that wants it. Returns whether there was room; what found
+    /// none is counted, and if it is a query, the thread does not know of it and answers nothing.
+    pub(crate) fn send(&self, event: &Arc<Event>) -> bool {
+        let sent = self.events.try_send(Arc::clone(event)).is_ok();
+        if !sent {
+            self.missed.count(1);
+            self.missed.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        self.wake();
+        sent
+    }
+
+    /// Lets the thread look at what there is besides events.
+    pub(super) fn wake(&self) {
+        if let Err(e) = self.waker.wake() {
+            log::debug!(target: "agent", "cannot wake serf-handlers: {e}");
+        }
+    }
+
+    /// How many events handlers have missed since the thread started: one for each script that missed one,
+    /// and one for each event that was refused.
+    #[cfg(test)]
+    pub(super) fn dropped(&self) -> usize {
+        self.missed.dropped.load(Ordering::Relaxed)
+    }
+}

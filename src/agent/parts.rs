@@ -1,0 +1,229 @@
+//! What the threads are made of: each actor put together from what all of them share and what is its own.
+
+use super::bind::Endpoints;
+use super::channels::{Corridors, ToEvents, ToGossip, ToProbe, ToSync};
+use super::clock::Clock;
+use super::control::AgentControl;
+use super::datagrams::DatagramSender;
+use super::events::{self, EventActor};
+use super::gossip::{Depths, GossipActor};
+use super::handlers::{self, HandlerSender, HandlerSettings, HandlersHandle};
+use super::mdns::{self, MdnsError, MdnsSettings};
+use super::probe::ProbeActor;
+use super::refusals;
+use super::rpc::RpcSender;
+use super::snapshot::SnapshotSender;
+use super::stream::Manner;
+use super::sync::{SyncActor, SyncParts};
+use super::table::SharedTable;
+use super::thread::Thread;
+use crate::config::{AgentConfig, EventScript, KeySource};
+use crate::membership::Prober;
+use crate::messaging::Gossip;
+use crate::messaging::queries::QueryLimits;
+use crate::node::Conversation;
+use crate::node::conversation::ConversationSettings;
+use crate::node::snapshot::Clocks;
+use crate::telemetry::{LoggerHandle, counters};
+use crate::wire::envelope::Envelope;
+use crate::wire::{Dialect, Shared};
+use crossbeam_channel::{Receiver, Sender};
+use fastrand::Rng;
+use mio::Poll;
+use mio::net::{TcpListener, UdpSocket};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+/// What all threads share, or have a copy of.
+pub(crate) struct Parts<'a> {
+    /// The settings.
+    pub(crate) config: &'a AgentConfig,
+    /// The table.
+    pub(crate) table: SharedTable,
+    /// To the threads.
+    pub(crate) corridors: Corridors,
+    /// Where datagrams go out.
+    pub(crate) sender: DatagramSender,
+    /// What packets must come in; it holds the keyring.
+    pub(crate) envelope: Envelope,
+    /// Depths of queues and Lamport times, for statistics.
+    pub(crate) depths: Arc<Depths>,
+    /// Time.
+    pub(crate) clock: Clock,
+}
+
+impl Parts<'_> {
+    /// The one dialect that is read, if it is only one.
+    fn only(&self) -> Option<Dialect> {
+        self.config.native_only.then_some(Dialect::Native)
+    }
+
+    /// The agent's side of the control protocol.
+    pub(crate) fn control(&self, rpc: RpcSender, logger: &LoggerHandle) -> AgentControl {
+        AgentControl::new(
+            self.table.clone(),
+            self.corridors.clone(),
+            rpc,
+            logger.clone(),
+            Arc::clone(&self.depths),
+            handlers_shown(self.config),
+            self.clock,
+        )
+        .encrypted(self.config.keys != KeySource::None)
+    }
+
+    /// Starts `serf-handlers`.
+    pub(crate) fn start_handlers(&self) -> io::Result<HandlersHandle> {
+        let AgentConfig { event_handlers, handler_timeout, .. } = self.config;
+        let settings = HandlerSettings { scripts: event_handlers.clone(), timeout: *handler_timeout };
+        let table = self.table.clone();
+        let self_member = Box::new(move || table.read().members.my_row().member());
+        let events = self.corridors.events.clone();
+        let answer = Box::new(move |query, answer| {
+            if events.try_send(ToEvents::Handled { query, answer }).is_err() {
+                counters::NEWS_DROPPED.inc();
+            }
+        });
+        handlers::spawn(settings, self_member, answer, self.clock)
+    }
+
+    /// Starts `serf-events`, which delivers to these.
+    pub(crate) fn start_events(
+        &self,
+        messages: Receiver<ToEvents>,
+        handlers: HandlerSender,
+        rpc: RpcSender,
+        snapshot: Option<SnapshotSender>,
+        resumed: Clocks,
+        rng: Rng,
+    ) -> io::Result<Thread> {
+        let config = self.config;
+        let mut conversation = Conversation::new(ConversationSettings {
+            user_event_size_limit: config.user_event_size_limit,
+            query_limits: QueryLimits {
+                query: config.query_size_limit,
+                response: config.query_response_size_limit,
+            },
+            resolve_names: !config.disable_name_resolution,
+            keyring: self.envelope.keyring.clone(),
+            resumed,
+        });
+        conversation.set_handlers(events::filters(&config.event_handlers));
+        let actor = EventActor {
+            conversation,
+            table: self.table.clone(),
+            messages,
+            corridors: self.corridors.clone(),
+            sender: self.sender.clone(),
+            handlers,
+            rpc,
+            snapshot,
+            depths: Arc::clone(&self.depths),
+            clock: self.clock,
+            rng,
+        };
+        let corridors = self.corridors.clone();
+        Thread::spawn(move || actor, move || corridors.wake_events())
+    }
+
+    /// Starts `serf-gossip`.
+    pub(crate) fn start_gossip(
+        &self,
+        messages: Receiver<ToGossip>,
+        piggyback: Sender<Vec<Shared>>,
+        rng: Rng,
+    ) -> io::Result<Thread> {
+        let actor = GossipActor {
+            gossip: Gossip::default(),
+            table: self.table.clone(),
+            sender: self.sender.clone(),
+            messages,
+            piggyback,
+            corridors: self.corridors.clone(),
+            depths: Arc::clone(&self.depths),
+            clock: self.clock,
+            rng,
+        };
+        let corridors = self.corridors.clone();
+        Thread::spawn(move || actor, move || corridors.wake_gossip())
+    }
+
+    /// Starts `serf-sync`, whose `poll` has the listener and the waker.
+    pub(crate) fn start_sync(
+        &self,
+        poll: Poll,
+        listener: TcpListener,
+        messages: Receiver<ToSync>,
+        rng: Rng,
+    ) -> io::Result<Thread> {
+        let (envelope, only, compress) = (self.envelope.clone(), self.only(), self.config.enable_compression);
+        let actor = SyncActor::new(SyncParts {
+            poll,
+            listener,
+            table: self.table.clone(),
+            messages,
+            corridors: self.corridors.clone(),
+            sender: self.sender.clone(),
+            manner: Manner { envelope, only, compress },
+            clock: self.clock,
+            rng,
+        });
+        let mailbox = self.corridors.sync.clone();
+        Thread::spawn(move || actor, move || mailbox.wake())
+    }
+
+    /// Starts `serf-probe`, whose `poll` has the socket and the waker.
+    pub(crate) fn start_probe(
+        &self,
+        poll: Poll,
+        socket: Arc<UdpSocket>,
+        prober: Prober,
+        messages: Receiver<ToProbe>,
+        piggyback: Receiver<Vec<Shared>>,
+        rng: Rng,
+    ) -> io::Result<Thread> {
+        let actor = ProbeActor {
+            poll,
+            socket,
+            sender: self.sender.clone(),
+            envelope: self.envelope.clone(),
+            only: self.only(),
+            table: self.table.clone(),
+            prober,
+            messages,
+            piggyback,
+            corridors: self.corridors.clone(),
+            clock: self.clock,
+            rng,
+            complaints: refusals::complaints(),
+        };
+        let mailbox = self.corridors.probe.clone();
+        Thread::spawn(move || actor, move || mailbox.wake())
+    }
+
+    /// Starts `serf-mdns`, if others are to be discovered.
+    pub(crate) fn start_mdns(&self, endpoints: &Endpoints) -> Result<Option<Thread>, MdnsError> {
+        let config = self.config;
+        let Some(cluster) = config.discover.clone() else { return Ok(None) };
+        let interface = config.mdns.interface.clone().or_else(|| config.interface.clone());
+        if let Some(interface) = &interface {
+            log::info!(target: "agent", "Starting mDNS listener on interface {interface}");
+        }
+        let settings = MdnsSettings {
+            cluster,
+            node: config.node_name.to_string(),
+            addr: endpoints.advertise,
+            interface,
+            protocols: config.mdns.clone(),
+            replay: config.replay_on_join,
+        };
+        mdns::start(settings, self.table.clone(), self.corridors.clone(), self.clock).map(Some)
+    }
+}
+
+/// The configured handlers as `info` shows them.
+pub(crate) fn handlers_shown(config: &AgentConfig) -> BTreeMap<String, String> {
+    let keys = |h: &EventScript| h.filter_keys().map(|key| (key, h.script.clone())).collect::<Vec<_>>();
+    config.event_handlers.iter().flat_map(keys).collect()
+}
