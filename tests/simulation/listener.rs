@@ -4,6 +4,7 @@
 use crate::process::Pid;
 use crate::world::{Via, World};
 use serf::messaging::QueryProgress;
+use serf::messaging::coalesce::COALESCE_PERIOD;
 use serf::messaging::keys::KeyReport;
 use serf::messaging::queries::MAX_OPEN;
 use serf::messaging::user_events::{MAX_BYTES, MAX_TIMES};
@@ -73,6 +74,8 @@ struct Open {
 pub struct Listener {
     told: BTreeSet<(LamportTime, String, Vec<u8>)>,
     floor: LamportTime,
+    /// When the floor was raised last. What was heard before may be held back until a little later.
+    raised: Moment,
     /// The clock of events in the snapshot with which the process started.
     recalled: LamportTime,
     clocks: [LamportTime; 2],
@@ -87,10 +90,11 @@ pub struct Listener {
 
 impl Listener {
     /// Takes in what is told.
-    pub fn hear(&mut self, told: &Told) -> Result<(), Breach> {
+    pub fn hear(&mut self, told: &Told, now: Moment) -> Result<(), Breach> {
         match told {
             Told::Event(event, _) => {
-                if event.ltime < self.floor {
+                let held_back = event.coalesce && now <= self.raised + COALESCE_PERIOD;
+                if event.ltime < self.floor && !held_back {
                     return Err(Breach::ToldThePast { event: event.clone(), floor: self.floor });
                 }
                 if event.ltime <= self.recalled {
@@ -120,8 +124,10 @@ impl Listener {
     }
 
     /// From now on, events from before this time are no news.
-    pub fn ignore_before(&mut self, time: LamportTime) {
-        self.floor = self.floor.max(time);
+    pub fn ignore_before(&mut self, time: LamportTime, now: Moment) {
+        if time > self.floor {
+            (self.floor, self.raised) = (time, now);
+        }
     }
 
     /// A client is about to ask a query.
@@ -265,7 +271,7 @@ impl World {
             }
         };
         self.tally.count(what);
-        let verdict = self.processes[pid].listener.hear(&told);
+        let verdict = self.processes[pid].listener.hear(&told, now);
         self.obey(pid, verdict);
         if let Some(record) = &mut self.record {
             record.told.push((now, pid, told));
@@ -321,7 +327,7 @@ mod tests {
 
     fn tell(told: &[Told]) -> Result<Listener, Breach> {
         let mut listener = Listener::default();
-        told.iter().try_for_each(|told| listener.hear(told))?;
+        told.iter().try_for_each(|told| listener.hear(told, at(1)))?;
         Ok(listener)
     }
 
@@ -330,13 +336,20 @@ mod tests {
         assert!(tell(&[event(2, "x"), event(2, "y"), event(1, "x"), event(3, "x")]).is_ok());
         assert!(matches!(tell(&[event(2, "x"), event(2, "x")]), Err(Breach::ToldTwice(_))));
         let mut listener = tell(&[event(1, "x")]).unwrap();
-        listener.ignore_before(LamportTime(5));
-        assert_eq!(listener.hear(&event(5, "x")), Ok(()));
-        assert!(matches!(listener.hear(&event(4, "x")), Err(Breach::ToldThePast { .. })));
+        listener.ignore_before(LamportTime(5), at(1));
+        assert_eq!(listener.hear(&event(5, "x"), at(1)), Ok(()));
+        assert!(matches!(listener.hear(&event(4, "x"), at(1)), Err(Breach::ToldThePast { .. })));
+        // What may be coalesced was heard before, perhaps, and is late by so much at most.
+        let held_back = |payload: &str| match event(4, payload) {
+            Told::Event(event, via) => Told::Event(UserEvent { coalesce: true, ..event }, via),
+            other => other,
+        };
+        assert_eq!(listener.hear(&held_back("y"), at(3001)), Ok(()));
+        assert!(matches!(listener.hear(&held_back("z"), at(3002)), Err(Breach::ToldThePast { .. })));
         let mut listener = Listener::default();
         listener.resume(Clocks { event: LamportTime(5), ..Clocks::default() });
-        assert_eq!(listener.hear(&event(6, "x")), Ok(()));
-        assert!(matches!(listener.hear(&event(5, "x")), Err(Breach::ToldAgain { .. })));
+        assert_eq!(listener.hear(&event(6, "x"), at(1)), Ok(()));
+        assert!(matches!(listener.hear(&event(5, "x"), at(1)), Err(Breach::ToldAgain { .. })));
     }
 
     #[test]

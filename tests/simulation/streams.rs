@@ -158,7 +158,8 @@ impl World {
             (Purpose::Join(_), StreamMessage::PushPull(theirs)) => {
                 if !self.processes[opener].replay && self.processes[opener].joining.is_some() {
                     self.tally.count("joins without replay");
-                    self.processes[opener].listener.ignore_before(theirs.serf.event_ltime);
+                    let now = self.now;
+                    self.processes[opener].listener.ignore_before(theirs.serf.event_ltime, now);
                 }
             }
             (_, StreamMessage::PushPull(_)) => self.tally.count("exchanges done"),
