@@ -25,10 +25,11 @@ use crate::messaging::internal::InternalQuery;
 use crate::messaging::keys::KeyReport;
 use crate::messaging::name_vote::NameVote;
 use crate::messaging::queries::{self, Queries, QueryError, QueryLimits};
-use crate::messaging::user_events::UserEvents;
+use crate::messaging::user_events::{EventTooLarge, UserEvents};
 use crate::messaging::{QueryParams, QueryProgress};
 use crate::model::{Event, LamportTime, MemberEvent, MemberEventKind, Moment, NodeName, QueryKey, UserEvent};
-use crate::rpc::Token;
+use crate::rpc::record::{EventCall, QueryCall, RespondCall};
+use crate::rpc::{RpcReply, Token};
 use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::keyring::SharedKeyring;
 use crate::wire::message::{self, Answer, Message, Query, QueryResponse, SerfState};
@@ -198,14 +199,14 @@ impl EventActor {
             ToEvents::Talk(talk) => talk.into_iter().for_each(|message| self.hear(message)),
             ToEvents::Fire { name, payload, coalesce, token } => {
                 let result = self.fire(name, payload, coalesce);
-                self.parts.rpc.send(RpcMessage::Fired { token, result });
+                self.parts.rpc.reply(token, RpcReply::to::<EventCall>(result));
             }
             ToEvents::Ask { params, token } => self.ask_for_client(*params, token),
             ToEvents::AskKeys { command, token } => self.ask_about_keys(&command, token),
             ToEvents::KeyChanged { query, step, result } => self.key_changed(query, step, result),
             ToEvents::Respond { query, payload, token } => {
-                let result = self.answer(query, Answer::Payload, payload).map_err(|e| e.to_string());
-                self.parts.rpc.send(RpcMessage::Responded { token, result });
+                let result = self.answer(query, Answer::Payload, payload);
+                self.parts.rpc.reply(token, RpcReply::to::<RespondCall>(result));
             }
             ToEvents::Handled { query, answer } => self.handled(query, answer),
             ToEvents::Scripts(scripts) => self.parts.scripts = scripts,
@@ -302,9 +303,9 @@ impl EventActor {
         }
     }
 
-    fn fire(&mut self, name: String, payload: Vec<u8>, coalesce: bool) -> Result<(), String> {
+    fn fire(&mut self, name: String, payload: Vec<u8>, coalesce: bool) -> Result<(), EventTooLarge> {
         let now = self.now();
-        let event = self.events.fire(name, payload, coalesce, now).map_err(|e| e.to_string())?;
+        let event = self.events.fire(name, payload, coalesce, now)?;
         self.tell_event(event.clone());
         self.broadcast(Message::UserEvent(event));
         Ok(())
@@ -342,9 +343,9 @@ impl EventActor {
     /// Asks for a control connection.
     fn ask_for_client(&mut self, params: QueryParams, token: Token) {
         let asked = self.prepare(params);
-        let result = asked.as_ref().map(|_| ()).map_err(|why| why.to_string());
+        let result = asked.as_ref().map(|_| ());
         // Before the first answer, which may come from this very process.
-        self.parts.rpc.send(RpcMessage::QueryStarted { token, result });
+        self.parts.rpc.reply(token, RpcReply::to::<QueryCall>(result));
         if let Ok(query) = asked {
             self.ask(query, Asker::Client(token));
         }

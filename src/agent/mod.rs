@@ -16,6 +16,7 @@
 //! They share the membership table (`table`) and send each other messages (`channels`).
 #![allow(clippy::disallowed_methods, reason = "this is the floor that does the I/O")]
 
+mod backlog;
 mod channels;
 mod clock;
 mod control;
@@ -54,7 +55,8 @@ use crate::membership::{AfterFailure, RetryJoin};
 use crate::messaging::keys::{KeyChange, NOTHING_TO_MODIFY};
 use crate::messaging::name_vote::NameLost;
 use crate::model::{Moment, QueryKey, format_duration};
-use crate::rpc::Token;
+use crate::rpc::record::{LeaveCall, TagsCall};
+use crate::rpc::{RpcReply, Token};
 use crate::telemetry::{LogOptions, Logger, LoggerHandle, SYSLOG_SOCKET, SyslogOptions};
 use channels::{JoinRequest, JoinResult, ToEvents, ToMain, ToSync};
 use dump::Dump;
@@ -62,14 +64,13 @@ use leave::Leave;
 use metrics::Levels;
 use notify::Notifier;
 use rejoin::Rejoin;
-use rpc::RpcMessage;
 use signals::Signal;
 use start::Running;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
-use tags::OwnTags;
+use tags::{OwnTags, TagsChangeError};
 
 /// Runs an agent until it is told to stop. Returns 0 after a graceful leave, 1 otherwise. The
 /// configuration is read again from what `flags` name when a SIGHUP asks for that.
@@ -296,7 +297,7 @@ impl Agent {
             let Running { table, corridors, clock, .. } = &self.running;
             if self.leave.as_mut().is_some_and(|leave| leave.advance(table, corridors, clock)) {
                 for token in self.leavers.drain(..) {
-                    self.running.rpc.sender().send(RpcMessage::Left { token, result: Ok(()) });
+                    self.running.rpc.sender().reply(token, RpcReply::with::<LeaveCall>(&()));
                 }
                 return ExitCode::SUCCESS;
             }
@@ -417,14 +418,12 @@ impl Agent {
 
     /// Changes tags for a control connection.
     fn change_tags(&mut self, set: BTreeMap<String, String>, delete: Vec<String>, token: Token) {
-        let result = match self.tags.change(set, delete) {
-            Ok(tags) => self.running.set_tags(tags).map_err(|e| e.to_string()),
-            Err(why) => Err(why.to_string()),
-        };
+        let changed = self.tags.change(set, delete);
+        let result = changed.and_then(|tags| self.running.set_tags(tags).map_err(TagsChangeError::Tags));
         if let Err(why) = &result {
             log::error!(target: "agent", "{why}");
         }
-        self.running.rpc.sender().send(RpcMessage::TagsChanged { token, result });
+        self.running.rpc.sender().reply(token, RpcReply::to::<TagsCall>(result));
     }
 
     /// Changes the keyring, its file first, for whoever asked everyone to do so.

@@ -1,6 +1,7 @@
 //! Start and stop: opens the sockets, lays out the corridors, starts the threads in an order in
 //! which nobody misses anyone, and ends them in the opposite one.
 
+use super::backlog;
 use super::bind::{self, Endpoints};
 use super::channels::{self, Corridors, ToEvents, ToGossip, ToMain, ToProbe, ToSync, Wakers};
 use super::clock::Clock;
@@ -38,7 +39,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -409,7 +409,7 @@ fn banner(config: &AgentConfig, endpoints: &Endpoints, logger: &LoggerHandle) {
 fn open_sockets(endpoints: &mut Endpoints) -> Result<(TcpListener, UdpSocket), StartError> {
     let addr = endpoints.bind;
     let tcp = TcpListener::bind(addr).map_err(|why| StartError::Socket { what: "TCP", addr, why })?;
-    widen_backlog(&tcp);
+    backlog::widen(&tcp);
     let addr = tcp.local_addr().unwrap_or(addr);
     endpoints.bind = addr;
     if endpoints.advertise.port() == 0 {
@@ -417,18 +417,6 @@ fn open_sockets(endpoints: &mut Endpoints) -> Result<(TcpListener, UdpSocket), S
     }
     let udp = UdpSocket::bind(addr).map_err(|why| StartError::Socket { what: "UDP", addr, why })?;
     Ok((tcp, udp))
-}
-
-/// Connections that the kernel may hold until they are accepted; it takes its own limit
-/// (`net.core.somaxconn`) if that is lower.
-const BACKLOG: i32 = 4096;
-
-/// Asks for a longer queue of connections than the standard library does. When it is full the
-/// kernel drops connection requests, and each costs the other side a second.
-pub(super) fn widen_backlog(listener: &impl AsFd) {
-    if let Err(e) = rustix::net::listen(listener, BACKLOG) {
-        log::debug!(target: "agent", "keeping the short queue of connections: {e}");
-    }
 }
 
 fn entropy() -> io::Result<u64> {

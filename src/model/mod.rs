@@ -13,6 +13,7 @@ mod member;
 mod moment;
 mod name;
 mod tags;
+mod token;
 
 pub use address::{AddressError, HostPort, canonical_ip};
 pub use coordinate::{Coordinate, CoordinateError, DIMENSIONS, MAX_ERROR, MAX_EXTENT, MIN_HEIGHT};
@@ -25,3 +26,4 @@ pub use moment::Moment;
 pub use name::{MAX_NAME_LEN, MAX_PLAIN_NAME_LEN, NameError, NodeName};
 pub(crate) use tags::write_raw;
 pub use tags::{MAX_META_LEN, Tags, TagsError};
+pub use token::Token;

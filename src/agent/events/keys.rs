@@ -5,32 +5,45 @@
 //! when that has been done.
 
 use super::super::channels::ToMain;
-use super::super::rpc::RpcMessage;
 use super::{Asker, EventActor};
 use crate::messaging::QueryProgress;
-use crate::messaging::keys::{self, KeyChange, KeyCommand, KeyReport, KeyStep, NOTHING_TO_MODIFY};
+use crate::messaging::keys::{self, KeyChange, KeyCommand, KeyReport, KeyStep, NOTHING_TO_MODIFY, NotBase64};
 use crate::messaging::queries::QueryError;
 use crate::model::QueryKey;
-use crate::rpc::Token;
+use crate::rpc::record::ListKeysCall;
+use crate::rpc::{RpcReply, Token};
 use crate::wire::message::Answer;
 use crate::wire::payload::PayloadError;
 use crate::wire::payload::keys::KeyAnswer;
+use std::fmt;
+
+/// Why nobody is asked about keys.
+enum NotAsked {
+    Key(NotBase64),
+    Query(QueryError),
+}
+
+impl fmt::Display for NotAsked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotAsked::Key(why) => why.fmt(f),
+            NotAsked::Query(why) => why.fmt(f),
+        }
+    }
+}
 
 impl EventActor {
     /// Asks everyone, for a control connection.
     pub(super) fn ask_about_keys(&mut self, command: &KeyCommand, token: Token) {
-        let params = command.params().map_err(|e| e.to_string());
+        let params = command.params().map_err(NotAsked::Key);
         let nodes = self.parts.table.read().members.present();
-        match params.and_then(|params| self.prepare(params).map_err(|e| e.to_string())) {
+        match params.and_then(|params| self.prepare(params).map_err(NotAsked::Query)) {
             Ok(query) => {
                 let key = QueryKey { ltime: query.ltime, id: query.id };
                 self.key_reports.insert(key, KeyReport::new(nodes));
                 self.ask(query, Asker::Keys(token));
             }
-            Err(why) => {
-                let report = Box::default();
-                self.parts.rpc.send(RpcMessage::Keys { token, report, error: why });
-            }
+            Err(why) => self.parts.rpc.reply(token, RpcReply::refusal(why)),
         }
     }
 
@@ -44,9 +57,11 @@ impl EventActor {
                 }
             }
             QueryProgress::Done => {
-                let report = Box::new(self.key_reports.remove(&key).unwrap_or_default());
-                let error = report.error().unwrap_or_default();
-                self.parts.rpc.send(RpcMessage::Keys { token, report, error });
+                let report = self.key_reports.remove(&key).unwrap_or_default();
+                let error = report.error();
+                // All four commands about keys are answered so.
+                let reply = RpcReply::with::<ListKeysCall>(&report.into()).but(error);
+                self.parts.rpc.reply(token, reply);
             }
         }
     }
