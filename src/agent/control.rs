@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Answers requests from the table, or hands them to the thread that can.
-pub struct AgentControl {
+pub(super) struct AgentControl {
     table: SharedTable,
     corridors: Corridors,
     rpc: RpcSender,
@@ -34,7 +34,7 @@ pub struct AgentControl {
 
 impl AgentControl {
     /// Puts the parts together.
-    pub fn new(
+    pub(super) fn new(
         table: SharedTable,
         corridors: Corridors,
         rpc: RpcSender,
@@ -48,7 +48,7 @@ impl AgentControl {
     }
 
     /// Whether gossip is encrypted, for `stats`.
-    pub fn encrypted(mut self, encrypted: bool) -> Self {
+    pub(super) fn encrypted(mut self, encrypted: bool) -> Self {
         self.encrypted = encrypted;
         self
     }

@@ -7,7 +7,7 @@ use regex_lite::Regex;
 use std::fmt;
 
 /// The most tag expressions in one request; each is compiled.
-pub const MAX_TAG_EXPRESSIONS: usize = 64;
+pub(super) const MAX_TAG_EXPRESSIONS: usize = 64;
 
 /// Why a filter was refused. The texts begin as Serf's do.
 #[derive(Clone, Debug, PartialEq, Eq)]

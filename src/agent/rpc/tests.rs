@@ -103,19 +103,20 @@ impl Control for Fake {
                 let mut passing = everyone.iter().filter(|m| filter.matches(m));
                 RpcReply::with::<MembersFilteredCall>(&list(&mut passing))
             }
-            NowRequest::Stats(_) => RpcReply::with::<StatsCall>(&Stats::from([(
-                "agent".into(),
-                [("name".into(), "a".into())].into(),
-            )])),
+            NowRequest::Stats(_) => {
+                let name = [("name".to_string(), "a".to_string())];
+                RpcReply::with::<StatsCall>(&[("agent".to_string(), name.into())].into())
+            }
             NowRequest::GetCoordinate(call) => {
                 let known = (call.node == "a").then(Coordinate::origin);
                 RpcReply::with::<CoordinateCall>(&known.as_ref().into())
             }
-            NowRequest::ForceLeave(call) => RpcReply::to::<ForceLeaveCall>(if call.prune {
-                Ok(())
-            } else {
-                Err(format!("no {}", call.node))
-            }),
+            NowRequest::ForceLeave(ForceLeaveCall { node, prune }) => {
+                let result = if prune { Ok(()) } else { Err(format!("no {node}")) };
+                RpcReply::to::<ForceLeaveCall>(result)
+            }
+            #[allow(unreachable_patterns, reason = "a new command needs no arm here")]
+            _ => RpcReply::refusal("the fake does not know this"),
         }
     }
 
@@ -147,6 +148,8 @@ impl Control for Fake {
                 let response = KeyResponse { num_nodes: 2, ..KeyResponse::default() };
                 self.sender.reply(token, RpcReply::with::<ListKeysCall>(&response));
             }
+            #[allow(unreachable_patterns, reason = "a new command needs no arm here")]
+            _ => self.sender.reply(token, RpcReply::refusal("the fake does not know this")),
         }
         Ok(())
     }

@@ -98,14 +98,14 @@ record! {
 
 impl QueryRecord {
     /// `Type` of an acknowledgement.
-    pub const ACK: &str = "ack";
+    pub(crate) const ACK: &str = "ack";
     /// `Type` of a response.
-    pub const RESPONSE: &str = "response";
+    pub(crate) const RESPONSE: &str = "response";
     /// `Type` of the last record of a query.
-    pub const DONE: &str = "done";
+    pub(crate) const DONE: &str = "done";
 
     /// The record of something that came in for a query.
-    pub fn new(progress: &QueryProgress) -> QueryRecord {
+    pub(crate) fn new(progress: &QueryProgress) -> QueryRecord {
         let (kind, from, payload) = match progress {
             QueryProgress::Ack { from } => (QueryRecord::ACK, from.to_string(), Vec::new()),
             QueryProgress::Response { from, payload } => {
