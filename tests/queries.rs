@@ -6,8 +6,8 @@ mod common;
 
 use common::rpc::{Listener, client};
 use common::{Agent, Network, Signal, all_list, soon, wait_until};
-use serf::rpc::record::QueryRequest;
-use serf::rpc::{Answer, Client, Record};
+use serf::rpc::record::QueryCall;
+use serf::rpc::{Client, QueryAnswer, Record};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -66,25 +66,25 @@ fn ten_answer_and_the_query_ends_with_the_last_of_them() {
     assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(4), "{took:?}");
 }
 
-fn query(name: &str) -> QueryRequest {
-    QueryRequest {
+fn query(name: &str) -> QueryCall {
+    QueryCall {
         name: name.into(),
         request_ack: true,
         timeout: i64::try_from(Duration::from_secs(3).as_nanos()).expect("three seconds are few nanoseconds"),
-        ..QueryRequest::default()
+        ..QueryCall::default()
     }
 }
 
 /// Who acknowledged, and what was answered.
-fn asked(client: &mut Client, query: &QueryRequest) -> (BTreeSet<String>, BTreeSet<(String, String)>) {
+fn asked(client: &mut Client, query: &QueryCall) -> (BTreeSet<String>, BTreeSet<(String, String)>) {
     let (mut acks, mut responses) = (BTreeSet::new(), BTreeSet::new());
     for answer in client.ask(query, Some(Duration::from_secs(20))).expect("the query is asked") {
         let new = match answer.expect("the query goes on") {
-            Answer::Ack { from } => acks.insert(from),
-            Answer::Response { from, payload } => {
+            QueryAnswer::Ack { from } => acks.insert(from),
+            QueryAnswer::Response { from, payload } => {
                 responses.insert((from, String::from_utf8_lossy(&payload).into_owned()))
             }
-            Answer::Done => true,
+            QueryAnswer::Done => true,
         };
         assert!(new, "nobody answers twice");
     }
@@ -111,7 +111,7 @@ fn handlers_answer_with_what_they_print_if_they_succeed() {
     assert!(start.elapsed() < Duration::from_secs(3), "nobody is waited for who will not answer");
     assert_eq!(agents[1].log_count("exit status"), 1, "what failed is in the log:\n{}", agents[1].log());
 
-    let to = |nodes: &[&str]| QueryRequest {
+    let to = |nodes: &[&str]| QueryCall {
         filter_nodes: nodes.iter().map(|n| n.to_string()).collect(),
         ..query("q")
     };
@@ -134,8 +134,7 @@ fn clients_answer_what_they_were_asked_and_nothing_else() {
 
     let bystander = Listener::new(&asker, "query:other");
     let mut curious = client(&asker);
-    let running =
-        curious.query(&QueryRequest { payload: b"how?".into(), ..query("q") }).expect("it is asked");
+    let running = curious.query(&QueryCall { payload: b"how?".into(), ..query("q") }).expect("it is asked");
     let told = responder.next_record_of(stream, Some(Duration::from_secs(10)));
     let Ok(Some(Record::Query(told))) = told else { panic!("not a query: {told:?}") };
     assert_eq!((told.name.as_str(), told.payload.as_slice()), ("q", b"how?".as_slice()));
@@ -148,9 +147,11 @@ fn clients_answer_what_they_were_asked_and_nothing_else() {
     let mut responses = Vec::new();
     loop {
         match curious.next_record_of(running, Some(Duration::from_secs(10))) {
-            Ok(Some(Record::Answer(Answer::Response { from, payload }))) => responses.push((from, payload)),
-            Ok(Some(Record::Answer(Answer::Ack { .. }))) => {}
-            Ok(Some(Record::Answer(Answer::Done))) => break,
+            Ok(Some(Record::Answer(QueryAnswer::Response { from, payload }))) => {
+                responses.push((from, payload))
+            }
+            Ok(Some(Record::Answer(QueryAnswer::Ack { .. }))) => {}
+            Ok(Some(Record::Answer(QueryAnswer::Done))) => break,
             other => panic!("not an answer: {other:?}"),
         }
     }

@@ -4,23 +4,22 @@
 use super::channels::ToEvents;
 use super::keys::KeysError;
 use super::main_loop::Agent;
-use super::rpc::RpcMessage;
+use super::tags::TagsChangeError;
 use crate::messaging::keys::KeyChange;
-use crate::model::QueryKey;
-use crate::rpc::Token;
+use crate::model::{QueryKey, Token};
+use crate::rpc::RpcReply;
+use crate::rpc::record::TagsCall;
 use std::collections::BTreeMap;
 
 impl Agent {
     /// Changes tags for a control connection.
     pub(super) fn change_tags(&mut self, set: BTreeMap<String, String>, delete: Vec<String>, token: Token) {
-        let result = match self.tags.change(set, delete) {
-            Ok(tags) => self.running.set_tags(tags).map_err(|e| e.to_string()),
-            Err(why) => Err(why.to_string()),
-        };
+        let changed = self.tags.change(set, delete);
+        let result = changed.and_then(|tags| self.running.set_tags(tags).map_err(TagsChangeError::Tags));
         if let Err(why) = &result {
             log::error!(target: "agent", "{why}");
         }
-        self.running.threads.rpc.sender().send(RpcMessage::TagsChanged { token, result });
+        self.running.threads.rpc.sender().reply(token, RpcReply::to::<TagsCall>(result));
     }
 
     /// Changes the keyring, its file first, for a member that asked everyone to do so.

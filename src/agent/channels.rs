@@ -159,6 +159,11 @@ impl JoinRequest {
         JoinRequest { addrs, replay, reply: Some(reply) }
     }
 
+    /// Gives the request up; the one that made it answers by itself.
+    pub fn withdraw(mut self) {
+        self.reply = None;
+    }
+
     /// Tells whoever asked.
     pub(crate) fn answer(mut self, result: JoinResult) {
         if let Some(reply) = self.reply.take() {

@@ -4,27 +4,22 @@ use super::channels::{Corridors, JoinRequest, JoinResult, ToEvents, ToMain, ToPr
 use super::clock::Clock;
 use super::gossip::Depths;
 use super::metrics::process_levels;
-use super::rpc::{Control, RecentLog, RpcMessage, RpcSender};
+use super::rpc::{Busy, Control, RecentLog, RpcMessage, RpcSender};
 use super::table::SharedTable;
 use crate::membership::{Effects, Row};
-use crate::messaging::QueryParams;
 use crate::messaging::filter::EventFilter;
-use crate::messaging::keys::KeyCommand;
-use crate::model::{Coordinate, Member, NodeName, QueryKey};
-use crate::node::exchanges::JoinError;
-use crate::rpc::Token;
-use crate::rpc::record::Stats;
+use crate::messaging::keys::{KeyCommand, KeyStep};
+use crate::model::{Member, NameError, NodeName, Token};
+use crate::rpc::record::*;
+use crate::rpc::{KeyedAnswer, LaterRequest, NowRequest, RpcReply};
 use crate::telemetry::{LoggerHandle, SubscriberId, counters};
 use log::LevelFilter;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Back-pressure: whoever sends faster than the cluster can take is told so.
-const BUSY: &str = "the agent has too much to do; try again";
-
 /// Answers requests from the table, or hands them to the thread that can.
-pub struct AgentControl {
+pub(super) struct AgentControl {
     table: SharedTable,
     corridors: Corridors,
     rpc: RpcSender,
@@ -39,7 +34,7 @@ pub struct AgentControl {
 
 impl AgentControl {
     /// Puts the parts together.
-    pub fn new(
+    pub(super) fn new(
         table: SharedTable,
         corridors: Corridors,
         rpc: RpcSender,
@@ -53,7 +48,7 @@ impl AgentControl {
     }
 
     /// Whether gossip is encrypted, for `stats`.
-    pub fn encrypted(mut self, encrypted: bool) -> Self {
+    pub(super) fn encrypted(mut self, encrypted: bool) -> Self {
         self.encrypted = encrypted;
         self
     }
@@ -89,8 +84,57 @@ impl AgentControl {
         stats
     }
 
-    fn tell_events(&self, message: ToEvents) -> Result<(), ()> {
-        self.corridors.events.try_send(message).map_err(|_| ())
+    fn stats(&self) -> Stats {
+        let me = self.table.read().members.my_row().member();
+        let counted = counters::ALL.iter().filter(|c| c.value() > 0);
+        let groups = [
+            ("agent", strings([("name", me.name.to_string())])),
+            ("runtime", runtime_stats()),
+            ("serf", self.serf_stats()),
+            ("tags", me.tags.0),
+            ("event_handlers", self.handlers.clone()),
+            ("counters", counted.map(|c| (c.name().to_string(), c.value().to_string())).collect()),
+            ("probe_trouble", self.reachability()),
+        ];
+        groups.into_iter().map(|(name, group)| (name.to_string(), group)).collect()
+    }
+
+    fn force_leave(&self, node: &str, prune: bool) -> Result<(), NameError> {
+        log::info!(target: "agent", "Force leaving node: {node}");
+        let node = NodeName::new(node)?;
+        let mut fx = Effects::default();
+        let out = {
+            let mut table = self.table.write();
+            table.members.force_leave(&node, prune, self.clock.now(), &mut fx);
+            table.post(fx, None)
+        };
+        self.corridors.ring(out.gossip, out.events);
+        // A full channel wakes that thread as well.
+        let _ = self.corridors.probe.send(ToProbe::TableChanged);
+        Ok(())
+    }
+
+    fn join(&self, addrs: Vec<String>, replay: bool, token: Token) -> Result<(), Busy> {
+        log::info!(target: "agent", "joining: {addrs:?}");
+        let rpc = self.rpc.clone();
+        let reply = Box::new(move |result: JoinResult| {
+            let joined = |count| JoinResponse { num: i32::try_from(count).unwrap_or(i32::MAX) };
+            rpc.reply(token, RpcReply::to::<JoinCall>(result.map(joined)));
+        });
+        let request = JoinRequest::new(addrs, replay, reply);
+        if let Err(ToSync::Join(request)) = self.corridors.sync.send(ToSync::Join(request)) {
+            request.withdraw();
+            return Err(Busy::Joins);
+        }
+        Ok(())
+    }
+
+    fn change_key(&self, step: KeyStep, key: String, token: Token) -> Result<(), Busy> {
+        self.to_events(ToEvents::AskKeys { command: KeyCommand::Change(step, key.into()), token })
+    }
+
+    fn to_events(&self, message: ToEvents) -> Result<(), Busy> {
+        self.corridors.events.try_send(message).map_err(|_| Busy::Overloaded)
     }
 
     /// Members whose datagrams do not come through as they should, with the counts.
@@ -107,6 +151,10 @@ impl AgentControl {
         };
         table.members.rows().filter(troubled).map(show).collect()
     }
+}
+
+fn listed(members: &[Member]) -> MembersResponse {
+    MembersResponse { members: members.iter().map(MemberInfo::from).collect() }
 }
 
 fn strings<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
@@ -142,103 +190,65 @@ fn go_arch(arch: &'static str) -> &'static str {
 }
 
 impl Control for AgentControl {
-    fn members(&self) -> Vec<Member> {
-        self.table.read().members.members()
-    }
-
-    fn stats(&self) -> Stats {
-        let me = self.table.read().members.my_row().member();
-        let counted = counters::ALL.iter().filter(|c| c.value() > 0);
-        let groups = [
-            ("agent", strings([("name", me.name.to_string())])),
-            ("runtime", runtime_stats()),
-            ("serf", self.serf_stats()),
-            ("tags", me.tags.0),
-            ("event_handlers", self.handlers.clone()),
-            ("counters", counted.map(|c| (c.name().to_string(), c.value().to_string())).collect()),
-            ("probe_trouble", self.reachability()),
-        ];
-        groups.into_iter().map(|(name, group)| (name.to_string(), group)).collect()
-    }
-
-    fn coordinate(&self, node: &str) -> Option<Coordinate> {
-        self.table.read().members.coordinate(node).copied()
-    }
-
-    fn join(&mut self, addrs: Vec<String>, replay: bool, token: Token) {
-        log::info!(target: "agent", "joining: {addrs:?}");
-        let rpc = self.rpc.clone();
-        let reply = Box::new(move |result: JoinResult| {
-            let (joined, error) = match result {
-                Ok(joined) => (joined, None),
-                Err(why) => (0, Some(why.to_string())),
-            };
-            rpc.send(RpcMessage::Joined { token, joined, error });
-        });
-        let request = JoinRequest::new(addrs, replay, reply);
-        if let Err(ToSync::Join(request)) = self.corridors.sync.send(ToSync::Join(request)) {
-            request.answer(Err(JoinError::TooMany));
+    fn answer(&mut self, request: NowRequest) -> RpcReply {
+        match request {
+            NowRequest::Members(MembersCall) => {
+                RpcReply::with::<MembersCall>(&listed(&self.table.read().members.members()))
+            }
+            NowRequest::MembersFiltered(filter) => {
+                let mut members = self.table.read().members.members();
+                members.retain(|member| filter.matches(member));
+                RpcReply::with::<MembersFilteredCall>(&listed(&members))
+            }
+            NowRequest::Stats(StatsCall) => RpcReply::with::<StatsCall>(&self.stats()),
+            NowRequest::GetCoordinate(call) => {
+                let coordinate = self.table.read().members.coordinate(&call.node).copied();
+                RpcReply::with::<CoordinateCall>(&coordinate.as_ref().into())
+            }
+            NowRequest::ForceLeave(call) => {
+                RpcReply::to::<ForceLeaveCall>(self.force_leave(&call.node, call.prune))
+            }
         }
     }
 
-    fn leave(&mut self, token: Token) {
-        if self.corridors.main.send(ToMain::Leave(token)).is_err() {
-            let result = Err("the agent is too busy to leave; try again".to_string());
-            self.rpc.send(RpcMessage::Left { token, result });
-        }
-    }
-
-    fn tags(&mut self, set: BTreeMap<String, String>, delete: Vec<String>, token: Token) {
-        if self.corridors.main.send(ToMain::Tags { set, delete, token }).is_err() {
-            self.rpc.send(RpcMessage::TagsChanged { token, result: Err(BUSY.to_string()) });
-        }
-    }
-
-    fn force_leave(&mut self, node: String, prune: bool, token: Token) {
-        log::info!(target: "agent", "Force leaving node: {node}");
-        let result = NodeName::new(&node).map_err(|e| e.to_string()).map(|node| {
-            let mut fx = Effects::default();
-            let out = {
-                let mut table = self.table.write();
-                table.members.force_leave(&node, prune, self.clock.now(), &mut fx);
-                table.post(fx, None)
-            };
-            self.corridors.ring(out.gossip, out.events);
-            // A full corridor wakes that thread as well.
-            let _ = self.corridors.probe.send(ToProbe::TableChanged);
-        });
-        self.rpc.send(RpcMessage::ForceLeft { token, result });
-    }
-
-    fn user_event(&mut self, name: String, payload: Vec<u8>, coalesce: bool, token: Token) {
-        log::debug!(target: "agent", "Requesting user event send: {name}. Coalesced: {coalesce}. Payload: {} bytes", payload.len());
-        if self.tell_events(ToEvents::Fire { name, payload, coalesce, token }).is_err() {
-            self.rpc.send(RpcMessage::Fired { token, result: Err(BUSY.to_string()) });
-        }
-    }
-
-    fn query(&mut self, params: QueryParams, token: Token) {
-        log::debug!(target: "agent", "Requesting query send: {}. Payload: {} bytes", params.name, params.payload.len());
-        if self.tell_events(ToEvents::Ask { params: Box::new(params), token }).is_err() {
-            self.rpc.send(RpcMessage::QueryStarted { token, result: Err(BUSY.to_string()) });
-        }
-    }
-
-    fn keys(&mut self, command: KeyCommand, token: Token) {
-        if self.tell_events(ToEvents::AskKeys { command, token }).is_err() {
-            let (report, error) = (Box::default(), BUSY.to_string());
-            self.rpc.send(RpcMessage::Keys { token, report, error });
-        }
-    }
-
-    fn respond(&mut self, query: QueryKey, payload: Vec<u8>, token: Token) {
-        if self.tell_events(ToEvents::Respond { query, payload, token }).is_err() {
-            self.rpc.send(RpcMessage::Responded { token, result: Err(BUSY.to_string()) });
+    fn begin(&mut self, request: LaterRequest, token: Token) -> Result<(), Busy> {
+        match request {
+            LaterRequest::Join(call) => self.join(call.existing, call.replay, token),
+            LaterRequest::Leave(LeaveCall) => {
+                self.corridors.main.send(ToMain::Leave(token)).map_err(|_| Busy::Leave)
+            }
+            LaterRequest::Tags(TagsCall { tags: set, delete_tags: delete }) => {
+                let message = ToMain::Tags { set, delete, token };
+                self.corridors.main.send(message).map_err(|_| Busy::Overloaded)
+            }
+            LaterRequest::Event(EventCall { name, payload, coalesce }) => {
+                log::debug!(
+                    target: "agent",
+                    "Requesting user event send: {name}. Coalesced: {coalesce}. Payload: {} bytes", payload.len()
+                );
+                self.to_events(ToEvents::Fire { name, payload, coalesce, token })
+            }
+            LaterRequest::Query(params) => {
+                log::debug!(
+                    target: "agent",
+                    "Requesting query send: {}. Payload: {} bytes", params.name, params.payload.len()
+                );
+                self.to_events(ToEvents::Ask { params: Box::new(params), token })
+            }
+            LaterRequest::Respond(KeyedAnswer { query, payload }) => {
+                self.to_events(ToEvents::Respond { query, payload, token })
+            }
+            LaterRequest::InstallKey(call) => self.change_key(KeyStep::Install, call.key, token),
+            LaterRequest::UseKey(call) => self.change_key(KeyStep::Use, call.key, token),
+            LaterRequest::RemoveKey(call) => self.change_key(KeyStep::Remove, call.key, token),
+            LaterRequest::ListKeys(ListKeysCall) => {
+                self.to_events(ToEvents::AskKeys { command: KeyCommand::List, token })
+            }
         }
     }
 
     fn streams_changed(&mut self, filters: Vec<EventFilter>) {
-        if self.tell_events(ToEvents::Streams(filters)).is_err() {
+        if self.to_events(ToEvents::Streams(filters)).is_err() {
             log::debug!(target: "agent", "serf-events did not hear of changed streams");
         }
     }

@@ -14,9 +14,12 @@ use super::snapshot::SnapshotSender;
 use super::table::SharedTable;
 use super::thread::{Actor, Received, Stop, receive};
 use crate::config::EventScript;
+use crate::messaging::filter::EventFilter;
 use crate::model::{LamportTime, Token};
 use crate::node::Conversation;
 use crate::node::conversation::{ConversationEffect, ConversationReply, Turn};
+use crate::rpc::RpcReply;
+use crate::rpc::record::{EventCall, ListKeysCall, QueryCall, RespondCall};
 use crate::telemetry::counters;
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
@@ -179,7 +182,7 @@ impl EventActor {
                 self.rpc.send(RpcMessage::Event(event));
             }
             ConversationEffect::Reply(token, reply) => {
-                self.rpc.send(rpc_message(token, reply));
+                self.reply(token, reply);
             }
             ConversationEffect::ChangeKey { change, query } => {
                 if self.corridors.main.send(ToMain::ChangeKey { change, query }).is_err() {
@@ -198,28 +201,29 @@ impl EventActor {
             }
         }
     }
+
+    /// Tells a control connection what has come of its request.
+    fn reply(&self, token: Token, reply: ConversationReply) {
+        let reply = match reply {
+            ConversationReply::Progress(progress) => {
+                self.rpc.send(RpcMessage::QueryProgress { token, progress });
+                return;
+            }
+            ConversationReply::Fired(result) => RpcReply::to::<EventCall>(result),
+            ConversationReply::QueryStarted(result) => RpcReply::to::<QueryCall>(result.map(|_| ())),
+            ConversationReply::Responded(result) => RpcReply::to::<RespondCall>(result),
+            // All four commands about keys are answered so.
+            ConversationReply::Keys(Ok(report)) => {
+                let error = report.error();
+                RpcReply::with::<ListKeysCall>(&(*report).into()).but(error)
+            }
+            ConversationReply::Keys(Err(why)) => RpcReply::refusal(why),
+        };
+        self.rpc.reply(token, reply);
+    }
 }
 
 /// The filters of all handlers together: whether any of them may answer a query.
-pub fn filters(scripts: &[EventScript]) -> Vec<crate::messaging::filter::EventFilter> {
+pub(crate) fn filters(scripts: &[EventScript]) -> Vec<EventFilter> {
     scripts.iter().flat_map(|script| script.filters.iter().cloned()).collect()
-}
-
-fn rpc_message(token: Token, reply: ConversationReply) -> RpcMessage {
-    match reply {
-        ConversationReply::Fired(result) => {
-            RpcMessage::Fired { token, result: result.map_err(|e| e.to_string()) }
-        }
-        ConversationReply::QueryStarted(result) => {
-            RpcMessage::QueryStarted { token, result: result.map(|_| ()).map_err(|e| e.to_string()) }
-        }
-        ConversationReply::Progress(progress) => RpcMessage::QueryProgress { token, progress },
-        ConversationReply::Responded(result) => {
-            RpcMessage::Responded { token, result: result.map_err(|e| e.to_string()) }
-        }
-        ConversationReply::Keys(report, failed) => {
-            let error = failed.map(|why| why.to_string()).unwrap_or_default();
-            RpcMessage::Keys { token, report, error }
-        }
-    }
 }

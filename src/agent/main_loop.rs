@@ -6,7 +6,6 @@ use super::dump::Dump;
 use super::inbox::Wake;
 use super::metrics::Levels;
 use super::notify::Notifier;
-use super::rpc::RpcMessage;
 use super::running::Running;
 use super::signals::Signal;
 use super::start::start;
@@ -16,9 +15,10 @@ use super::terminal::{complain, say, say_indented};
 use crate::config::{AgentConfig, Flags};
 use crate::membership::RetryJoin;
 use crate::messaging::name_vote::NameLost;
-use crate::model::Moment;
+use crate::model::{Moment, Token};
 use crate::node::Departure;
-use crate::rpc::Token;
+use crate::rpc::RpcReply;
+use crate::rpc::record::LeaveCall;
 use crate::telemetry::{LogOptions, Logger, LoggerHandle, SYSLOG_SOCKET, SyslogOptions};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -266,7 +266,7 @@ impl Agent {
         let left = self.running.advance(leave);
         if left {
             for token in self.leavers.drain(..) {
-                self.running.threads.rpc.sender().send(RpcMessage::Left { token, result: Ok(()) });
+                self.running.threads.rpc.sender().reply(token, RpcReply::with::<LeaveCall>(&()));
             }
         }
         left

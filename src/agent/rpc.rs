@@ -8,41 +8,32 @@
 //! its poll.
 
 mod actor;
-mod client;
 mod control;
+mod dispatch;
 mod lanes;
+mod session;
 mod socket;
 
-pub use crate::config::RpcAddress;
-pub use control::{Control, RecentLog, RpcMessage};
-pub use lanes::RpcSender;
+pub(crate) use control::{Busy, Control, RecentLog, RpcMessage};
+pub(crate) use lanes::RpcSender;
 
 use super::clock::Clock;
 use super::thread::Thread;
-use actor::RpcActor;
+use crate::config::RpcAddress;
+use actor::{LISTENER, RpcActor, RpcParts, WAKER};
 use lanes::RpcReceiver;
 use mio::{Poll, Waker};
 use socket::Listener;
 use std::sync::Arc;
-use std::time::Duration;
 use std::{fmt, io};
 
-/// Clients that are served at a time.
-pub const MAX_CLIENTS: usize = 128;
-/// Clients beyond [`MAX_CLIENTS`] that are being told so; further ones are dropped silently.
-pub const MAX_REFUSED_CLIENTS: usize = 16;
-/// For the last replies to be written when the thread is told to stop.
-pub const STOP_TIMEOUT: Duration = Duration::from_secs(1);
-const LISTENER: mio::Token = mio::Token(0);
-const WAKER: mio::Token = mio::Token(1);
-
-/// Where to listen and whom to serve.
+/// Where to listen, and what clients must show.
 #[derive(Clone, Debug)]
-pub struct RpcSettings {
+pub(crate) struct RpcSettings {
     /// The port or the Unix socket.
-    pub listen: RpcAddress,
+    pub(crate) listen: RpcAddress,
     /// `rpc_auth`; empty when clients need no key.
-    pub auth_key: String,
+    pub(crate) auth_key: String,
 }
 
 /// Why the thread did not start.
@@ -76,13 +67,12 @@ impl std::error::Error for RpcError {
     }
 }
 
-/// A bound listener whose thread has not started: its sender can be given to whatever will
-/// answer requests.
+/// A bound listener whose thread has not started: its sender can be given to what will answer
+/// requests.
 #[derive(Debug)]
-pub struct RpcServer {
+pub(crate) struct RpcServer {
     poll: Poll,
     listener: Listener,
-    addr: RpcAddress,
     auth_key: String,
     sender: RpcSender,
     receiver: RpcReceiver,
@@ -90,7 +80,7 @@ pub struct RpcServer {
 
 impl RpcServer {
     /// Listens. Clients queue in the kernel until [`RpcServer::spawn`].
-    pub fn bind(settings: RpcSettings) -> Result<RpcServer, RpcError> {
+    pub(crate) fn bind(settings: RpcSettings) -> Result<RpcServer, RpcError> {
         let listen = |error| RpcError::Listen { addr: settings.listen.clone(), error };
         let mut listener = Listener::bind(&settings.listen).map_err(listen)?;
         let addr = listener.address(&settings.listen).map_err(listen)?;
@@ -107,49 +97,39 @@ impl RpcServer {
                 "RPC listens on {addr}, beyond loopback, without rpc_auth: whoever reaches it controls this agent"
             );
         }
-        Ok(RpcServer { poll, listener, addr, auth_key: settings.auth_key, sender, receiver })
-    }
-
-    /// Where clients can connect.
-    pub fn local_addr(&self) -> &RpcAddress {
-        &self.addr
+        Ok(RpcServer { poll, listener, auth_key: settings.auth_key, sender, receiver })
     }
 
     /// For answers, events and log lines.
-    pub fn sender(&self) -> RpcSender {
+    pub(crate) fn sender(&self) -> RpcSender {
         self.sender.clone()
     }
 
-    /// Starts the thread. `clock` is the one by which deadlines of queries are told.
-    pub fn spawn(self, control: Box<dyn Control>, clock: Clock) -> Result<RpcHandle, RpcError> {
-        let (addr, sender) = (self.addr.clone(), self.sender.clone());
-        let (actor, waker) = (RpcActor::new(self, control, clock), sender.clone());
+    /// Starts the thread. `clock` is the one by which deadlines of queries are given.
+    pub(crate) fn spawn(self, control: Box<dyn Control>, clock: Clock) -> Result<RpcHandle, RpcError> {
+        let RpcServer { poll, listener, auth_key, sender, receiver } = self;
+        let parts = RpcParts { poll, listener, sender: sender.clone(), receiver, auth_key, control, clock };
+        let (actor, waker) = (RpcActor::new(parts), sender.clone());
         let thread = Thread::spawn(move || actor, move || waker.wake()).map_err(RpcError::Start)?;
-        Ok(RpcHandle { addr, sender, thread })
+        Ok(RpcHandle { sender, thread })
     }
 }
 
 /// The running thread, seen from outside.
 #[derive(Debug)]
-pub struct RpcHandle {
-    addr: RpcAddress,
+pub(crate) struct RpcHandle {
     sender: RpcSender,
     thread: Thread,
 }
 
 impl RpcHandle {
-    /// Where clients can connect.
-    pub fn local_addr(&self) -> &RpcAddress {
-        &self.addr
-    }
-
     /// For answers, events and log lines.
-    pub fn sender(&self) -> RpcSender {
+    pub(crate) fn sender(&self) -> RpcSender {
         self.sender.clone()
     }
 
     /// Delivers what was answered, closes everything and waits for the thread's end.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         self.thread.stop();
     }
 }

@@ -8,7 +8,7 @@ use crate::rpc::{Client, ClientConfig};
 const DEFAULT_ADDR: &str = "127.0.0.1:7373";
 
 /// Connects to the agent that the flags or the environment name.
-pub fn connect(flags: &Flags) -> Result<Client, Failure> {
+pub(super) fn connect(flags: &Flags) -> Result<Client, Failure> {
     Client::connect(&target(flags, |name| std::env::var(name).ok()))
         .map_err(|e| Failure::message("Error connecting to Serf agent", e))
 }

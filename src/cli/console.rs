@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 
 /// How a command that did not succeed ends.
 #[derive(Debug)]
-pub enum Failure {
+pub(super) enum Failure {
     /// Whoever read standard output has seen enough. Nothing went wrong.
     ReaderGone,
     /// Standard output cannot be written (a full disk, most likely).
@@ -33,13 +33,13 @@ impl From<io::Error> for Failure {
 
 impl Failure {
     /// `context: error`, on one line of standard error.
-    pub fn message(context: &str, error: impl fmt::Display) -> Failure {
+    pub(super) fn message(context: &str, error: impl fmt::Display) -> Failure {
         Failure::Message(format!("{context}: {error}"))
     }
 }
 
 /// The two streams of a program.
-pub struct Console<'a> {
+pub(super) struct Console<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
     terminal: bool,
@@ -48,13 +48,13 @@ pub struct Console<'a> {
 
 impl<'a> Console<'a> {
     /// Prints to these streams, for programs: no colours.
-    pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Console<'a> {
+    pub(super) fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Console<'a> {
         Console { out, err, terminal: false, colour: false }
     }
 
     /// Prints to the streams of the process. Colours are used on a terminal that can show them
     /// unless `NO_COLOR` is set (<https://no-color.org>).
-    pub fn of_process(out: &'a mut io::Stdout, err: &'a mut io::Stderr) -> Console<'a> {
+    pub(super) fn of_process(out: &'a mut io::Stdout, err: &'a mut io::Stderr) -> Console<'a> {
         let terminal = out.is_terminal();
         let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
@@ -63,23 +63,23 @@ impl<'a> Console<'a> {
     }
 
     /// Whether a person reads standard output.
-    pub fn is_terminal(&self) -> bool {
+    pub(super) fn is_terminal(&self) -> bool {
         self.terminal
     }
 
     /// Whether that person's terminal may be sent colours.
-    pub fn has_colour(&self) -> bool {
+    pub(super) fn has_colour(&self) -> bool {
         self.colour
     }
 
     /// Prints a text and a line break.
-    pub fn line(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
+    pub(super) fn line(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
         // One write: what a terminal or a pipe gets is whole lines.
         self.bytes(text.as_ref().as_bytes().to_vec())
     }
 
     /// As [`Console::line`], for what may be no text.
-    pub fn bytes(&mut self, mut line: Vec<u8>) -> Result<(), Failure> {
+    pub(super) fn bytes(&mut self, mut line: Vec<u8>) -> Result<(), Failure> {
         line.push(b'\n');
         self.out.write_all(&line)?;
         self.out.flush()?;
@@ -88,7 +88,7 @@ impl<'a> Console<'a> {
 
     /// Prints a text and a line break to standard error. If even that fails there is nobody
     /// left to tell.
-    pub fn error(&mut self, text: impl AsRef<str>) {
+    pub(super) fn error(&mut self, text: impl AsRef<str>) {
         let mut line = text.as_ref().to_string();
         line.push('\n');
         let _ = self.err.write_all(line.as_bytes());

@@ -6,7 +6,7 @@ use super::payload::name_and_payload;
 use crate::config::Flags;
 
 /// Runs the command.
-pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     let (name, payload) = name_and_payload("An event", &flags.rest, std::io::stdin())?;
     let coalesce = !flags.given("coalesce") || flags.switch("coalesce");
     connect(flags)?

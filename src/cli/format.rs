@@ -5,19 +5,19 @@ use serde::Serialize;
 
 /// `-format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(super) enum OutputFormat {
     /// For people.
     Text,
     /// For programs.
     Json,
 }
 
-impl Format {
+impl OutputFormat {
     /// Reads the value of `-format`.
-    pub fn parse(text: Option<&str>) -> Result<Format, Failure> {
+    pub(super) fn parse(text: Option<&str>) -> Result<OutputFormat, Failure> {
         match text {
-            None | Some("text") => Ok(Format::Text),
-            Some("json") => Ok(Format::Json),
+            None | Some("text") => Ok(OutputFormat::Text),
+            Some("json") => Ok(OutputFormat::Json),
             Some(other) => {
                 Err(Failure::Message(format!("Encoding error: Invalid output format \"{other}\"")))
             }
@@ -29,7 +29,7 @@ impl Format {
 ///
 /// An empty last cell leaves the two blanks before it at the end of its line, except on the
 /// last line. Serf does so, and scripts compare.
-pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -51,7 +51,7 @@ pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
 }
 
 /// The text with everything escaped that could drive a terminal.
-pub fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
@@ -61,7 +61,7 @@ pub fn printable(text: &str) -> String {
 
 /// Bytes as text, as Go's JSON has them: each byte that is none becomes one U+FFFD. (What Rust
 /// calls lossy makes one of several.)
-pub fn go_text(bytes: &[u8]) -> String {
+pub(super) fn go_text(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     let mut rest = bytes;
     loop {
@@ -84,7 +84,7 @@ pub fn go_text(bytes: &[u8]) -> String {
 ///
 /// Go escapes what could end a script element in a web page. Outside of strings JSON has none
 /// of these characters, so the finished text can be searched for them.
-pub fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
+pub(super) fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
     let plain = serde_json::to_string_pretty(value).map_err(|e| Failure::message("Encoding error", e))?;
     let mut out = String::with_capacity(plain.len());
     let mut chars = plain.chars();
@@ -153,10 +153,10 @@ mod tests {
 
     #[test]
     fn formats_by_name() {
-        assert_eq!(Format::parse(None).unwrap(), Format::Text);
-        assert_eq!(Format::parse(Some("text")).unwrap(), Format::Text);
-        assert_eq!(Format::parse(Some("json")).unwrap(), Format::Json);
-        let Err(Failure::Message(text)) = Format::parse(Some("xml")) else { panic!("accepted") };
+        assert_eq!(OutputFormat::parse(None).unwrap(), OutputFormat::Text);
+        assert_eq!(OutputFormat::parse(Some("text")).unwrap(), OutputFormat::Text);
+        assert_eq!(OutputFormat::parse(Some("json")).unwrap(), OutputFormat::Json);
+        let Err(Failure::Message(text)) = OutputFormat::parse(Some("xml")) else { panic!("accepted") };
         assert_eq!(text, "Encoding error: Invalid output format \"xml\"");
     }
 }

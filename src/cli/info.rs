@@ -2,18 +2,18 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::{Format, json};
+use super::format::{OutputFormat, json};
 use crate::config::Flags;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Runs the command.
-pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
-    let format = Format::parse(flags.text("format"))?;
+pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+    let format = OutputFormat::parse(flags.text("format"))?;
     let stats = connect(flags)?.stats().map_err(|e| Failure::message("Error querying agent", e))?;
     console.line(match format {
-        Format::Json => json(&stats)?,
-        Format::Text => as_text(&stats),
+        OutputFormat::Json => json(&stats)?,
+        OutputFormat::Text => as_text(&stats),
     })
 }
 

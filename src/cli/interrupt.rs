@@ -8,7 +8,7 @@ use signal_hook::iterator::Signals;
 ///
 /// It does so from a thread of its own: the command may be waiting for the agent, or for a reader
 /// that does not read, and neither may keep it from ending.
-pub fn ends_with(code: i32, complaint: Option<&'static str>) -> std::io::Result<()> {
+pub(super) fn ends_with(code: i32, complaint: Option<&'static str>) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGINT])?;
     let wait = move || {
         if signals.forever().next().is_some() {

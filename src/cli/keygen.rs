@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 const KEY_LEN: usize = 32;
 
 /// Runs the command.
-pub fn run(_flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(super) fn run(_flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     let mut key = [0u8; KEY_LEN];
     getrandom::fill(&mut key).map_err(|e| Failure::message("Error reading random data", e))?;
     console.line(STANDARD.encode(key))

@@ -4,13 +4,16 @@ use super::connection::connect;
 use super::console::{Console, Failure};
 use super::format::{columns, printable};
 use crate::config::Flags;
-use crate::rpc::Command;
-use crate::rpc::record::KeyResponse;
+use crate::rpc::record::{InstallKeyCall, KeyResponse, ListKeysCall, RemoveKeyCall, UseKeyCall};
+use crate::rpc::{Client, ClientError};
+
+/// What all members said, and the error if some of them failed.
+type KeyAnswers = Result<(KeyResponse, String), ClientError>;
 
 /// A change, and what is said about it.
 struct Change {
     flag: &'static str,
-    command: Command,
+    ask: fn(&mut Client, String) -> KeyAnswers,
     begins: &'static str,
     done: &'static str,
     failed: &'static str,
@@ -19,21 +22,21 @@ struct Change {
 const CHANGES: [Change; 3] = [
     Change {
         flag: "install",
-        command: Command::InstallKey,
+        ask: |client, key| client.call_partly(&InstallKeyCall { key }),
         begins: "==> Installing key on all members...",
         done: "==> Successfully installed key!",
         failed: "Error installing key",
     },
     Change {
         flag: "use",
-        command: Command::UseKey,
+        ask: |client, key| client.call_partly(&UseKeyCall { key }),
         begins: "==> Changing primary key on all members...",
         done: "==> Successfully changed primary key!",
         failed: "Error changing primary key",
     },
     Change {
         flag: "remove",
-        command: Command::RemoveKey,
+        ask: |client, key| client.call_partly(&RemoveKeyCall { key }),
         begins: "==> Removing key on all members...",
         done: "==> Successfully removed key!",
         failed: "Error removing key",
@@ -41,7 +44,7 @@ const CHANGES: [Change; 3] = [
 ];
 
 /// Runs the command.
-pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     let given = |change: &&Change| flags.text(change.flag).is_some_and(|key| !key.is_empty());
     let changes: Vec<&Change> = CHANGES.iter().filter(given).collect();
     match (changes.as_slice(), flags.switch("list")) {
@@ -55,9 +58,8 @@ pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
 fn perform(change: &Change, flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     let mut client = connect(flags)?;
     console.line(change.begins)?;
-    let key = flags.text(change.flag).unwrap_or_default();
-    let (report, error) =
-        client.key_reply(change.command, key).map_err(|e| Failure::message(change.failed, e))?;
+    let key = flags.text(change.flag).unwrap_or_default().to_string();
+    let (report, error) = (change.ask)(&mut client, key).map_err(|e| Failure::message(change.failed, e))?;
     if !error.is_empty() {
         tell_failures(&report, console);
         return Err(Failure::message(change.failed, error));
@@ -69,7 +71,7 @@ fn list(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     const FAILED: &str = "Failed to gather member keys";
     let mut client = connect(flags)?;
     console.line("==> Asking all members for installed keys...")?;
-    let (report, error) = client.key_reply(Command::ListKeys, "").map_err(|e| Failure::message(FAILED, e))?;
+    let (report, error) = client.call_partly(&ListKeysCall).map_err(|e| Failure::message(FAILED, e))?;
     if !error.is_empty() {
         tell_failures(&report, console);
         return Err(Failure::message(FAILED, error));

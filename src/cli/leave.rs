@@ -3,9 +3,10 @@
 use super::connection::connect;
 use super::console::{Console, Failure};
 use crate::config::Flags;
+use crate::rpc::record::LeaveCall;
 
 /// Runs the command.
-pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
-    connect(flags)?.leave().map_err(|e| Failure::message("Error leaving", e))?;
+pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+    connect(flags)?.call(&LeaveCall).map_err(|e| Failure::message("Error leaving", e))?;
     console.line("Graceful leave complete")
 }

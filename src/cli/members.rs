@@ -2,51 +2,50 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::{Format, columns, json, printable};
+use super::format::{OutputFormat, columns, json, printable};
 use crate::config::Flags;
 use crate::model::{Status, Tags, Versions};
-use crate::rpc::record::{MemberRecord, MembersFilteredRequest};
+use crate::rpc::record::{MemberInfo, MembersFilteredCall};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// Runs the command.
-pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
-    let format = Format::parse(flags.text("format"))?;
+pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+    let format = OutputFormat::parse(flags.text("format"))?;
     let mut filters = flags.texts("tag");
     if let Some(role) = flags.text("role") {
         // Not on standard output, where it would spoil JSON.
         console.error("Deprecation warning: 'Role' has been replaced with 'Tags'");
         filters.push(format!("role={role}"));
     }
-    let filter = MembersFilteredRequest {
+    let filter = MembersFilteredCall {
         tags: Tags::from_pairs(filters).map_err(|e| Failure::message("Error", e))?.0,
         status: flags.text("status").unwrap_or("").to_string(),
         name: flags.text("name").unwrap_or("").to_string(),
     };
-    let mut members = connect(flags)?
-        .members_filtered(&filter)
-        .map_err(|e| Failure::message("Error retrieving members", e))?;
+    let reply = connect(flags)?.call(&filter).map_err(|e| Failure::message("Error retrieving members", e))?;
+    let mut members = reply.members;
     members.sort_by(|a, b| a.name.cmp(&b.name));
     match format {
-        Format::Json => console.line(as_json(&members)?),
-        Format::Text if console.is_terminal() => {
+        OutputFormat::Json => console.line(as_json(&members)?),
+        OutputFormat::Text if console.is_terminal() => {
             let text = for_people(&members, flags.switch("detailed"), console.has_colour());
             console.line(text)
         }
-        Format::Text => console.line(as_text(&members, flags.switch("detailed"))),
+        OutputFormat::Text => console.line(as_text(&members, flags.switch("detailed"))),
     }
 }
 
 #[derive(Serialize)]
 struct List<'a> {
     /// Go writes an empty list that was never touched as null, and so do we.
-    members: Option<Vec<Row<'a>>>,
+    members: Option<Vec<MemberRow<'a>>>,
 }
 
 /// A member as JSON shows it; the order of the fields is that of the output.
 #[derive(Serialize)]
-struct Row<'a> {
+struct MemberRow<'a> {
     name: &'a str,
     addr: String,
     port: u16,
@@ -64,14 +63,14 @@ struct Protocol {
 }
 
 /// `10.0.0.1:7946`, `[::1]:7946`.
-fn address(member: &MemberRecord) -> String {
+fn address(member: &MemberInfo) -> String {
     SocketAddr::new(member.addr.0, member.port).to_string()
 }
 
-fn as_json(members: &[MemberRecord]) -> Result<String, Failure> {
-    let rows: Vec<Row<'_>> = members
+fn as_json(members: &[MemberInfo]) -> Result<String, Failure> {
+    let rows: Vec<MemberRow<'_>> = members
         .iter()
-        .map(|m| Row {
+        .map(|m| MemberRow {
             name: &m.name,
             addr: address(m),
             port: m.port,
@@ -83,9 +82,9 @@ fn as_json(members: &[MemberRecord]) -> Result<String, Failure> {
     json(&List { members: if rows.is_empty() { None } else { Some(rows) } })
 }
 
-fn as_text(members: &[MemberRecord], detailed: bool) -> String {
+fn as_text(members: &[MemberInfo], detailed: bool) -> String {
     let cells =
-        |m: &MemberRecord| [m.name.clone(), address(m), m.status.clone(), Tags(m.tags.clone()).to_string()];
+        |m: &MemberInfo| [m.name.clone(), address(m), m.status.clone(), Tags(m.tags.clone()).to_string()];
     if !detailed {
         return columns(&members.iter().map(cells).collect::<Vec<_>>());
     }
@@ -105,8 +104,8 @@ fn as_text(members: &[MemberRecord], detailed: bool) -> String {
 
 /// The same lines for a terminal. Names and tags come from other hosts, so what could drive
 /// the terminal is escaped; the status is coloured if there are colours.
-fn for_people(members: &[MemberRecord], detailed: bool, colour: bool) -> String {
-    let shown: Vec<MemberRecord> = members.iter().map(without_controls).collect();
+fn for_people(members: &[MemberInfo], detailed: bool, colour: bool) -> String {
+    let shown: Vec<MemberInfo> = members.iter().map(without_controls).collect();
     let text = as_text(&shown, detailed);
     if !colour {
         return text;
@@ -114,7 +113,7 @@ fn for_people(members: &[MemberRecord], detailed: bool, colour: bool) -> String 
     // The status is the third column, at the same place in every line: coloured after the
     // columns were laid out, because colours have no width.
     let width =
-        |cell: fn(&MemberRecord) -> String| shown.iter().map(|m| cell(m).chars().count()).max().unwrap_or(0);
+        |cell: fn(&MemberInfo) -> String| shown.iter().map(|m| cell(m).chars().count()).max().unwrap_or(0);
     let start = width(|m| m.name.clone()) + 2 + width(address) + 2;
     let lines: Vec<String> = text
         .lines()
@@ -144,7 +143,7 @@ fn shade(status: Status) -> u8 {
     }
 }
 
-fn without_controls(member: &MemberRecord) -> MemberRecord {
+fn without_controls(member: &MemberInfo) -> MemberInfo {
     let mut shown = member.clone();
     shown.name = printable(&member.name);
     shown.tags = member.tags.iter().map(|(k, v)| (printable(k), printable(v))).collect();
@@ -156,8 +155,8 @@ mod tests {
     use super::*;
     use crate::model::{Incarnation, Member, NodeName, Versions};
 
-    fn member(name: &str, addr: &str, status: Status, tags: &[&str]) -> MemberRecord {
-        MemberRecord::from(&Member {
+    fn member(name: &str, addr: &str, status: Status, tags: &[&str]) -> MemberInfo {
+        MemberInfo::from(&Member {
             name: NodeName::new(name).unwrap(),
             addr: addr.parse().unwrap(),
             tags: Tags::from_pairs(tags).unwrap(),
@@ -167,7 +166,7 @@ mod tests {
         })
     }
 
-    fn two() -> [MemberRecord; 2] {
+    fn two() -> [MemberInfo; 2] {
         [
             member("a", "127.8.2.1:7946", Status::Alive, &["x=1", "h=<a&b>"]),
             member("a-longer", "127.8.2.2:7946", Status::Alive, &[]),

@@ -6,13 +6,13 @@ use super::format::printable;
 use super::interrupt;
 use crate::config::Flags;
 use crate::model::Tags;
-use crate::rpc::record::MemberRecord;
+use crate::rpc::record::MemberInfo;
 use crate::rpc::{ClientError, Record};
 use std::fmt::Write;
 use std::net::SocketAddr;
 
 /// Runs the command until it is interrupted, which is success, or the agent ends it.
-pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     let level = flags.text("log-level").unwrap_or("INFO");
     let mut client = connect(flags)?;
     client.stream("*").map_err(|e| Failure::message("Error starting stream", e))?;
@@ -85,7 +85,7 @@ fn go_bytes(bytes: &[u8]) -> String {
     format!("[]byte{{{}}}", hex.join(", "))
 }
 
-fn member_line(member: &MemberRecord) -> String {
+fn member_line(member: &MemberInfo) -> String {
     let addr = SocketAddr::new(member.addr.0, member.port);
     let tags = Tags(member.tags.clone());
     let line = format!("{}  {addr}  {}  {tags}", member.name, member.status);
@@ -117,13 +117,13 @@ mod tests {
             describe(&Record::Query(query)),
             "Event Info:\n\tEvent: \"query\"\n\tID: 1\n\tLTime: 2\n\tName: \"q\"\n\tPayload: <nil>"
         );
-        let member = |name: &str, tag: Option<&str>| MemberRecord {
+        let member = |name: &str, tag: Option<&str>| MemberInfo {
             name: name.into(),
             addr: WireAddr("::1".parse().unwrap()),
             port: 7946,
             status: "alive".into(),
             tags: tag.map(|v| ("k".to_string(), v.to_string())).into_iter().collect(),
-            ..MemberRecord::default()
+            ..MemberInfo::default()
         };
         let joined = MemberEventRecord {
             event: "member-join".into(),

@@ -8,7 +8,7 @@ use std::io::Read;
 const MAX_INPUT: u64 = 256 * 1024;
 
 /// Name and payload from the arguments. `what` is what has the name.
-pub fn name_and_payload<'a>(
+pub(super) fn name_and_payload<'a>(
     what: &str,
     arguments: &'a [String],
     input: impl Read,

@@ -2,14 +2,14 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::{Format, go_text, json, printable};
+use super::format::{OutputFormat, go_text, json, printable};
 use super::interrupt;
 use super::payload::name_and_payload;
 use crate::config::Flags;
 use crate::messaging::filter::anchored;
 use crate::model::{Status, Tags};
-use crate::rpc::record::{MemberRecord, MembersFilteredRequest, QueryRequest};
-use crate::rpc::{Answer, Client};
+use crate::rpc::record::{MemberInfo, MembersFilteredCall, QueryCall};
+use crate::rpc::{Client, QueryAnswer};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,19 +22,19 @@ const LONGEST_DEFAULT: Duration = Duration::from_secs(300);
 const MAX_LISTED: usize = 20;
 
 /// Runs the command.
-pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     let format = match flags.text("format") {
         Some(other) if !["text", "json"].contains(&other) => {
             return Err(Failure::Message(format!("Invalid format: {other}")));
         }
-        format => Format::parse(format)?,
+        format => OutputFormat::parse(format)?,
     };
     let request = request(flags)?;
     let mut client = connect(flags)?;
     interrupt::ends_with(1, None).map_err(|e| Failure::message("Error sending query", e))?;
     // Before the query, so that nobody is missed who was not there to be asked.
     let expected = match format {
-        Format::Text if request.request_ack => expected(&mut client, &request),
+        OutputFormat::Text if request.request_ack => expected(&mut client, &request),
         _ => BTreeSet::new(),
     };
     let patience = flags.duration("timeout").unwrap_or(LONGEST_DEFAULT).saturating_add(SLACK);
@@ -43,8 +43,8 @@ pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
         .map_err(|e| Failure::message("Error sending query", e))?
         .map(|answer| answer.map_err(|e| Failure::message("Error reading from the agent", e)));
     match format {
-        Format::Json => print_json(answers, console),
-        Format::Text => {
+        OutputFormat::Json => print_json(answers, console),
+        OutputFormat::Text => {
             let acked = print_text(answers, &request, console)?;
             let silent: Vec<&String> = expected.difference(&acked).collect();
             if !silent.is_empty() {
@@ -55,14 +55,14 @@ pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     }
 }
 
-fn request(flags: &Flags) -> Result<QueryRequest, Failure> {
+fn request(flags: &Flags) -> Result<QueryCall, Failure> {
     let filter_tags = Tags::from_pairs(flags.texts("tag")).map_err(|e| Failure::message("Error", e))?.0;
     let relay_factor = flags.number("relay-factor").unwrap_or(0);
     if !(0..=255).contains(&relay_factor) {
         return Err(Failure::Message("Relay factor must be between 0 and 255".into()));
     }
     let (name, payload) = name_and_payload("A query", &flags.rest, std::io::stdin())?;
-    Ok(QueryRequest {
+    Ok(QueryCall {
         filter_nodes: flags.texts("node"),
         filter_tags,
         name: name.to_string(),
@@ -76,16 +76,16 @@ fn request(flags: &Flags) -> Result<QueryRequest, Failure> {
 
 /// The members that should acknowledge. Nobody if that cannot be told: it only makes the output
 /// richer.
-fn expected(client: &mut Client, request: &QueryRequest) -> BTreeSet<String> {
-    let alive = MembersFilteredRequest { status: Status::Alive.to_string(), ..Default::default() };
-    client.members_filtered(&alive).map(|members| asked(&members, request)).unwrap_or_default()
+fn expected(client: &mut Client, request: &QueryCall) -> BTreeSet<String> {
+    let alive = MembersFilteredCall { status: Status::Alive.to_string(), ..Default::default() };
+    client.call(&alive).map(|reply| asked(&reply.members, request)).unwrap_or_default()
 }
 
 /// The names of the members that the query is meant for.
-fn asked(members: &[MemberRecord], request: &QueryRequest) -> BTreeSet<String> {
+fn asked(members: &[MemberInfo], request: &QueryCall) -> BTreeSet<String> {
     let tags: Result<Vec<_>, _> = request.filter_tags.iter().map(|(k, e)| Ok((k, anchored(e)?))).collect();
     let Ok::<_, crate::messaging::filter::BadExpression>(tags) = tags else { return BTreeSet::new() };
-    let value = |m: &MemberRecord, key: &str| m.tags.get(key).cloned().unwrap_or_default();
+    let value = |m: &MemberInfo, key: &str| m.tags.get(key).cloned().unwrap_or_default();
     members
         .iter()
         .filter(|m| request.filter_nodes.is_empty() || request.filter_nodes.contains(&m.name))
@@ -96,8 +96,8 @@ fn asked(members: &[MemberRecord], request: &QueryRequest) -> BTreeSet<String> {
 
 /// Prints what comes in. Returns who acknowledged.
 fn print_text(
-    answers: impl Iterator<Item = Result<Answer, Failure>>,
-    request: &QueryRequest,
+    answers: impl Iterator<Item = Result<QueryAnswer, Failure>>,
+    request: &QueryCall,
     console: &mut Console<'_>,
 ) -> Result<BTreeSet<String>, Failure> {
     let mut acked = BTreeSet::new();
@@ -105,12 +105,12 @@ fn print_text(
     console.line(format!("Query '{}' dispatched", request.name))?;
     for answer in answers {
         match answer? {
-            Answer::Ack { from } => {
+            QueryAnswer::Ack { from } => {
                 acks += 1;
                 console.line(format!("Ack from '{from}'"))?;
                 acked.insert(from);
             }
-            Answer::Response { from, payload } => {
+            QueryAnswer::Response { from, payload } => {
                 responses += 1;
                 let payload = payload.strip_suffix(b"\n").unwrap_or(&payload);
                 let mut line = format!("Response from '{from}': ").into_bytes();
@@ -123,7 +123,7 @@ fn print_text(
                 }
                 console.bytes(line)?;
             }
-            Answer::Done => {}
+            QueryAnswer::Done => {}
         }
     }
     if request.request_ack {
@@ -143,17 +143,17 @@ struct Collected {
 }
 
 fn print_json(
-    answers: impl Iterator<Item = Result<Answer, Failure>>,
+    answers: impl Iterator<Item = Result<QueryAnswer, Failure>>,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     let mut collected = Collected::default();
     for answer in answers {
         match answer? {
-            Answer::Ack { from } => collected.acks.get_or_insert_default().push(from),
-            Answer::Response { from, payload } => {
+            QueryAnswer::Ack { from } => collected.acks.get_or_insert_default().push(from),
+            QueryAnswer::Response { from, payload } => {
                 collected.responses.insert(from, go_text(&payload));
             }
-            Answer::Done => {}
+            QueryAnswer::Done => {}
         }
     }
     console.line(json(&collected)?)
@@ -171,25 +171,25 @@ mod tests {
     use super::*;
     use crate::rpc::ClientError;
 
-    fn ack(from: &str) -> Result<Answer, Failure> {
-        Ok(Answer::Ack { from: from.into() })
+    fn ack(from: &str) -> Result<QueryAnswer, Failure> {
+        Ok(QueryAnswer::Ack { from: from.into() })
     }
 
-    fn response(from: &str, payload: &[u8]) -> Result<Answer, Failure> {
-        Ok(Answer::Response { from: from.into(), payload: payload.to_vec() })
+    fn response(from: &str, payload: &[u8]) -> Result<QueryAnswer, Failure> {
+        Ok(QueryAnswer::Response { from: from.into(), payload: payload.to_vec() })
     }
 
-    fn query(ack: bool) -> QueryRequest {
-        QueryRequest { name: "load".into(), request_ack: ack, ..QueryRequest::default() }
+    fn query(ack: bool) -> QueryCall {
+        QueryCall { name: "load".into(), request_ack: ack, ..QueryCall::default() }
     }
 
-    fn text(answers: Vec<Result<Answer, Failure>>, request: &QueryRequest) -> (String, BTreeSet<String>) {
+    fn text(answers: Vec<Result<QueryAnswer, Failure>>, request: &QueryCall) -> (String, BTreeSet<String>) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let acked = print_text(answers.into_iter(), request, &mut Console::new(&mut out, &mut err)).unwrap();
         (String::from_utf8_lossy(&out).into_owned(), acked)
     }
 
-    fn json(answers: Vec<Result<Answer, Failure>>) -> String {
+    fn json(answers: Vec<Result<QueryAnswer, Failure>>) -> String {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         print_json(answers.into_iter(), &mut Console::new(&mut out, &mut err)).unwrap();
         String::from_utf8(out).unwrap()
@@ -247,17 +247,17 @@ mod tests {
 
     #[test]
     fn who_is_meant() {
-        let member = |name: &str, role: &str| MemberRecord {
+        let member = |name: &str, role: &str| MemberInfo {
             name: name.into(),
             tags: [("role".to_string(), role.to_string())].into(),
-            ..MemberRecord::default()
+            ..MemberInfo::default()
         };
         let members = [member("a", "web"), member("b", "webmail"), member("c", "db")];
         let names = |nodes: &[&str], tags: &[(&str, &str)]| {
-            let request = QueryRequest {
+            let request = QueryCall {
                 filter_nodes: nodes.iter().map(|n| n.to_string()).collect(),
                 filter_tags: tags.iter().map(|(k, e)| (k.to_string(), e.to_string())).collect(),
-                ..QueryRequest::default()
+                ..QueryCall::default()
             };
             asked(&members, &request).into_iter().collect::<Vec<_>>().join(" ")
         };

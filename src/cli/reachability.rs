@@ -5,8 +5,8 @@ use super::console::{Console, Failure};
 use super::format::printable;
 use super::interrupt;
 use crate::config::Flags;
-use crate::rpc::Answer;
-use crate::rpc::record::{MemberRecord, QueryRequest};
+use crate::rpc::QueryAnswer;
+use crate::rpc::record::{MemberInfo, QueryCall};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -30,13 +30,13 @@ What to look at:
 * the network's own equipment";
 
 /// Runs the command.
-pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     let mut client = connect(flags)?;
     let members = client.members().map_err(|e| Failure::message("Error getting members", e))?;
     let alive = alive(&members);
     console.line(format!("Total members: {}, live members: {}", members.len(), alive.len()))?;
     interrupt::ends_with(1, Some("Test interrupted")).map_err(|e| Failure::message("Error", e))?;
-    let ping = QueryRequest { name: PING.into(), request_ack: true, ..QueryRequest::default() };
+    let ping = QueryCall { name: PING.into(), request_ack: true, ..QueryCall::default() };
     let answers =
         client.ask(&ping, Some(PATIENCE)).map_err(|e| Failure::message("Error sending query", e))?;
     console.line("Starting reachability test...")?;
@@ -45,7 +45,7 @@ pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     let mut test = Test::default();
     for answer in answers {
         let answer = answer.map_err(|e| Failure::message("Error reading from the agent", e))?;
-        if let Answer::Ack { from } = answer {
+        if let QueryAnswer::Ack { from } = answer {
             last = Instant::now();
             test.ack(from, flags.switch("verbose"), console)?;
         }
@@ -57,7 +57,7 @@ pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     test.conclude(&alive, console)
 }
 
-fn alive(members: &[MemberRecord]) -> BTreeSet<String> {
+fn alive(members: &[MemberInfo]) -> BTreeSet<String> {
     members.iter().filter(|m| m.status == "alive").map(|m| m.name.clone()).collect()
 }
 

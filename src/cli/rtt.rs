@@ -5,9 +5,10 @@ use super::console::{Console, Failure};
 use crate::config::Flags;
 use crate::model::Coordinate;
 use crate::rpc::Client;
+use crate::rpc::record::CoordinateCall;
 
 /// Runs the command.
-pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     let (first, second) = match flags.rest.as_slice() {
         [first] => (first, None),
         [first, second] => (first, Some(second.clone())),
@@ -31,8 +32,13 @@ fn own_name(client: &mut Client) -> Result<String, Failure> {
 }
 
 fn coordinate(client: &mut Client, node: &str) -> Result<Coordinate, Failure> {
-    let told = client.coordinate(node).map_err(|e| Failure::message("Error getting coordinates", e))?;
-    let told =
-        told.ok_or_else(|| Failure::Message(format!("Could not find a coordinate for node {node:?}")))?;
-    told.try_into().map_err(|e| Failure::message(&format!("The coordinate of node {node:?} is useless"), e))
+    let call = CoordinateCall { node: node.to_string() };
+    let known = client.call(&call).map_err(|e| Failure::message("Error getting coordinates", e))?;
+    if !known.ok {
+        return Err(Failure::Message(format!("Could not find a coordinate for node {node:?}")));
+    }
+    known
+        .coord
+        .try_into()
+        .map_err(|e| Failure::message(&format!("The coordinate of node {node:?} is useless"), e))
 }

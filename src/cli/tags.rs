@@ -4,14 +4,16 @@ use super::connection::connect;
 use super::console::{Console, Failure};
 use crate::config::Flags;
 use crate::model::Tags;
+use crate::rpc::record::TagsCall;
 
 /// Runs the command.
-pub fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     let (set, delete) = (flags.texts("set"), flags.texts("delete"));
     if set.is_empty() && delete.is_empty() {
         return Err(Failure::Misuse("At least one tag to set or to delete must be specified.".into()));
     }
     let set = Tags::from_pairs(set).map_err(|e| Failure::message("Error", e))?;
-    connect(flags)?.tags(set.0, delete).map_err(|e| Failure::message("Error setting tags", e))?;
+    let call = TagsCall { tags: set.0, delete_tags: delete };
+    connect(flags)?.call(&call).map_err(|e| Failure::message("Error setting tags", e))?;
     console.line("Successfully updated agent tags")
 }

@@ -5,12 +5,12 @@ use crate::config::Flags;
 use crate::model::Versions;
 
 /// Runs the command.
-pub fn run(_flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(super) fn run(_flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     print(console)
 }
 
 /// Prints the version; also for `-v` and `--version`.
-pub fn print(console: &mut Console<'_>) -> Result<(), Failure> {
+pub(super) fn print(console: &mut Console<'_>) -> Result<(), Failure> {
     console.line(env!("CARGO_PKG_VERSION"))?;
     console.line(format!(
         "Agent Protocol: {} (Understands back to: {})",

@@ -1,13 +1,13 @@
 //! Which members a client picks: by expression. Pure functions.
 
-use super::record::MembersFilteredRequest;
+use super::record::MembersFilteredCall;
 use crate::messaging::filter::{BadExpression, anchored};
 use crate::model::Member;
 use regex_lite::Regex;
 use std::fmt;
 
 /// The most tag expressions in one request; each is compiled.
-pub const MAX_TAG_EXPRESSIONS: usize = 64;
+pub(super) const MAX_TAG_EXPRESSIONS: usize = 64;
 
 /// Why a filter was refused. The texts begin as Serf's do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct MemberFilter {
 
 impl MemberFilter {
     /// Compiles the expressions. An empty name or status matches anything.
-    pub fn compile(request: &MembersFilteredRequest) -> Result<MemberFilter, FilterError> {
+    pub fn compile(request: &MembersFilteredCall) -> Result<MemberFilter, FilterError> {
         if request.tags.len() > MAX_TAG_EXPRESSIONS {
             return Err(FilterError::TooManyTags(request.tags.len()));
         }
@@ -88,8 +88,8 @@ mod tests {
         }
     }
 
-    fn request(name: &str, status: &str, tags: &[(&str, &str)]) -> MembersFilteredRequest {
-        MembersFilteredRequest {
+    fn request(name: &str, status: &str, tags: &[(&str, &str)]) -> MembersFilteredCall {
+        MembersFilteredCall {
             name: name.into(),
             status: status.into(),
             tags: tags.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
@@ -128,9 +128,9 @@ mod tests {
                 assert!(error.starts_with(&format!("Failed to compile regex: '{bad}': ")), "{error}");
             }
         }
-        let many = MembersFilteredRequest {
+        let many = MembersFilteredCall {
             tags: (0..65).map(|i| (i.to_string(), String::new())).collect::<BTreeMap<_, _>>(),
-            ..MembersFilteredRequest::default()
+            ..MembersFilteredCall::default()
         };
         assert_eq!(MemberFilter::compile(&many).unwrap_err(), FilterError::TooManyTags(65));
     }

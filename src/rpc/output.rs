@@ -1,6 +1,7 @@
 //! Bytes on their way to one client.
 
-use super::record::{ResponseHeader, encode_into};
+use super::codec::encode_into;
+use super::record::ResponseHeader;
 use std::collections::VecDeque;
 
 /// Memory that an empty buffer may keep, in bytes.

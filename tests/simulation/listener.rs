@@ -84,8 +84,8 @@ pub struct Listener {
     requests: BTreeMap<Token, (QueryKey, bool)>,
     /// How many commands about keys are under way.
     about_keys: usize,
-    /// How commands about keys went: what everyone said, and what was wrong.
-    pub key_reports: Vec<(KeyReport, Option<String>)>,
+    /// What everyone said to commands about keys.
+    pub key_reports: Vec<KeyReport>,
 }
 
 impl Listener {
@@ -154,9 +154,9 @@ impl Listener {
     }
 
     /// A client is told what everyone said about keys.
-    pub fn keys_told(&mut self, report: KeyReport, failed: Option<String>) {
+    pub fn keys_told(&mut self, report: KeyReport) {
         self.about_keys -= 1;
-        self.key_reports.push((report, failed));
+        self.key_reports.push(report);
     }
 
     fn progress(&mut self, key: QueryKey, progress: &QueryProgress) -> Result<(), Breach> {

@@ -21,11 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The listener and its connections.
 pub(crate) struct HttpServer {
     listener: TcpListener,
-    clients: BTreeMap<Token, Client>,
+    clients: BTreeMap<Token, Scraper>,
     next_token: usize,
 }
 
-struct Client {
+struct Scraper {
     stream: TcpStream,
     deadline: Moment,
     head: Vec<u8>,
@@ -86,7 +86,7 @@ impl HttpServer {
                     if poll.registry().register(&mut stream, token, interest).is_ok() {
                         let (head, response) = Default::default();
                         let deadline = now + PATIENCE;
-                        self.clients.insert(token, Client { stream, deadline, head, response, sent: 0 });
+                        self.clients.insert(token, Scraper { stream, deadline, head, response, sent: 0 });
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -97,7 +97,7 @@ impl HttpServer {
     }
 }
 
-impl Client {
+impl Scraper {
     fn drive(&mut self, page: impl FnOnce() -> String) -> Then {
         if self.response.is_none() {
             match self.read_head() {

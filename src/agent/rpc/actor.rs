@@ -1,26 +1,31 @@
 //! The thread, seen from inside: one loop that waits, takes messages, accepts and serves.
 
-use super::client::{Answers, Client};
-use super::lanes::RpcReceiver;
-use super::socket::{Listener, Socket};
-use super::{
-    Control, LISTENER, MAX_CLIENTS, MAX_REFUSED_CLIENTS, RpcMessage, RpcSender, RpcServer, STOP_TIMEOUT,
-    WAKER,
-};
+use super::control::{Control, RpcMessage};
+use super::dispatch::Dispatcher;
+use super::lanes::{RpcReceiver, RpcSender};
+use super::session::Session;
+use super::socket::{Listener, SessionSocket};
 use crate::agent::clock::Clock;
 use crate::agent::thread::{Actor, Stop, wait};
 use crate::model::Moment;
-use crate::rpc::connection::{Connection, Told};
-use crate::rpc::record::{JoinResponse, KeyResponse};
-use crate::rpc::{Phase, Token};
+use crate::rpc::{Connection, Phase, StreamedEvent};
 use crate::telemetry::counters;
 use mio::{Events, Poll};
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The mio token of the listener.
+pub(super) const LISTENER: mio::Token = mio::Token(0);
+/// The mio token of the waker.
+pub(super) const WAKER: mio::Token = mio::Token(1);
+/// Clients that are served at a time.
+pub(super) const MAX_CLIENTS: usize = 128;
+/// Clients beyond [`MAX_CLIENTS`] that are sent an error; further ones are dropped silently.
+const MAX_REFUSED_CLIENTS: usize = 16;
+/// For the last replies to be written when the thread is stopped.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Wait after accepting failed, mostly for want of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 /// Accepted in a row before clients are served.
@@ -35,6 +40,17 @@ const FIRST_CLIENT: u64 = 2;
 /// Between two lines about messages that found no room.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// What the thread is made of.
+pub(super) struct RpcParts {
+    pub(super) poll: Poll,
+    pub(super) listener: Listener,
+    pub(super) sender: RpcSender,
+    pub(super) receiver: RpcReceiver,
+    pub(super) auth_key: String,
+    pub(super) control: Box<dyn Control>,
+    pub(super) clock: Clock,
+}
+
 /// The thread, seen from inside.
 pub(super) struct RpcActor {
     poll: Poll,
@@ -42,14 +58,14 @@ pub(super) struct RpcActor {
     sender: RpcSender,
     receiver: RpcReceiver,
     auth_key: Arc<str>,
-    clients: BTreeMap<u64, Client>,
+    clients: BTreeMap<u64, Session>,
     next_client: u64,
     /// When to accept; `NEVER` while the listener has nothing.
     accept_from: Moment,
-    answers: Answers,
+    dispatcher: Dispatcher,
     /// Streams that ended because their clients did not read, in total.
     ended_streams: u64,
-    /// Messages that found no room and that no line of the log has told of yet.
+    /// Messages that found no room and that no line of the log has reported yet.
     refused: u64,
     complained: Option<Moment>,
     clock: Clock,
@@ -77,28 +93,28 @@ impl Actor for RpcActor {
             let more = self.take_messages(MESSAGE_BATCH);
             let accepting = self.accept();
             let serving = self.serve(&mut chunk);
-            self.answers.narrow_log(self.clients.values().filter_map(Client::monitor_level).max());
+            self.dispatcher.narrow_log(self.clients.values().filter_map(Session::monitor_level).max());
             busy = accepting || serving || more;
         }
     }
 }
 
 impl RpcActor {
-    pub(super) fn new(server: RpcServer, control: Box<dyn Control>, clock: Clock) -> RpcActor {
+    pub(super) fn new(parts: RpcParts) -> RpcActor {
         RpcActor {
-            poll: server.poll,
-            listener: server.listener,
-            answers: Answers::new(control, server.sender.clone()),
-            sender: server.sender,
-            receiver: server.receiver,
-            auth_key: server.auth_key.into(),
+            poll: parts.poll,
+            listener: parts.listener,
+            dispatcher: Dispatcher::new(parts.control, parts.sender.clone()),
+            sender: parts.sender,
+            receiver: parts.receiver,
+            auth_key: parts.auth_key.into(),
             clients: BTreeMap::new(),
             next_client: FIRST_CLIENT,
             accept_from: Moment::NEVER,
             ended_streams: 0,
             refused: 0,
             complained: None,
-            clock,
+            clock: parts.clock,
         }
     }
 
@@ -126,7 +142,7 @@ impl RpcActor {
     }
 
     fn until_deadline(&self) -> Option<Duration> {
-        let deadline = self.clients.values().map(Client::deadline).fold(self.accept_from, Moment::min);
+        let deadline = self.clients.values().map(Session::deadline).fold(self.accept_from, Moment::min);
         self.clock.until(deadline)
     }
 
@@ -144,24 +160,17 @@ impl RpcActor {
 
     fn take(&mut self, message: RpcMessage, now: Moment) {
         match message {
-            RpcMessage::Joined { token, joined, error } => {
-                let body = JoinResponse { num: i32::try_from(joined).unwrap_or(i32::MAX) };
-                self.reply(token, error, Some(&body));
-            }
-            RpcMessage::Left { token, result }
-            | RpcMessage::ForceLeft { token, result }
-            | RpcMessage::TagsChanged { token, result }
-            | RpcMessage::Fired { token, result }
-            | RpcMessage::QueryStarted { token, result }
-            | RpcMessage::Responded { token, result } => self.reply(token, result.err(), None::<&()>),
-            RpcMessage::Keys { token, report, error } => {
-                self.reply(token, Some(error), Some(&KeyResponse::from(*report)));
+            RpcMessage::Reply { token, reply } => {
+                // A client that has gone needs no reply.
+                if let Some(client) = self.clients.get_mut(&token.connection) {
+                    client.connection.reply(token, &reply);
+                }
             }
             RpcMessage::Event(event) => {
-                let mut told = Told::new(&event);
+                let mut event = StreamedEvent::new(&event);
                 for client in self.clients.values_mut() {
                     client.flush(now);
-                    client.connection.tell(&mut told, now);
+                    client.connection.deliver(&mut event, now);
                     self.sender.count_dropped(client.connection.take_dropped_records());
                 }
             }
@@ -182,7 +191,7 @@ impl RpcActor {
                 }
             }
             RpcMessage::AuthKey(key) => self.auth_key = key.into(),
-            RpcMessage::Handlers(handlers) => self.answers.handlers_changed(handlers),
+            RpcMessage::Handlers(handlers) => self.dispatcher.handlers_changed(handlers),
         }
     }
 
@@ -198,14 +207,7 @@ impl RpcActor {
         }
     }
 
-    /// Passes an answer on, unless the client has gone.
-    fn reply<T: Serialize>(&mut self, token: Token, error: Option<String>, body: Option<&T>) {
-        if let Some(client) = self.clients.get_mut(&token.connection) {
-            client.connection.reply(token, error.as_deref().unwrap_or(""), body);
-        }
-    }
-
-    /// Accepts who waits. Returns whether more may be waiting.
+    /// Accepts the clients that wait. Returns whether more may be waiting.
     fn accept(&mut self) -> bool {
         let now = self.now();
         if now < self.accept_from {
@@ -231,7 +233,7 @@ impl RpcActor {
         true
     }
 
-    fn admit(&mut self, mut socket: Socket, peer: String, now: Moment) {
+    fn admit(&mut self, mut socket: SessionSocket, peer: String, now: Moment) {
         if self.clients.len() >= MAX_CLIENTS + MAX_REFUSED_CLIENTS {
             return;
         }
@@ -252,7 +254,7 @@ impl RpcActor {
             counters::RPC_ACCEPTED.inc();
             log::info!(target: "agent.ipc", "Accepted client: {peer}");
         }
-        self.clients.insert(id, Client::new(socket, peer, connection));
+        self.clients.insert(id, Session::new(socket, peer, connection));
     }
 
     /// Gives every client its turn. Returns whether one has more to do at once.
@@ -260,7 +262,7 @@ impl RpcActor {
         let now = self.now();
         let mut busy = false;
         for client in self.clients.values_mut() {
-            busy |= client.serve(&mut self.answers, now, chunk);
+            busy |= client.serve(&mut self.dispatcher, now, chunk);
             let ended = client.connection.take_ended_streams();
             if ended > 0 {
                 self.ended_streams += u64::from(ended);
@@ -280,7 +282,7 @@ impl RpcActor {
             self.sender.count_dropped(client.connection.take_dropped_records());
             let stays = client.connection.phase() != Phase::Closed;
             if !stays {
-                self.answers.forget_streams(*id);
+                self.dispatcher.forget_streams(*id);
             }
             stays
         });
@@ -290,7 +292,7 @@ impl RpcActor {
     /// Writes what is queued, then lets the sockets go.
     fn drain(mut self, events: &mut Events, chunk: &mut [u8]) {
         let end = self.now() + STOP_TIMEOUT;
-        // Nobody new. A failure to say so would only wake us once in vain.
+        // No new clients. If this fails, the thread is only woken once in vain.
         let _ = self.listener.deregister(self.poll.registry());
         for client in self.clients.values_mut() {
             client.connection.close(end);

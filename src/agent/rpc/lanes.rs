@@ -1,4 +1,4 @@
-//! The corridor to the thread: one lane for each kind of message, so that a flood of one kind
+//! The channel to the thread: one lane for each kind of message, so that a flood of one kind
 //! pushes out no other.
 //!
 //! | lane | holds | when full |
@@ -10,7 +10,7 @@
 
 use super::control::RpcMessage;
 use crate::messaging::QueryProgress;
-use crate::rpc::Token;
+use crate::rpc::{RpcReply, Token};
 use crate::telemetry::counters;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use mio::Waker;
@@ -30,17 +30,17 @@ const LOG_CAPACITY: usize = 1024;
 
 /// Sends messages to the thread. Cheap to clone; never blocks.
 #[derive(Clone, Debug)]
-pub struct RpcSender {
+pub(crate) struct RpcSender {
     answers: Sender<RpcMessage>,
     events: Sender<RpcMessage>,
     ends: Sender<Token>,
     log: Sender<RpcMessage>,
     waker: Arc<Waker>,
-    shared: Arc<Shared>,
+    shared: Arc<LaneState>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct LaneState {
     /// Whether the thread was woken and has not looked into its lanes since. Saves a system call
     /// for every further message of a burst.
     woken: AtomicBool,
@@ -65,7 +65,7 @@ pub(super) struct RpcReceiver {
     before_ended: usize,
     /// Whether it is the log's turn.
     log_first: bool,
-    shared: Arc<Shared>,
+    shared: Arc<LaneState>,
 }
 
 /// Both ends.
@@ -74,7 +74,7 @@ pub(super) fn channel(waker: Arc<Waker>) -> (RpcSender, RpcReceiver) {
     let (events_in, events) = bounded(EVENTS_CAPACITY);
     let (ends_in, ends) = bounded(ENDS_CAPACITY);
     let (log_in, log) = bounded(LOG_CAPACITY);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(LaneState::default());
     let sender = RpcSender {
         answers: answers_in,
         events: events_in,
@@ -91,12 +91,14 @@ impl RpcSender {
     /// Queues a message and wakes the thread, unless it is an event and no stream wants any.
     /// Returns whether there was room; what found none is counted. Nothing is logged here: the
     /// caller may be the logger.
-    pub fn send(&self, message: RpcMessage) -> bool {
+    pub(crate) fn send(&self, message: RpcMessage) -> bool {
         let (lane, is_record) = match &message {
             RpcMessage::Event(_) if !self.shared.listening.load(Ordering::SeqCst) => return true,
             RpcMessage::Event(_) | RpcMessage::QueryProgress { .. } => (&self.events, true),
             RpcMessage::Log(_) => (&self.log, true),
-            _ => (&self.answers, false),
+            RpcMessage::Reply { .. } | RpcMessage::AuthKey(_) | RpcMessage::Handlers(_) => {
+                (&self.answers, false)
+            }
         };
         let queued = match lane.try_send(message) {
             Ok(()) => true,
@@ -125,9 +127,16 @@ impl RpcSender {
         let _ = self.waker.wake();
     }
 
+    /// Answers a request.
+    pub(crate) fn reply(&self, token: Token, reply: RpcReply) {
+        // There is room: see `ANSWERS_CAPACITY`.
+        self.send(RpcMessage::Reply { token, reply });
+    }
+
     /// Records that clients should have had and will never get: each counted once, an event or
     /// log line that found its lane full as one. The counter `rpc_records_dropped` counts the same.
-    pub fn dropped_records(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn dropped_records(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 

@@ -39,17 +39,17 @@ impl Listener {
     }
 
     /// The next client and what to call it in the log.
-    pub(super) fn accept(&self) -> io::Result<(Socket, String)> {
+    pub(super) fn accept(&self) -> io::Result<(SessionSocket, String)> {
         match self {
             Listener::Tcp(listener) => {
                 let (socket, peer) = listener.accept()?;
                 // Replies are small and waited for; a failure costs latency alone.
                 let _ = socket.set_nodelay(true);
-                Ok((Socket::Tcp(socket), peer.to_string()))
+                Ok((SessionSocket::Tcp(socket), peer.to_string()))
             }
             Listener::Unix(listener, path) => {
                 let (socket, _) = listener.accept()?;
-                Ok((Socket::Unix(socket), format!("unix:{}", path.display())))
+                Ok((SessionSocket::Unix(socket), format!("unix:{}", path.display())))
             }
         }
     }
@@ -114,39 +114,39 @@ fn bind_private(path: &Path, mode: u32) -> io::Result<UnixListener> {
 
 /// One client's socket.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub(super) enum SessionSocket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-impl Socket {
+impl SessionSocket {
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self {
-            Socket::Tcp(socket) => socket.register(registry, token, interest),
-            Socket::Unix(socket) => socket.register(registry, token, interest),
+            SessionSocket::Tcp(socket) => socket.register(registry, token, interest),
+            SessionSocket::Unix(socket) => socket.register(registry, token, interest),
         }
     }
 
-    /// Tells the client that nothing more will come.
+    /// Lets the client see that nothing more will come.
     pub(super) fn shut_down_writing(&self) -> io::Result<()> {
         match self {
-            Socket::Tcp(socket) => socket.shutdown(Shutdown::Write),
-            Socket::Unix(socket) => socket.shutdown(Shutdown::Write),
+            SessionSocket::Tcp(socket) => socket.shutdown(Shutdown::Write),
+            SessionSocket::Unix(socket) => socket.shutdown(Shutdown::Write),
         }
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(socket) => socket.read(buffer),
-            Socket::Unix(socket) => socket.read(buffer),
+            SessionSocket::Tcp(socket) => socket.read(buffer),
+            SessionSocket::Unix(socket) => socket.read(buffer),
         }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(socket) => socket.write(bytes),
-            Socket::Unix(socket) => socket.write(bytes),
+            SessionSocket::Tcp(socket) => socket.write(bytes),
+            SessionSocket::Unix(socket) => socket.write(bytes),
         }
     }
 }

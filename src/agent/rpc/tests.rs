@@ -3,19 +3,19 @@
 mod events;
 mod peers;
 
+use super::actor::MAX_CLIENTS;
 use super::*;
 use crate::messaging::QueryParams;
 use crate::messaging::filter::EventFilter;
-use crate::messaging::keys::{KeyCommand, KeyReport};
 use crate::model::{
     Coordinate, Event, Incarnation, LamportTime, Member, MemberEventKind, MemberEvents, NodeName, QueryKey,
     Status, Tags, UserEvent, Versions,
 };
-use crate::rpc::Token;
-use crate::rpc::record::{
-    HandshakeRequest, MembersFilteredRequest, RequestHeader, Stats, encode, encode_into,
+use crate::rpc::codec::encode;
+use crate::rpc::record::*;
+use crate::rpc::{
+    Call, Client, ClientConfig, ClientError, KeyedAnswer, LaterRequest, NowRequest, Record, RpcReply, Token,
 };
-use crate::rpc::{Client, ClientConfig, ClientError, Record};
 use crate::telemetry::LogLine;
 use log::{Level, LevelFilter};
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -54,83 +54,106 @@ fn member(name: &str, status: Status) -> Member {
     }
 }
 
-impl Control for Fake {
-    fn tags(&mut self, set: BTreeMap<String, String>, delete: Vec<String>, token: Token) {
-        let result = if set.is_empty() { Err(format!("cannot delete {delete:?}")) } else { Ok(()) };
-        self.sender.send(RpcMessage::TagsChanged { token, result });
+impl Fake {
+    fn join(&mut self, addrs: &[String], token: Token) {
+        if let Some(held) = &mut *self.holds_joins.lock().unwrap() {
+            held.push(token);
+            return;
+        }
+        let joined = JoinResponse { num: i32::try_from(addrs.len()).unwrap() };
+        let error = addrs.iter().any(|a| a == "bad").then_some("1 error occurred");
+        self.sender.reply(token, RpcReply::with::<JoinCall>(&joined).but(error));
     }
 
-    fn handlers_changed(&mut self, _: BTreeMap<String, String>) {}
-
-    fn user_event(&mut self, name: String, payload: Vec<u8>, coalesce: bool, token: Token) {
-        let result = if payload.len() > 512 { Err("too large".to_string()) } else { Ok(()) };
-        let fired = result.is_ok();
-        self.sender.send(RpcMessage::Fired { token, result });
-        if fired {
+    fn event(&mut self, call: EventCall, token: Token) {
+        let EventCall { name, payload, coalesce } = call;
+        let result = if payload.len() > 512 { Err("too large") } else { Ok(()) };
+        self.sender.reply(token, RpcReply::to::<EventCall>(result));
+        if result.is_ok() {
             let event = UserEvent { ltime: LamportTime(7), name, payload, coalesce };
             self.sender.send(RpcMessage::Event(Arc::new(Event::User(event))));
         }
     }
 
     fn query(&mut self, params: QueryParams, token: Token) {
-        let result = if params.name == "refused" { Err("query refused".to_string()) } else { Ok(()) };
+        let result = if params.name == "refused" { Err("query refused") } else { Ok(()) };
         // "late": the answer has yet to come when the first progress does.
         if params.name != "late" {
-            self.sender.send(RpcMessage::QueryStarted { token, result });
+            self.sender.reply(token, RpcReply::to::<QueryCall>(result));
         }
         let _ = self.asked.send((params, token));
     }
 
-    fn keys(&mut self, command: KeyCommand, token: Token) {
-        let mut report = Box::new(KeyReport::new(2));
-        let error = match command {
-            KeyCommand::List => String::new(),
-            KeyCommand::Change(..) => {
-                report.messages.insert("b".to_string(), "no".to_string());
-                "1/2 nodes reported failure".to_string()
-            }
+    fn change_key(&mut self, token: Token) {
+        let messages = BTreeMap::from([("b".to_string(), "no".to_string())]);
+        let response = KeyResponse { messages, num_nodes: 2, ..KeyResponse::default() };
+        let reply = RpcReply::with::<UseKeyCall>(&response).but(Some("1/2 nodes reported failure"));
+        self.sender.reply(token, reply);
+    }
+}
+
+impl Control for Fake {
+    fn answer(&mut self, request: NowRequest) -> RpcReply {
+        let everyone = [member("a", Status::Alive), member("b", Status::Failed)];
+        let list = |members: &mut dyn Iterator<Item = &Member>| MembersResponse {
+            members: members.map(MemberInfo::from).collect(),
         };
-        self.sender.send(RpcMessage::Keys { token, report, error });
+        match request {
+            NowRequest::Members(_) => RpcReply::with::<MembersCall>(&list(&mut everyone.iter())),
+            NowRequest::MembersFiltered(filter) => {
+                let mut passing = everyone.iter().filter(|m| filter.matches(m));
+                RpcReply::with::<MembersFilteredCall>(&list(&mut passing))
+            }
+            NowRequest::Stats(_) => {
+                let name = [("name".to_string(), "a".to_string())];
+                RpcReply::with::<StatsCall>(&[("agent".to_string(), name.into())].into())
+            }
+            NowRequest::GetCoordinate(call) => {
+                let known = (call.node == "a").then(Coordinate::origin);
+                RpcReply::with::<CoordinateCall>(&known.as_ref().into())
+            }
+            NowRequest::ForceLeave(ForceLeaveCall { node, prune }) => {
+                let result = if prune { Ok(()) } else { Err(format!("no {node}")) };
+                RpcReply::to::<ForceLeaveCall>(result)
+            }
+            #[allow(unreachable_patterns, reason = "a new command needs no arm here")]
+            _ => RpcReply::refusal("the fake does not know this"),
+        }
     }
 
-    fn respond(&mut self, query: QueryKey, payload: Vec<u8>, token: Token) {
-        let result = if payload == b"twice" { Err("response already sent".to_string()) } else { Ok(()) };
-        let _ = self.answered.send((query, payload));
-        self.sender.send(RpcMessage::Responded { token, result });
+    fn begin(&mut self, request: LaterRequest, token: Token) -> Result<(), Busy> {
+        match request {
+            LaterRequest::Join(call) if call.existing == ["busy"] => return Err(Busy::Joins),
+            LaterRequest::Join(call) => self.join(&call.existing, token),
+            LaterRequest::Leave(_) => drop(self.leaving.send(token)),
+            LaterRequest::Tags(call) => {
+                let delete = call.delete_tags;
+                let result =
+                    if call.tags.is_empty() { Err(format!("cannot delete {delete:?}")) } else { Ok(()) };
+                self.sender.reply(token, RpcReply::to::<TagsCall>(result));
+            }
+            LaterRequest::Event(call) => self.event(call, token),
+            LaterRequest::Query(params) => self.query(params, token),
+            LaterRequest::Respond(KeyedAnswer { query, payload }) => {
+                let result = if payload == b"twice" { Err("response already sent") } else { Ok(()) };
+                let _ = self.answered.send((query, payload));
+                self.sender.reply(token, RpcReply::to::<RespondCall>(result));
+            }
+            LaterRequest::InstallKey(_) | LaterRequest::UseKey(_) | LaterRequest::RemoveKey(_) => {
+                self.change_key(token);
+            }
+            LaterRequest::ListKeys(_) => {
+                let response = KeyResponse { num_nodes: 2, ..KeyResponse::default() };
+                self.sender.reply(token, RpcReply::with::<ListKeysCall>(&response));
+            }
+            #[allow(unreachable_patterns, reason = "a new command needs no arm here")]
+            _ => self.sender.reply(token, RpcReply::refusal("the fake does not know this")),
+        }
+        Ok(())
     }
 
     fn streams_changed(&mut self, filters: Vec<EventFilter>) {
         let _ = self.filters.send(filters);
-    }
-
-    fn members(&self) -> Vec<Member> {
-        vec![member("a", Status::Alive), member("b", Status::Failed)]
-    }
-
-    fn stats(&self) -> Stats {
-        Stats::from([("agent".into(), [("name".into(), "a".into())].into())])
-    }
-
-    fn coordinate(&self, node: &str) -> Option<Coordinate> {
-        (node == "a").then(Coordinate::origin)
-    }
-
-    fn join(&mut self, addrs: Vec<String>, _: bool, token: Token) {
-        if let Some(held) = &mut *self.holds_joins.lock().unwrap() {
-            held.push(token);
-            return;
-        }
-        let error = addrs.iter().any(|a| a == "bad").then(|| "1 error occurred".to_string());
-        self.sender.send(RpcMessage::Joined { token, joined: addrs.len(), error });
-    }
-
-    fn leave(&mut self, token: Token) {
-        let _ = self.leaving.send(token);
-    }
-
-    fn force_leave(&mut self, node: String, prune: bool, token: Token) {
-        let result = if prune { Ok(()) } else { Err(format!("no {node}")) };
-        self.sender.send(RpcMessage::ForceLeft { token, result });
     }
 
     fn want_log(&mut self, up_to: LevelFilter) {
@@ -145,6 +168,7 @@ impl Control for Fake {
 
 struct Server {
     handle: RpcHandle,
+    addr: RpcAddress,
     held: Arc<Mutex<Option<Vec<Token>>>>,
     wanted: mpsc::Receiver<LevelFilter>,
     asked: mpsc::Receiver<(QueryParams, Token)>,
@@ -161,7 +185,9 @@ fn serve(auth_key: &str) -> Server {
 }
 
 fn serve_on(settings: RpcSettings) -> Server {
+    let listen = settings.listen.clone();
     let server = RpcServer::bind(settings).unwrap();
+    let addr = server.listener.address(&listen).unwrap();
     let held = Arc::new(Mutex::new(None));
     let (wanted_in, wanted) = mpsc::channel();
     let (asked_in, asked) = mpsc::channel();
@@ -178,16 +204,12 @@ fn serve_on(settings: RpcSettings) -> Server {
         leaving: leaving_in,
     };
     let handle = server.spawn(Box::new(fake), Clock::start()).unwrap();
-    Server { handle, held, wanted, asked, answered, filters, leaving }
+    Server { handle, addr, held, wanted, asked, answered, filters, leaving }
 }
 
 impl Server {
     fn config(&self, key: &str) -> ClientConfig {
-        ClientConfig {
-            auth_key: key.into(),
-            timeout: PATIENCE,
-            ..ClientConfig::new(self.handle.local_addr().to_string())
-        }
+        ClientConfig { auth_key: key.into(), timeout: PATIENCE, ..ClientConfig::new(self.addr.to_string()) }
     }
 
     fn client(&self) -> Client {
@@ -195,7 +217,7 @@ impl Server {
     }
 
     fn raw(&self) -> TcpStream {
-        let RpcAddress::Tcp(addr) = self.handle.local_addr() else { panic!("no port") };
+        let RpcAddress::Tcp(addr) = &self.addr else { panic!("no port") };
         let socket = TcpStream::connect_timeout(addr, PATIENCE).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket
@@ -215,10 +237,14 @@ fn read_all(mut socket: &TcpStream) -> Vec<u8> {
     all
 }
 
+fn request<C: Call>(seq: u64, call: &C) -> Vec<u8> {
+    let mut bytes = encode(&RequestHeader { command: C::COMMAND.word().into(), seq });
+    call.write(&mut bytes);
+    bytes
+}
+
 fn shake(mut socket: &TcpStream) {
-    let mut bytes = encode(&RequestHeader { command: "handshake".into(), seq: 0 });
-    encode_into(&mut bytes, &HandshakeRequest { version: 1 });
-    socket.write_all(&bytes).unwrap();
+    socket.write_all(&request(0, &HandshakeCall { version: 1 })).unwrap();
 }
 
 fn server_error<T: fmt::Debug>(result: Result<T, ClientError>) -> String {
@@ -235,24 +261,27 @@ fn a_client_is_served() {
     let members = client.members().unwrap();
     assert_eq!(members.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(members[0].addr.0.to_string(), "10.0.0.1");
-    let failed = MembersFilteredRequest { status: "failed".into(), ..Default::default() };
-    assert_eq!(client.members_filtered(&failed).unwrap().len(), 1);
-    let bad = MembersFilteredRequest { name: "(".into(), ..Default::default() };
-    assert!(server_error(client.members_filtered(&bad)).starts_with("Failed to compile regex: '('"));
+    let failed = MembersFilteredCall { status: "failed".into(), ..Default::default() };
+    assert_eq!(client.call(&failed).unwrap().members.len(), 1);
+    let bad = MembersFilteredCall { name: "(".into(), ..Default::default() };
+    assert!(server_error(client.call(&bad)).starts_with("Failed to compile regex: '('"));
     assert_eq!(client.stats().unwrap()["agent"]["name"], "a");
-    let told = client.coordinate("a").unwrap().map(Coordinate::try_from);
-    assert_eq!(told, Some(Ok(Coordinate::origin())));
-    assert_eq!(client.coordinate("b").unwrap(), None);
-    assert_eq!(client.join(&["x".into(), "y".into()], false).unwrap(), 2);
-    assert_eq!(server_error(client.join(&["bad".into()], false)), "1 error occurred");
-    client.force_leave("b", true).unwrap();
-    assert_eq!(server_error(client.force_leave("b", false)), "no b");
-    client.tags(BTreeMap::from([("a".into(), "b".into())]), vec![]).unwrap();
-    let error = server_error(client.tags(BTreeMap::new(), vec!["a".into()]));
+    let known = client.call(&CoordinateCall { node: "a".into() }).unwrap();
+    assert!(known.ok && Coordinate::try_from(known.coord) == Ok(Coordinate::origin()));
+    assert!(!client.call(&CoordinateCall { node: "b".into() }).unwrap().ok);
+    let join =
+        |addrs: &[&str]| JoinCall { existing: addrs.iter().map(|a| a.to_string()).collect(), replay: false };
+    assert_eq!(client.call(&join(&["x", "y"])).unwrap().num, 2);
+    assert_eq!(server_error(client.call(&join(&["bad"]))), "1 error occurred");
+    assert_eq!(server_error(client.call(&join(&["busy"]))), "too many joins at once; try again");
+    client.call(&ForceLeaveCall { node: "b".into(), prune: true }).unwrap();
+    assert_eq!(server_error(client.call(&ForceLeaveCall { node: "b".into(), prune: false })), "no b");
+    client.call(&TagsCall { tags: [("a".into(), "b".into())].into(), delete_tags: vec![] }).unwrap();
+    let error = server_error(client.call(&TagsCall { tags: [].into(), delete_tags: vec!["a".into()] }));
     assert_eq!(error, "cannot delete [\"a\"]");
-    assert_eq!(client.list_keys().unwrap().num_nodes, 2);
-    assert_eq!(server_error(client.use_key("a=")), "1/2 nodes reported failure");
-    let (report, error) = client.key_reply(crate::rpc::Command::InstallKey, "a=").unwrap();
+    assert_eq!(client.call(&ListKeysCall).unwrap().num_nodes, 2);
+    assert_eq!(server_error(client.call(&UseKeyCall { key: "a=".into() })), "1/2 nodes reported failure");
+    let (report, error) = client.call_partly(&InstallKeyCall { key: "a=".into() }).unwrap();
     assert_eq!((report.messages["b"].as_str(), error.as_str()), ("no", "1/2 nodes reported failure"));
     assert_eq!(client.members().unwrap().len(), 2);
 }
@@ -264,9 +293,9 @@ fn the_reply_to_leave_is_delivered_before_the_thread_ends() {
     let mut monitor = server.client();
     monitor.monitor("info").unwrap();
     let mut leaver = server.client();
-    let left = std::thread::spawn(move || leaver.leave());
+    let left = std::thread::spawn(move || leaver.call(&LeaveCall));
     let token = server.leaving.recv_timeout(PATIENCE).unwrap();
-    server.handle.sender().send(RpcMessage::Left { token, result: Ok(()) });
+    server.handle.sender().reply(token, RpcReply::with::<LeaveCall>(&()));
     server.handle.stop();
     left.join().unwrap().unwrap();
     assert!(matches!(idle.next_record(Some(PATIENCE)), Ok(None)));
@@ -282,8 +311,7 @@ fn keys_are_checked_and_guessing_ends() {
     let mut client = server.client();
     assert_eq!(server_error(client.members()), "Authentication required");
     for _ in 0..3 {
-        let guess = crate::rpc::record::AuthRequest { auth_key: "guess".into() };
-        let result = client.order(crate::rpc::Command::Auth, &guess);
+        let result = client.call(&AuthCall { auth_key: "guess".into() });
         assert_eq!(server_error(result), "Invalid authentication token");
     }
     assert!(matches!(client.next_record(Some(PATIENCE)), Ok(None)), "closed after the third");
@@ -309,7 +337,7 @@ fn a_monitor_gets_old_and_new_lines() {
         let record = client.next_record(Some(PATIENCE)).unwrap().unwrap();
         assert_eq!(record, (stream, Record::Log(text.into())));
     }
-    client.stop(stream).unwrap();
+    client.call(&StopCall { stop: stream }).unwrap();
     assert_eq!(server.wanted.recv_timeout(PATIENCE).unwrap(), LevelFilter::Off);
     client.monitor("debug").unwrap();
     assert_eq!(server.wanted.recv_timeout(PATIENCE).unwrap(), LevelFilter::Debug);
@@ -376,7 +404,7 @@ fn silent_clients_are_closed_in_time() {
         let reply = String::from_utf8_lossy(&read_all(&socket)).into_owned();
         assert!(reply.contains("No handshake within 10 seconds"), "{reply}");
     }
-    assert!(begun.elapsed() >= crate::rpc::connection::HANDSHAKE_TIMEOUT);
+    assert!(begun.elapsed() >= crate::rpc::connection::limits::HANDSHAKE_TIMEOUT);
 }
 
 #[test]
@@ -399,9 +427,7 @@ fn an_answer_to_a_client_that_has_gone_is_ignored() {
     *server.held.lock().unwrap() = Some(Vec::new());
     let mut gone = server.raw();
     shake(&gone);
-    let mut bytes = encode(&RequestHeader { command: "join".into(), seq: 7 });
-    encode_into(&mut bytes, &crate::rpc::record::JoinRequest::default());
-    gone.write_all(&bytes).unwrap();
+    gone.write_all(&request(7, &JoinCall::default())).unwrap();
     let end = clock() + PATIENCE;
     let token = loop {
         if let Some(token) = server.held.lock().unwrap().as_ref().and_then(|held| held.first().copied()) {
@@ -413,14 +439,14 @@ fn an_answer_to_a_client_that_has_gone_is_ignored() {
     assert_eq!(token.seq, 7);
     drop(gone);
     let mut other = server.client();
-    server.handle.sender().send(RpcMessage::Joined { token, joined: 9, error: None });
+    server.handle.sender().reply(token, RpcReply::with::<JoinCall>(&JoinResponse { num: 9 }));
     assert_eq!(other.members().unwrap().len(), 2);
 }
 
 #[test]
 fn an_address_in_use_is_a_typed_error() {
     let server = serve("");
-    let addr = server.handle.local_addr().clone();
+    let addr = server.addr.clone();
     let error = RpcServer::bind(RpcSettings { listen: addr.clone(), auth_key: String::new() }).unwrap_err();
     assert!(matches!(&error, RpcError::Listen { addr: a, error } if *a == addr
         && error.kind() == io::ErrorKind::AddrInUse));
@@ -442,7 +468,7 @@ fn a_unix_socket_is_private_and_replaces_a_stale_one_alone() {
     let server = serve_on(settings());
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(server.handle.local_addr().to_string(), format!("unix:{}", path.display()));
+    assert_eq!(server.addr.to_string(), format!("unix:{}", path.display()));
     assert_eq!(server.client().members().unwrap().len(), 2);
     let error = RpcServer::bind(settings()).unwrap_err();
     assert!(matches!(error, RpcError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse));

@@ -72,29 +72,26 @@ pub enum ConversationReply {
     Progress(QueryProgress),
     /// A query was answered, or was not.
     Responded(Result<(), QueryError>),
-    /// What everyone said about keys, and why it has not worked everywhere.
-    Keys(Box<KeyReport>, Option<KeysFailed>),
+    /// What everyone said about keys, or why nobody was asked.
+    Keys(Result<Box<KeyReport>, KeysNotAsked>),
 }
 
-/// Why a command about keys has not worked everywhere, in Serf's words.
+/// Why nobody was asked about keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeysFailed {
+pub enum KeysNotAsked {
     /// The key is not base64.
     Key(NotBase64),
     /// The query could not be asked.
     Query(QueryError),
-    /// Some members failed, or did not answer.
-    Members(String),
 }
 
-impl fmt::Display for KeysFailed {
+impl fmt::Display for KeysNotAsked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            KeysFailed::Key(why) => why.fmt(f),
-            KeysFailed::Query(why) => why.fmt(f),
-            KeysFailed::Members(why) => f.write_str(why),
+            KeysNotAsked::Key(why) => why.fmt(f),
+            KeysNotAsked::Query(why) => why.fmt(f),
         }
     }
 }
 
-impl std::error::Error for KeysFailed {}
+impl std::error::Error for KeysNotAsked {}

@@ -4,7 +4,7 @@
 //! The keyring changes elsewhere, because its file does so first, which may take as long as the disk
 //! takes; the query is answered when that has been done.
 
-use super::effects::{ConversationEffect, ConversationReply, KeysFailed, Turn};
+use super::effects::{ConversationEffect, ConversationReply, KeysNotAsked, Turn};
 use super::{Asker, Conversation};
 use crate::messaging::QueryProgress;
 use crate::messaging::keys::{self, KeyChange, KeyCommand, KeyReport, KeyStep, NOTHING_TO_MODIFY};
@@ -22,15 +22,15 @@ impl Conversation {
     /// A control connection asks everyone about keys.
     pub fn ask_about_keys(&mut self, command: &KeyCommand, token: Token, turn: &mut Turn) {
         let nodes = turn.members.present();
-        let asked = command.params().map_err(KeysFailed::Key);
-        match asked.and_then(|params| self.prepare(params, turn).map_err(KeysFailed::Query)) {
+        let asked = command.params().map_err(KeysNotAsked::Key);
+        match asked.and_then(|params| self.prepare(params, turn).map_err(KeysNotAsked::Query)) {
             Ok(query) => {
                 let key = QueryKey { ltime: query.ltime, id: query.id };
                 self.key_reports.insert(key, KeyReport::new(nodes));
                 self.begin(query, Asker::Keys(token), turn);
             }
             Err(why) => {
-                let reply = ConversationReply::Keys(Box::default(), Some(why));
+                let reply = ConversationReply::Keys(Err(why));
                 turn.fx.push(ConversationEffect::Reply(token, reply));
             }
         }
@@ -53,8 +53,7 @@ impl Conversation {
             }
             QueryProgress::Done => {
                 let report = Box::new(self.key_reports.remove(&key).unwrap_or_default());
-                let failed = report.error().map(KeysFailed::Members);
-                let reply = ConversationReply::Keys(report, failed);
+                let reply = ConversationReply::Keys(Ok(report));
                 turn.fx.push(ConversationEffect::Reply(token, reply));
             }
         }

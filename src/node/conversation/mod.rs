@@ -11,7 +11,7 @@ mod queries;
 #[cfg(test)]
 mod tests;
 
-pub use effects::{ConversationEffect, ConversationReply, KeysFailed, StartedQuery, Turn};
+pub use effects::{ConversationEffect, ConversationReply, KeysNotAsked, StartedQuery, Turn};
 
 use crate::messaging::coalesce::{MemberCoalescer, UserCoalescer};
 use crate::messaging::filter::EventFilter;

@@ -68,10 +68,11 @@ fn words(effects: &[ConversationEffect]) -> Vec<String> {
         ConversationEffect::Reply(_, ConversationReply::Responded(result)) => {
             format!("responded {}", result.is_ok())
         }
-        ConversationEffect::Reply(_, ConversationReply::Keys(report, failed)) => {
-            let failed = failed.as_ref().map_or("all".to_string(), ToString::to_string);
+        ConversationEffect::Reply(_, ConversationReply::Keys(Ok(report))) => {
+            let failed = report.error().unwrap_or("all".to_string());
             format!("keys {}/{}: {failed}", report.responses, report.nodes)
         }
+        ConversationEffect::Reply(_, ConversationReply::Keys(Err(why))) => format!("no keys: {why}"),
         ConversationEffect::ChangeKey { change, .. } => format!("change {change:?}"),
         ConversationEffect::HashicorpMemberCame => "hashicorp".to_string(),
         ConversationEffect::NameLost(_) => "name lost".to_string(),
@@ -197,7 +198,7 @@ fn a_change_of_keys_is_answered_when_it_has_been_made() {
 
     let bad = KeyCommand::Change(KeyStep::Use, Zeroizing::new("?".to_string()));
     let refused = talk.turn(|c, turn| c.ask_about_keys(&bad, CLIENT, turn));
-    assert_eq!(words(&refused), ["keys 0/0: illegal base64 data at input byte 0"]);
+    assert_eq!(words(&refused), ["no keys: illegal base64 data at input byte 0"]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What can go wrong between a command and its agent.
 
-use crate::rpc::Command;
+use crate::rpc::codec::RecordError;
+use crate::rpc::commands::RpcCommand;
 use crate::rpc::frame::FrameError;
-use crate::rpc::record::RecordError;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -16,7 +16,7 @@ pub enum ClientError {
         /// The system's reason.
         error: io::Error,
     },
-    /// Nobody could be reached at the address.
+    /// No agent could be reached at the address.
     Connect {
         /// As given.
         addr: String,
@@ -38,7 +38,7 @@ pub enum ClientError {
     /// The agent's reply to this command is not what belongs there.
     Reply {
         /// What was asked.
-        command: Command,
+        command: RpcCommand,
         /// What is wrong.
         error: RecordError,
     },
@@ -60,7 +60,7 @@ impl fmt::Display for ClientError {
             ClientError::Frame(error) => write!(f, "the agent sent an unreadable message: {error}"),
             ClientError::Header(error) => write!(f, "the agent sent an unexpected message: {error}"),
             ClientError::Reply { command, error } => {
-                write!(f, "the agent sent an unexpected reply to {}: {error}", command.as_str())
+                write!(f, "the agent sent an unexpected reply to {}: {error}", command.word())
             }
         }
     }

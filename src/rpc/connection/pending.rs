@@ -1,6 +1,6 @@
-//! The queries that one client was told of and may answer: numbers to keys, for a time.
+//! The queries that one client was sent and may answer: numbers to keys, for a time.
 
-use super::MAX_PENDING_QUERIES;
+use super::limits::MAX_PENDING_QUERIES;
 use crate::model::{Moment, QueryKey};
 use std::collections::BTreeMap;
 

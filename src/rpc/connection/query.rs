@@ -1,12 +1,12 @@
-//! From a `query` request to what the agent is asked: every value is checked before anyone is
-//! bothered with it.
+//! From a `query` call to what the agent is asked: every value is checked before any
+//! member sees it.
 
-use super::MAX_QUERY_TIMEOUT;
+use super::limits::MAX_QUERY_TIMEOUT;
 use crate::messaging::QueryParams;
 use crate::messaging::filter::{BadExpression, anchored};
 use crate::model::{NameError, NodeName, format_duration};
 use crate::rpc::filter::MAX_TAG_EXPRESSIONS;
-use crate::rpc::record::QueryRequest;
+use crate::rpc::record::QueryCall;
 use std::fmt;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const PING: &str = "_serf_ping";
 
 /// Why a query is not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum QueryRefused {
+pub(super) enum QueryRefused {
     /// The name belongs to agents.
     InternalName,
     /// The time is negative, or longer than [`MAX_QUERY_TIMEOUT`]; in nanoseconds.
@@ -66,29 +66,29 @@ impl fmt::Display for QueryRefused {
 
 impl std::error::Error for QueryRefused {}
 
-/// Checks a request.
-pub(super) fn params(request: QueryRequest) -> Result<QueryParams, QueryRefused> {
-    let pings = request.name == PING && request.payload.is_empty();
-    if request.name.starts_with(INTERNAL_PREFIX) && !pings {
+/// Checks a call.
+pub(super) fn params(call: QueryCall) -> Result<QueryParams, QueryRefused> {
+    let pings = call.name == PING && call.payload.is_empty();
+    if call.name.starts_with(INTERNAL_PREFIX) && !pings {
         return Err(QueryRefused::InternalName);
     }
-    if request.filter_tags.len() > MAX_TAG_EXPRESSIONS {
-        return Err(QueryRefused::TooManyTags(request.filter_tags.len()));
+    if call.filter_tags.len() > MAX_TAG_EXPRESSIONS {
+        return Err(QueryRefused::TooManyTags(call.filter_tags.len()));
     }
-    for (key, expression) in &request.filter_tags {
+    for (key, expression) in &call.filter_tags {
         // The members that are asked compile it themselves, and none of them could say that it is wrong.
         anchored(expression).map_err(|error| QueryRefused::Tag { key: key.clone(), error })?;
     }
     let node = |name: String| NodeName::new(&name).map_err(|error| QueryRefused::Node { name, error });
     Ok(QueryParams {
-        timeout: timeout(request.timeout)?,
-        relay_factor: u8::try_from(request.relay_factor)
-            .map_err(|_| QueryRefused::RelayFactor(request.relay_factor))?,
-        nodes: request.filter_nodes.into_iter().map(node).collect::<Result<_, _>>()?,
-        tags: request.filter_tags,
-        name: request.name,
-        payload: request.payload,
-        request_ack: request.request_ack,
+        timeout: timeout(call.timeout)?,
+        relay_factor: u8::try_from(call.relay_factor)
+            .map_err(|_| QueryRefused::RelayFactor(call.relay_factor))?,
+        nodes: call.filter_nodes.into_iter().map(node).collect::<Result<_, _>>()?,
+        tags: call.filter_tags,
+        name: call.name,
+        payload: call.payload,
+        request_ack: call.request_ack,
     })
 }
 
@@ -106,8 +106,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn request() -> QueryRequest {
-        QueryRequest { name: "load".into(), request_ack: true, ..QueryRequest::default() }
+    fn request() -> QueryCall {
+        QueryCall { name: "load".into(), request_ack: true, ..QueryCall::default() }
     }
 
     fn tags(expressions: &[&str]) -> BTreeMap<String, String> {
@@ -119,7 +119,7 @@ mod tests {
         let plain = params(request()).unwrap();
         let expected = QueryParams { name: "load".into(), request_ack: true, ..QueryParams::default() };
         assert_eq!(plain, expected);
-        let full = params(QueryRequest {
+        let full = params(QueryCall {
             filter_nodes: vec!["a".into(), "b".into()],
             filter_tags: tags(&["web|db", ""]),
             payload: b"x".to_vec(),
@@ -131,8 +131,8 @@ mod tests {
         assert_eq!(full.nodes.iter().map(NodeName::as_str).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((full.relay_factor, full.timeout), (255, Some(Duration::from_millis(1500))));
         assert_eq!((full.tags, full.payload), (tags(&["web|db", ""]), b"x".to_vec()));
-        params(QueryRequest { name: "_serf_ping".into(), ..request() }).unwrap();
-        params(QueryRequest { timeout: 24 * 3600 * 1_000_000_000, ..request() }).unwrap();
+        params(QueryCall { name: "_serf_ping".into(), ..request() }).unwrap();
+        params(QueryCall { timeout: 24 * 3600 * 1_000_000_000, ..request() }).unwrap();
     }
 
     #[test]
@@ -140,47 +140,41 @@ mod tests {
         let long = "x".repeat(256);
         for (request, text) in [
             (
-                QueryRequest { timeout: -1, ..request() },
+                QueryCall { timeout: -1, ..request() },
                 "Invalid query timeout: -1ns (must be between 0 and 24h0m0s)",
             ),
             (
-                QueryRequest { timeout: i64::MIN, ..request() },
+                QueryCall { timeout: i64::MIN, ..request() },
                 "Invalid query timeout: -2562047h47m16.854775808s (must be between 0 and 24h0m0s)",
             ),
             (
-                QueryRequest { timeout: 24 * 3600 * 1_000_000_000 + 1, ..request() },
+                QueryCall { timeout: 24 * 3600 * 1_000_000_000 + 1, ..request() },
                 "Invalid query timeout: 24h0m0.000000001s (must be between 0 and 24h0m0s)",
             ),
+            (QueryCall { relay_factor: 256, ..request() }, "Relay factor must be between 0 and 255, not 256"),
+            (QueryCall { relay_factor: -1, ..request() }, "Relay factor must be between 0 and 255, not -1"),
             (
-                QueryRequest { relay_factor: 256, ..request() },
-                "Relay factor must be between 0 and 255, not 256",
-            ),
-            (
-                QueryRequest { relay_factor: -1, ..request() },
-                "Relay factor must be between 0 and 255, not -1",
-            ),
-            (
-                QueryRequest { filter_nodes: vec!["a".into(), String::new()], ..request() },
+                QueryCall { filter_nodes: vec!["a".into(), String::new()], ..request() },
                 "Invalid node filter \"\": node name is empty",
             ),
             (
-                QueryRequest { filter_nodes: vec![long], ..request() },
+                QueryCall { filter_nodes: vec![long], ..request() },
                 "node name is 256 bytes long; at most 255 are allowed",
             ),
             (
-                QueryRequest { filter_tags: tags(&["ok", "["]), ..request() },
+                QueryCall { filter_tags: tags(&["ok", "["]), ..request() },
                 "Invalid filter for tag 'k1': Failed to compile regex: '[': ",
             ),
             (
-                QueryRequest { filter_tags: tags(&["a"; 65]), ..request() },
+                QueryCall { filter_tags: tags(&["a"; 65]), ..request() },
                 "Too many tag filters: 65 (limit is 64)",
             ),
             (
-                QueryRequest { name: "_serf_conflict".into(), ..request() },
+                QueryCall { name: "_serf_conflict".into(), ..request() },
                 "Queries cannot contain the '_serf_' prefix",
             ),
             (
-                QueryRequest { name: "_serf_ping".into(), payload: vec![1], ..request() },
+                QueryCall { name: "_serf_ping".into(), payload: vec![1], ..request() },
                 "Queries cannot contain the '_serf_' prefix",
             ),
         ] {

@@ -1,21 +1,22 @@
-//! From values to requests: what a connection answers by itself, and what it passes on.
+//! From bytes to requests: what a connection answers by itself, and what it passes on.
 
-use super::{
-    Connection, Expected, MAX_AUTH_FAILURES, MAX_QUERIES, MAX_STREAM_FILTERS, MAX_STREAMS, Request, query,
-};
+use super::limits::*;
+use super::query;
+use super::state::{Connection, Expected, Phase};
 use crate::messaging::filter::EventFilter;
-use crate::model::Moment;
-use crate::rpc::Command;
+use crate::model::{Moment, Token};
+use crate::rpc::codec::{RecordError, decode};
+use crate::rpc::commands::{Incoming, KeyedAnswer, LaterRequest, NowRequest, Request, RpcCommand};
 use crate::rpc::filter::MemberFilter;
 use crate::rpc::record::*;
 use crate::telemetry::counters;
 use log::Level;
 use subtle::ConstantTimeEq;
 
-/// How the connection takes a request with a body.
-enum Answer {
+/// What a connection does about a call.
+enum Verdict {
     /// It has replied.
-    Given,
+    Replied,
     /// An empty reply.
     Done,
     /// An error reply.
@@ -25,8 +26,65 @@ enum Answer {
 }
 
 impl Connection {
+    /// Whether bytes from the client are of use now. While not, leave them in the socket.
+    pub(crate) fn wants_input(&self) -> bool {
+        !self.peer_closed
+            && match self.phase {
+                Phase::Open => !self.is_paused() || self.input.len() < MAX_PIPELINE,
+                Phase::Draining(_) | Phase::Lingering(_) => true,
+                Phase::Closed => false,
+            }
+    }
+
+    /// Bytes that came from the client. Call [`Connection::next_request`] afterwards.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        if self.phase == Phase::Open {
+            self.input.extend_from_slice(bytes);
+        }
+    }
+
+    /// The next request in the input, if it is complete and the last one was answered. Call until
+    /// `None`, after [`Connection::receive`], [`Connection::reply`] and [`Connection::sent`].
+    pub fn next_request(&mut self, now: Moment) -> Option<(Token, Request)> {
+        let mut consumed = 0;
+        let mut request = None;
+        while request.is_none() && self.phase == Phase::Open && !self.is_paused() {
+            let rest = self.input.get(consumed..).unwrap_or_default();
+            let limit = if self.handshaken && self.authenticated { MAX_FRAME } else { MAX_FRAME_BEFORE_AUTH };
+            match self.scanner.scan(rest, limit) {
+                Ok(Some(len)) => {
+                    // Out of the buffer for as long as it is looked at, for the borrow checker.
+                    let input = std::mem::take(&mut self.input);
+                    request = self.value(input.get(consumed..consumed + len).unwrap_or_default(), now);
+                    self.input = input;
+                    consumed += len;
+                    self.partial_since = None;
+                }
+                Ok(None) => {
+                    if self.peer_closed {
+                        self.close(now);
+                    } else if !rest.is_empty() || self.expected != Expected::Header {
+                        self.partial_since.get_or_insert(now);
+                    }
+                    break;
+                }
+                Err(e) => self.fail_at_input(&format!("Invalid request: {e}"), now),
+            }
+        }
+        if self.phase == Phase::Open {
+            self.input.drain(..consumed);
+            if self.input.is_empty() {
+                self.input.shrink_to(MAX_FRAME_BEFORE_AUTH);
+            }
+        } else {
+            self.input = Vec::new();
+        }
+        let (seq, request) = request?;
+        Some((Token { connection: self.id, seq }, request))
+    }
+
     /// One complete value of the input.
-    pub(super) fn value(&mut self, value: &[u8], now: Moment) -> Option<(u64, Request)> {
+    fn value(&mut self, value: &[u8], now: Moment) -> Option<(u64, Request)> {
         match std::mem::replace(&mut self.expected, Expected::Header) {
             Expected::Header => match decode::<RequestHeader>(value) {
                 Ok(header) => self.header(&header, now),
@@ -35,10 +93,10 @@ impl Connection {
                     None
                 }
             },
-            Expected::Body(seq, command) => match self.body(seq, command, value, now) {
+            Expected::Body(seq, command) => match self.call(seq, command, value, now) {
                 Ok(request) => request,
                 Err(e) => {
-                    self.fail(seq, Some(command), &format!("Invalid {} request: {e}", command.as_str()), now);
+                    self.fail(seq, Some(command), &format!("Invalid {} request: {e}", command.word()), now);
                     None
                 }
             },
@@ -48,8 +106,8 @@ impl Connection {
 
     fn header(&mut self, header: &RequestHeader, now: Moment) -> Option<(u64, Request)> {
         let seq = header.seq;
-        let command = Command::parse(&header.command);
-        if !self.handshaken && command != Some(Command::Handshake) {
+        let command = RpcCommand::parse(&header.command);
+        if !self.handshaken && command != Some(RpcCommand::Handshake) {
             self.fail(seq, None, "Handshake required", now);
             return None;
         }
@@ -59,7 +117,7 @@ impl Connection {
             self.complaint = Some(format!("command {:?} not recognized", shortened(&header.command)));
             return None;
         };
-        if !self.authenticated && !matches!(command, Command::Handshake | Command::Auth) {
+        if !self.authenticated && !matches!(command, RpcCommand::Handshake | RpcCommand::Auth) {
             counters::RPC_UNAUTHENTICATED.inc();
             self.output.push(seq, "Authentication required", None);
             if command.has_request_body() {
@@ -67,55 +125,41 @@ impl Connection {
             }
             return None;
         }
-        let request = match command {
-            Command::Members => Request::Members,
-            Command::Stats => Request::Stats,
-            Command::Leave => Request::Leave,
-            Command::ListKeys => Request::ListKeys,
-            _ => {
-                self.expected = Expected::Body(seq, command);
-                return None;
-            }
-        };
-        self.unanswered = Some((seq, command));
-        Some((seq, request))
+        if command.has_request_body() {
+            self.expected = Expected::Body(seq, command);
+            return None;
+        }
+        // It cannot fail: there is nothing to read.
+        self.call(seq, command, &[], now).unwrap_or_default()
     }
 
-    fn body(
+    /// A whole call, with the bytes of its body.
+    fn call(
         &mut self,
         seq: u64,
-        command: Command,
-        value: &[u8],
+        command: RpcCommand,
+        body: &[u8],
         now: Moment,
     ) -> Result<Option<(u64, Request)>, RecordError> {
-        let answer = match command {
-            Command::Handshake => self.handshake(&decode(value)?),
-            Command::Auth => self.auth(seq, &decode(value)?, now),
-            Command::Stream => self.stream(seq, &decode(value)?),
-            Command::Stop => self.stop(&decode(value)?),
-            Command::Monitor => self.monitor(&decode(value)?),
-            Command::MembersFiltered => match MemberFilter::compile(&decode(value)?) {
-                Ok(filter) => Answer::Ask(Request::MembersFiltered(filter)),
-                Err(e) => Answer::Refuse(e.to_string()),
+        let verdict = match command.read(body)? {
+            Incoming::Handshake(call) => self.handshake(&call),
+            Incoming::Auth(call) => self.auth(seq, &call, now),
+            Incoming::Stream(call) => self.stream(seq, &call),
+            Incoming::Monitor(call) => self.monitor(&call),
+            Incoming::Stop(call) => self.stop(&call),
+            Incoming::MembersFiltered(call) => match MemberFilter::compile(&call) {
+                Ok(filter) => Verdict::Ask(Request::Now(NowRequest::MembersFiltered(filter))),
+                Err(e) => Verdict::Refuse(e.to_string()),
             },
-            Command::Join => Answer::Ask(Request::Join(decode(value)?)),
-            Command::ForceLeave => Answer::Ask(Request::ForceLeave(decode(value)?)),
-            Command::Event => Answer::Ask(Request::Event(decode(value)?)),
-            Command::Tags => Answer::Ask(Request::Tags(decode(value)?)),
-            Command::Query => self.query(seq, decode(value)?),
-            Command::Respond => self.respond(decode(value)?, now),
-            Command::InstallKey => Answer::Ask(Request::InstallKey(decode(value)?)),
-            Command::UseKey => Answer::Ask(Request::UseKey(decode(value)?)),
-            Command::RemoveKey => Answer::Ask(Request::RemoveKey(decode(value)?)),
-            Command::GetCoordinate => Answer::Ask(Request::GetCoordinate(decode(value)?)),
-            // Without a body; `header` has dealt with them.
-            Command::Members | Command::Stats | Command::Leave | Command::ListKeys => Answer::Given,
+            Incoming::Query(call) => self.query(seq, call),
+            Incoming::Respond(call) => self.respond(call, now),
+            Incoming::Passed(request) => Verdict::Ask(request),
         };
-        match answer {
-            Answer::Given => {}
-            Answer::Done => self.output.push(seq, "", None),
-            Answer::Refuse(error) => self.refuse(seq, command, &error),
-            Answer::Ask(request) => {
+        match verdict {
+            Verdict::Replied => {}
+            Verdict::Done => self.output.push(seq, "", None),
+            Verdict::Refuse(error) => self.refuse(seq, command, &error),
+            Verdict::Ask(request) => {
                 self.unanswered = Some((seq, command));
                 return Ok(Some((seq, request)));
             }
@@ -123,132 +167,101 @@ impl Connection {
         Ok(None)
     }
 
-    fn handshake(&mut self, request: &HandshakeRequest) -> Answer {
-        if request.version != VERSION {
-            Answer::Refuse("Unsupported IPC version".into())
+    fn handshake(&mut self, call: &HandshakeCall) -> Verdict {
+        if call.version != VERSION {
+            Verdict::Refuse("Unsupported IPC version".into())
         } else if self.handshaken {
-            Answer::Refuse("Handshake already performed".into())
+            Verdict::Refuse("Handshake already performed".into())
         } else {
             self.handshaken = true;
-            Answer::Done
+            Verdict::Done
         }
     }
 
-    fn auth(&mut self, seq: u64, request: &AuthRequest, now: Moment) -> Answer {
+    fn auth(&mut self, seq: u64, call: &AuthCall, now: Moment) -> Verdict {
         // Takes the same time wherever the keys differ; only their length could be timed.
-        if bool::from(request.auth_key.as_bytes().ct_eq(self.key.as_bytes())) {
+        if bool::from(call.auth_key.as_bytes().ct_eq(self.key.as_bytes())) {
             self.authenticated = true;
-            return Answer::Done;
+            return Verdict::Done;
         }
         counters::RPC_UNAUTHENTICATED.inc();
         let error = "Invalid authentication token";
         self.auth_failures += 1;
         if self.auth_failures < MAX_AUTH_FAILURES {
-            return Answer::Refuse(error.into());
+            return Verdict::Refuse(error.into());
         }
-        self.fail(seq, Some(Command::Auth), error, now);
+        self.fail(seq, Some(RpcCommand::Auth), error, now);
         self.complaint = Some(format!("{MAX_AUTH_FAILURES} invalid authentication tokens"));
-        Answer::Given
+        Verdict::Replied
     }
 
-    fn stream(&mut self, seq: u64, request: &StreamRequest) -> Answer {
-        match EventFilter::parse(&request.kind) {
-            Err(e) => Answer::Refuse(e.to_string()),
+    fn stream(&mut self, seq: u64, call: &StreamCall) -> Verdict {
+        match EventFilter::parse(&call.kind) {
+            Err(e) => Verdict::Refuse(e.to_string()),
             Ok(_) if self.streams.contains_key(&seq) => {
-                Answer::Refuse("Stream with given sequence exists".into())
+                Verdict::Refuse("Stream with given sequence exists".into())
             }
             Ok(_) if self.streams.len() >= MAX_STREAMS => {
-                Answer::Refuse(format!("Too many streams (limit is {MAX_STREAMS})"))
+                Verdict::Refuse(format!("Too many streams (limit is {MAX_STREAMS})"))
             }
             Ok(filters) => {
                 let count = self.streams.values().map(Vec::len).sum::<usize>() + filters.len();
                 if count > MAX_STREAM_FILTERS {
-                    return Answer::Refuse(format!(
+                    return Verdict::Refuse(format!(
                         "Too many event filters: {count} in all streams (limit is {MAX_STREAM_FILTERS})"
                     ));
                 }
                 self.streams.insert(seq, filters);
                 self.streams_changed = true;
-                Answer::Done
+                Verdict::Done
             }
         }
     }
 
-    fn query(&self, seq: u64, request: QueryRequest) -> Answer {
+    fn query(&self, seq: u64, call: QueryCall) -> Verdict {
         if self.queries.contains_key(&seq) {
-            return Answer::Refuse("Query with given sequence exists".into());
+            return Verdict::Refuse("Query with given sequence exists".into());
         }
         if self.queries.len() >= MAX_QUERIES {
-            return Answer::Refuse(format!("Too many queries at a time (limit is {MAX_QUERIES})"));
+            return Verdict::Refuse(format!("Too many queries at a time (limit is {MAX_QUERIES})"));
         }
-        match query::params(request) {
-            Ok(params) => Answer::Ask(Request::Query(params)),
-            Err(refused) => Answer::Refuse(refused.to_string()),
-        }
-    }
-
-    fn respond(&mut self, request: RespondRequest, now: Moment) -> Answer {
-        match self.pending.find(request.id, now) {
-            Some(query) => Answer::Ask(Request::Respond { query, payload: request.payload }),
-            None => Answer::Refuse("No pending queries matching ID".into()),
+        match query::params(call) {
+            Ok(params) => Verdict::Ask(Request::Later(LaterRequest::Query(params))),
+            Err(refused) => Verdict::Refuse(refused.to_string()),
         }
     }
 
-    fn stop(&mut self, request: &StopRequest) -> Answer {
-        self.monitor.take_if(|m| m.seq == request.stop);
-        self.streams_changed |= self.streams.remove(&request.stop).is_some();
+    fn respond(&mut self, call: RespondCall, now: Moment) -> Verdict {
+        match self.pending.find(call.id, now) {
+            Some(query) => {
+                let answer = KeyedAnswer { query, payload: call.payload };
+                Verdict::Ask(Request::Later(LaterRequest::Respond(answer)))
+            }
+            None => Verdict::Refuse("No pending queries matching ID".into()),
+        }
+    }
+
+    fn stop(&mut self, call: &StopCall) -> Verdict {
+        self.monitor.take_if(|m| m.seq == call.stop);
+        self.streams_changed |= self.streams.remove(&call.stop).is_some();
         // As in Serf, stopping what never was is no error.
-        Answer::Done
+        Verdict::Done
     }
 
-    fn monitor(&mut self, request: &MonitorRequest) -> Answer {
-        let word = request.log_level.to_uppercase();
+    fn monitor(&mut self, call: &MonitorCall) -> Verdict {
+        let word = call.log_level.to_uppercase();
         let level = match word.as_str() {
             "TRACE" => Level::Trace,
             "DEBUG" => Level::Debug,
             "INFO" => Level::Info,
             "WARN" => Level::Warn,
             "ERR" => Level::Error,
-            _ => return Answer::Refuse(format!("Unknown log level: {}", shortened(&word))),
+            _ => return Verdict::Refuse(format!("Unknown log level: {}", shortened(&word))),
         };
         if self.monitor.is_some() {
-            return Answer::Refuse("Monitor already exists".into());
+            return Verdict::Refuse("Monitor already exists".into());
         }
-        Answer::Ask(Request::Monitor(level))
-    }
-
-    /// An error reply after which the connection goes on.
-    pub(super) fn refuse(&mut self, seq: u64, command: Command, error: &str) {
-        let body = match command {
-            Command::Join => Some(encode(&JoinResponse::default())),
-            Command::Members | Command::MembersFiltered => Some(encode(&MembersResponse::default())),
-            Command::InstallKey | Command::UseKey | Command::RemoveKey | Command::ListKeys => {
-                Some(encode(&KeyResponse::default()))
-            }
-            Command::Stats => Some(encode(&Stats::default())),
-            Command::GetCoordinate => Some(encode(&CoordinateResponse::default())),
-            _ => None,
-        };
-        debug_assert_eq!(body.is_some(), command.has_reply_body());
-        self.output.push(seq, error, body.as_deref());
-    }
-
-    /// An error reply after which the connection is closed.
-    fn fail(&mut self, seq: u64, command: Option<Command>, error: &str, now: Moment) {
-        match command {
-            Some(command) => self.refuse(seq, command, error),
-            None => self.output.push(seq, error, None),
-        }
-        self.complaint = Some(error.to_string());
-        self.close(now);
-    }
-
-    /// As [`Connection::fail`], for whatever request the input has come to.
-    pub(super) fn fail_at_input(&mut self, error: &str, now: Moment) {
-        match self.expected {
-            Expected::Body(seq, command) => self.fail(seq, Some(command), error, now),
-            Expected::Header | Expected::Ignored => self.fail(0, None, error, now),
-        }
+        Verdict::Ask(Request::Monitor(level))
     }
 }
 

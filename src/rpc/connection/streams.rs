@@ -4,17 +4,17 @@
 //! A client that lets [`MAX_STREAM_BACKLOG`] bytes lie unread loses the stream, query or monitor
 //! that had the next record: a last record says so, and the record itself is counted as dropped.
 //! So is every record that is still unread when the connection goes, and every answer to a query
-//! that nobody waits for any more.
+//! that no client waits for any more.
 
-use super::{Connection, MAX_REPLY, MAX_STREAM_BACKLOG, Monitor, Phase, QUERY_END_DELAY};
+use super::limits::{MAX_REPLY, MAX_STREAM_BACKLOG, QUERY_END_DELAY};
+use super::state::{Connection, Monitor, Phase};
 use crate::messaging::QueryProgress;
 use crate::messaging::filter::EventFilter;
-use crate::model::Token;
-use crate::model::{Event, Moment};
-use crate::rpc::Command;
-use crate::rpc::record::{
-    LogRecord, MemberEventRecord, QueryEventRecord, QueryRecord, UserEventRecord, encode,
-};
+use crate::model::{Event, Moment, Token};
+use crate::rpc::codec::encode;
+use crate::rpc::commands::RpcCommand;
+use crate::rpc::record::{LogRecord, MemberEventRecord, QueryEventRecord, QueryRecord, UserEventRecord};
+use crate::rpc::reply::RpcReply;
 use crate::telemetry::LogLine;
 use log::Level;
 use std::sync::Arc;
@@ -28,31 +28,29 @@ pub(super) const QUERY_ENDED: &str = "Query ended: client does not read fast eno
 /// Its record is encoded when the first of them wants it, and once for all. The record of a query
 /// holds the client's own number for it, so that one is encoded for each client.
 #[derive(Debug)]
-pub struct Told<'a> {
+pub(crate) struct StreamedEvent<'a> {
     event: &'a Event,
     shared: Option<Vec<u8>>,
 }
 
-impl Told<'_> {
-    /// An event that nobody has been told of yet.
-    pub fn new(event: &Event) -> Told<'_> {
-        Told { event, shared: None }
+impl StreamedEvent<'_> {
+    /// An event that has not been delivered to any client yet.
+    pub(crate) fn new(event: &Event) -> StreamedEvent<'_> {
+        StreamedEvent { event, shared: None }
     }
 }
 
-/// A query that the client asked.
-#[derive(Debug, Default)]
-pub(super) struct OwnQuery {
-    last_answer: Option<Moment>,
-    /// It is over, and the client is to be told then.
-    ends: Option<Moment>,
-}
-
 impl Connection {
-    /// Answers [`super::Request::Monitor`]: the recent lines at its level, as many of the last as
+    /// Answers a request for log lines: the recent lines at its level, as many of the last as
     /// may wait unread, then every line numbered `next` or higher.
-    pub fn start_monitor(&mut self, token: Token, level: Level, recent: &[Arc<LogLine>], next: u64) -> bool {
-        if !self.reply::<()>(token, "", None) {
+    pub(crate) fn start_monitor(
+        &mut self,
+        token: Token,
+        level: Level,
+        recent: &[Arc<LogLine>],
+        next: u64,
+    ) -> bool {
+        if !self.reply(token, &RpcReply::default()) {
             return false;
         }
         let mut room = MAX_STREAM_BACKLOG / 2;
@@ -74,24 +72,24 @@ impl Connection {
     }
 
     /// Streams an event to every stream of the client that wants it.
-    pub fn tell(&mut self, told: &mut Told<'_>, now: Moment) {
-        let wants = |filters: &[EventFilter]| filters.iter().any(|f| f.passes(told.event));
+    pub(crate) fn deliver(&mut self, event: &mut StreamedEvent<'_>, now: Moment) {
+        let wants = |filters: &[EventFilter]| filters.iter().any(|f| f.passes(event.event));
         let wanted: Vec<u64> =
             self.streams.iter().filter(|(_, filters)| wants(filters)).map(|(seq, _)| *seq).collect();
         if wanted.is_empty() {
             return;
         }
         let own;
-        let body = match told.event {
+        let body = match event.event {
             Event::Query(query) => {
                 let id = self.pending.add(query.key, query.deadline, now);
                 own = encode(&QueryEventRecord::new(query, id));
                 &own
             }
-            Event::Members(events) => told
+            Event::Members(events) => event
                 .shared
                 .get_or_insert_with(|| encode(&MemberEventRecord::new(events.kind, &events.members))),
-            Event::User(event) => told.shared.get_or_insert_with(|| encode(&UserEventRecord::from(event))),
+            Event::User(user) => event.shared.get_or_insert_with(|| encode(&UserEventRecord::from(user))),
         };
         for seq in wanted {
             if self.has_room() && body.len() <= MAX_REPLY {
@@ -107,10 +105,10 @@ impl Connection {
     }
 
     /// Streams what came in for a query that this client asked with `seq`.
-    pub fn query_progress(&mut self, seq: u64, progress: &QueryProgress, now: Moment) {
-        if self.unanswered == Some((seq, Command::Query)) {
+    pub(crate) fn query_progress(&mut self, seq: u64, progress: &QueryProgress, now: Moment) {
+        if self.unanswered == Some((seq, RpcCommand::Query)) {
             // The query runs, so its answer can only be a good one, wherever that has been held up.
-            self.reply::<()>(Token { connection: self.id, seq }, "", None);
+            self.reply(Token { connection: self.id, seq }, &RpcReply::default());
         }
         let has_room = self.has_room();
         let Some(query) = self.queries.get_mut(&seq).filter(|query| query.ends.is_none()) else {
@@ -131,7 +129,7 @@ impl Connection {
         }
     }
 
-    /// Tells the end of every query whose end is due. It finds room always: it is small, and there
+    /// Delivers the end of every query whose end is due. It finds room always: it is small, and there
     /// is one for each query.
     pub(super) fn end_queries(&mut self, now: Moment) {
         if self.phase == Phase::Open && self.query_deadline().is_some_and(|deadline| deadline <= now) {
@@ -151,7 +149,7 @@ impl Connection {
     }
 
     /// Streams a log line to the client's monitor, if it has one and has not had the line.
-    pub fn log_line(&mut self, number: u64, line: &LogLine) {
+    pub(crate) fn log_line(&mut self, number: u64, line: &LogLine) {
         let Some(monitor) = &self.monitor else { return };
         if line.level > monitor.level || number < monitor.from {
             return;
@@ -167,28 +165,28 @@ impl Connection {
     }
 
     /// The level of the client's monitor, if it has one.
-    pub fn monitor_level(&self) -> Option<Level> {
+    pub(crate) fn monitor_level(&self) -> Option<Level> {
         self.monitor.as_ref().map(|m| m.level)
     }
 
     /// The filters of all streams of the client, if any of them has come or gone since the last
     /// call.
-    pub fn take_changed_filters(&mut self) -> Option<Vec<EventFilter>> {
+    pub(crate) fn take_changed_filters(&mut self) -> Option<Vec<EventFilter>> {
         std::mem::take(&mut self.streams_changed).then(|| self.streams.values().flatten().cloned().collect())
     }
 
     /// Streams, queries and monitors that ended because the client did not read, since the last
     /// call.
-    pub fn take_ended_streams(&mut self) -> u32 {
+    pub(crate) fn take_ended_streams(&mut self) -> u32 {
         std::mem::take(&mut self.ended_streams)
     }
 
     /// Records that the client will never get, since the last call. When the connection is closed,
     /// those are among them that were not handed to the socket whole.
-    pub fn take_dropped_records(&mut self) -> u64 {
+    pub(crate) fn take_dropped_records(&mut self) -> u64 {
         if self.phase == Phase::Closed {
-            let untold = self.queries.values().filter(|query| query.ends.is_some()).count();
-            self.dropped_records += (self.output.records() + untold) as u64;
+            let undelivered = self.queries.values().filter(|query| query.ends.is_some()).count();
+            self.dropped_records += (self.output.records() + undelivered) as u64;
             self.output.clear();
             self.queries.clear();
         }

@@ -2,13 +2,24 @@
 
 mod events;
 
+use super::limits::*;
 use super::streams::{MONITOR_ENDED, STREAM_ENDED};
 use super::*;
+use crate::messaging::filter::EventFilter;
 use crate::model::{
-    Event, Incarnation, Member, MemberEventKind, MemberEvents, NodeName, Status, Tags, Versions,
+    Event, Incarnation, Member, MemberEventKind, MemberEvents, Moment, NodeName, Status, Tags, Token,
+    Versions,
 };
+use crate::rpc::codec::{Body, decode, encode};
+use crate::rpc::commands::{Call, KeyedAnswer, LaterRequest, NowRequest, Request, RpcCommand};
+use crate::rpc::frame::FrameScanner;
+use crate::rpc::record::*;
+use crate::rpc::reply::RpcReply;
 use crate::telemetry::LogLine;
+use log::Level;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 const START: Moment = Moment::ZERO;
@@ -26,17 +37,30 @@ fn talk(key: &str) -> Talk {
 /// A connection that has shaken hands.
 fn open() -> Talk {
     let mut talk = talk("");
-    talk.ask(Command::Handshake, 0, &HandshakeRequest { version: 1 });
+    talk.ask(0, &HandshakeCall { version: 1 });
     assert_eq!(talk.header(), (0, String::new()));
     talk
 }
 
-fn request<T: Serialize>(command: &str, seq: u64, body: Option<&T>) -> Vec<u8> {
-    let mut bytes = encode(&RequestHeader { command: command.into(), seq });
-    if let Some(body) = body {
-        encode_into(&mut bytes, body);
-    }
+/// A request of this word, with what its body may be.
+fn request(word: &str, seq: u64, body: &impl Body) -> Vec<u8> {
+    let mut bytes = encode(&RequestHeader { command: word.into(), seq });
+    body.write(&mut bytes);
     bytes
+}
+
+fn call<C: Call>(seq: u64, call: &C) -> Vec<u8> {
+    request(C::COMMAND.word(), seq, call)
+}
+
+fn joined(num: i32, error: &str) -> RpcReply {
+    RpcReply::with::<JoinCall>(&JoinResponse { num }).but(Some(error))
+}
+
+/// A reply of about so many bytes.
+fn large(bytes: usize) -> RpcReply {
+    let member = MemberInfo { name: "x".repeat(bytes), ..MemberInfo::default() };
+    RpcReply::with::<MembersCall>(&MembersResponse { members: vec![member] })
 }
 
 impl Talk {
@@ -45,16 +69,16 @@ impl Talk {
         self.connection.next_request(self.now)
     }
 
-    fn ask<T: Serialize>(&mut self, command: Command, seq: u64, body: &T) -> Option<(Token, Request)> {
-        self.feed(&request(command.as_str(), seq, Some(body)))
+    fn ask<C: Call>(&mut self, seq: u64, body: &C) -> Option<(Token, Request)> {
+        self.feed(&call(seq, body))
     }
 
-    fn bare(&mut self, command: &str, seq: u64) -> Option<(Token, Request)> {
-        self.feed(&request::<()>(command, seq, None))
+    fn bare(&mut self, word: &str, seq: u64) -> Option<(Token, Request)> {
+        self.feed(&request(word, seq, &()))
     }
 
-    fn tell(&mut self, event: &Event) {
-        self.connection.tell(&mut Told::new(event), self.now);
+    fn deliver(&mut self, event: &Event) {
+        self.connection.deliver(&mut StreamedEvent::new(event), self.now);
     }
 
     fn value(&mut self) -> Vec<u8> {
@@ -103,15 +127,18 @@ fn event(kind: MemberEventKind, count: usize) -> Event {
 #[test]
 fn a_handshake_comes_first_once_and_in_the_right_version() {
     let mut t = talk("");
-    t.ask(Command::Handshake, 1, &HandshakeRequest { version: 2 });
+    t.ask(1, &HandshakeCall { version: 2 });
     assert_eq!(t.header(), (1, "Unsupported IPC version".into()));
-    t.ask(Command::Handshake, 2, &HandshakeRequest { version: 0 });
+    t.ask(2, &HandshakeCall { version: 0 });
     assert_eq!(t.header(), (2, "Unsupported IPC version".into()));
-    t.ask(Command::Handshake, 3, &HandshakeRequest { version: 1 });
+    t.ask(3, &HandshakeCall { version: 1 });
     assert_eq!(t.header(), (3, String::new()));
-    t.ask(Command::Handshake, 4, &HandshakeRequest { version: 1 });
+    t.ask(4, &HandshakeCall { version: 1 });
     assert_eq!(t.header(), (4, "Handshake already performed".into()));
-    assert!(matches!(t.bare("members", 5), Some((Token { connection: 7, seq: 5 }, Request::Members))));
+    assert!(matches!(
+        t.bare("members", 5),
+        Some((Token { connection: 7, seq: 5 }, Request::Now(NowRequest::Members(_))))
+    ));
 
     for command in ["members", "auth", "no-such-command", ""] {
         let mut t = talk("");
@@ -124,39 +151,39 @@ fn a_handshake_comes_first_once_and_in_the_right_version() {
 #[test]
 fn keys_are_asked_for_and_counted() {
     let mut t = talk("secret");
-    t.ask(Command::Handshake, 1, &HandshakeRequest { version: 1 });
+    t.ask(1, &HandshakeCall { version: 1 });
     assert_eq!(t.header(), (1, String::new()));
     // Refused by the header; the body is skipped and the next request is read as one.
-    assert!(t.ask(Command::Join, 2, &JoinRequest::default()).is_none());
+    assert!(t.ask(2, &JoinCall::default()).is_none());
     assert_eq!(t.header(), (2, "Authentication required".into()));
     assert!(t.is_quiet());
     assert!(t.bare("members", 3).is_none());
     assert_eq!(t.header(), (3, "Authentication required".into()));
 
     for seq in 4..6 {
-        t.ask(Command::Auth, seq, &AuthRequest { auth_key: "secreT".into() });
+        t.ask(seq, &AuthCall { auth_key: "secreT".into() });
         assert_eq!(t.header(), (seq, "Invalid authentication token".into()));
         assert!(t.is_open());
     }
-    t.ask(Command::Auth, 6, &AuthRequest { auth_key: "secret".into() });
+    t.ask(6, &AuthCall { auth_key: "secret".into() });
     assert_eq!(t.header(), (6, String::new()));
-    assert!(matches!(t.bare("stats", 7), Some((_, Request::Stats))));
+    assert!(matches!(t.bare("stats", 7), Some((_, Request::Now(NowRequest::Stats(_))))));
 }
 
 #[test]
 fn the_third_wrong_key_closes_after_its_error_was_read() {
     let mut t = talk("secret");
-    t.ask(Command::Handshake, 1, &HandshakeRequest { version: 1 });
+    t.ask(1, &HandshakeCall { version: 1 });
     t.header();
     for seq in 2..5 {
         assert!(t.is_open());
-        t.ask(Command::Auth, seq, &AuthRequest { auth_key: String::new() });
+        t.ask(seq, &AuthCall { auth_key: String::new() });
         if seq < 4 {
             t.header();
         }
     }
     assert_eq!(t.connection.phase(), Phase::Draining(START + DRAIN_TIMEOUT));
-    assert!(t.feed(&request("auth", 5, Some(&AuthRequest { auth_key: "secret".into() }))).is_none());
+    assert!(t.feed(&call(5, &AuthCall { auth_key: "secret".into() })).is_none());
     assert_eq!(t.header(), (4, "Invalid authentication token".into()));
     assert!(t.is_quiet());
     assert_eq!(t.connection.phase(), Phase::Lingering(START + LINGER_TIMEOUT));
@@ -169,34 +196,34 @@ fn the_third_wrong_key_closes_after_its_error_was_read() {
 #[test]
 fn requests_wait_for_the_answer_to_the_one_before() {
     let mut t = open();
-    let mut both = request("join", 1, Some(&JoinRequest { existing: vec!["a".into()], replay: true }));
-    both.extend(request::<()>("members", u64::MAX, None));
+    let mut both = call(1, &JoinCall { existing: vec!["a".into()], replay: true });
+    both.extend(request("members", u64::MAX, &()));
     let (token, asked) = t.feed(&both).unwrap();
-    let Request::Join(join) = asked else { panic!("{asked:?}") };
-    assert_eq!(join, JoinRequest { existing: vec!["a".into()], replay: true });
+    let Request::Later(LaterRequest::Join(join)) = asked else { panic!("{asked:?}") };
+    assert_eq!(join, JoinCall { existing: vec!["a".into()], replay: true });
     assert!(t.connection.next_request(START).is_none());
 
     let stale = Token { connection: 6, seq: 1 };
-    assert!(!t.connection.reply(stale, "", Some(&JoinResponse { num: 9 })));
-    assert!(t.connection.reply(token, "partly", Some(&JoinResponse { num: 1 })));
-    assert!(!t.connection.reply(token, "", Some(&JoinResponse { num: 9 })), "answered once");
+    assert!(!t.connection.reply(stale, &joined(9, "")));
+    assert!(t.connection.reply(token, &joined(1, "partly")));
+    assert!(!t.connection.reply(token, &joined(9, "")), "answered once");
     assert_eq!(t.header(), (1, "partly".into()));
     assert_eq!(t.body::<JoinResponse>().num, 1);
 
     let (token, asked) = t.connection.next_request(START).unwrap();
-    assert!(matches!(asked, Request::Members) && token.seq == u64::MAX);
-    assert!(t.connection.reply(token, "", Some(&MembersResponse::default())));
+    assert!(matches!(asked, Request::Now(NowRequest::Members(_))) && token.seq == u64::MAX);
+    assert!(t.connection.reply(token, &large(0)));
     assert_eq!(t.header(), (u64::MAX, String::new()));
 }
 
 #[test]
 fn errors_carry_the_body_that_clients_wait_for() {
-    for command in Command::ALL {
+    for command in RpcCommand::ALL {
         let mut t = open();
         let asked = if command.has_request_body() {
-            t.ask(command, 5, &MonitorRequest { log_level: "info".into() })
+            t.feed(&request(command.word(), 5, &MonitorCall { log_level: "info".into() }))
         } else {
-            t.bare(command.as_str(), 5)
+            t.bare(command.word(), 5)
         };
         let Some((token, _)) = asked else { continue };
         assert!(t.connection.reply_error(token, "no"));
@@ -212,25 +239,25 @@ fn errors_carry_the_body_that_clients_wait_for() {
 #[test]
 fn a_bad_expression_is_an_error_and_nothing_more() {
     let mut t = open();
-    let filter = |status: &str| MembersFilteredRequest { status: status.into(), ..Default::default() };
-    assert!(t.ask(Command::MembersFiltered, 1, &filter("[")).is_none());
+    let filter = |status: &str| MembersFilteredCall { status: status.into(), ..Default::default() };
+    assert!(t.ask(1, &filter("[")).is_none());
     let (seq, error) = t.header();
     assert!(seq == 1 && error.starts_with("Failed to compile regex: '['"), "{error}");
     assert!(t.body::<MembersResponse>().members.is_empty());
-    let asked = t.ask(Command::MembersFiltered, 2, &filter("alive"));
-    assert!(matches!(asked, Some((_, Request::MembersFiltered(_)))));
+    let asked = t.ask(2, &filter("alive"));
+    assert!(matches!(asked, Some((_, Request::Now(NowRequest::MembersFiltered(_))))));
 }
 
 #[test]
 fn unknown_commands_and_unreadable_input_end_the_connection_with_a_reason() {
     let mut huge = b"\xdb\x00\x20\x00\x00".to_vec();
-    let mut body_too_large = request::<()>("event", 3, None);
+    let mut body_too_large = request("event", 3, &());
     body_too_large.append(&mut huge.clone());
-    let mut wrong_type = request::<()>("event", 4, None);
+    let mut wrong_type = request("event", 4, &());
     wrong_type.extend_from_slice(b"\x81\xa4Name\x05");
     huge.push(0);
     for (bytes, seq, error) in [
-        (request::<()>("foo", 8, None), 8, "Unsupported command"),
+        (request("foo", 8, &()), 8, "Unsupported command"),
         (b"GET / HTTP/1.1\r\n".to_vec(), 0, "Invalid request header: "),
         (b"\xc1".to_vec(), 0, "Invalid request: message is not MessagePack"),
         (vec![0x91; 100], 0, "Invalid request: message is nested deeper than 16 levels"),
@@ -250,15 +277,15 @@ fn unknown_commands_and_unreadable_input_end_the_connection_with_a_reason() {
 #[test]
 fn strangers_have_a_small_limit() {
     let mut t = talk("");
-    let long = HandshakeRequest { version: 1 };
-    let mut bytes = request("handshake", 0, Some(&long));
+    let long = HandshakeCall { version: 1 };
+    let mut bytes = call(0, &long);
     bytes.splice(0..0, encode(&"x".repeat(MAX_FRAME_BEFORE_AUTH)));
     assert!(t.feed(&bytes).is_none());
     assert_eq!(t.header(), (0, "Invalid request: message is larger than 4096 bytes".into()));
 
     let mut t = open();
-    let event = EventRequest { payload: vec![1; MAX_FRAME - 100], ..Default::default() };
-    assert!(matches!(t.ask(Command::Event, 1, &event), Some((_, Request::Event(e))) if e == event));
+    let event = EventCall { payload: vec![1; MAX_FRAME - 100], ..Default::default() };
+    assert!(matches!(t.ask(1, &event), Some((_, Request::Later(LaterRequest::Event(e)))) if e == event));
 }
 
 #[test]
@@ -272,7 +299,7 @@ fn deadlines() {
     assert_eq!(t.header(), (0, "No handshake within 10 seconds".into()));
     // Shaken hands, and no key.
     let mut t = talk("secret");
-    t.ask(Command::Handshake, 1, &HandshakeRequest { version: 1 });
+    t.ask(1, &HandshakeCall { version: 1 });
     t.header();
     t.connection.expire(START + HANDSHAKE_TIMEOUT);
     assert_eq!(t.header(), (0, "No authentication within 10 seconds".into()));
@@ -289,7 +316,7 @@ fn deadlines() {
     // A client that reads nothing of a large reply, not even the end of it.
     let mut t = open();
     let (token, _) = t.bare("members", 1).unwrap();
-    t.connection.reply(token, "", Some(&"x".repeat(3 * MAX_STREAM_BACKLOG)));
+    t.connection.reply(token, &large(3 * MAX_STREAM_BACKLOG));
     t.connection.sent(1, t.now);
     t.now += Duration::from_secs(29);
     t.connection.sent(0, t.now);
@@ -299,7 +326,7 @@ fn deadlines() {
     // A client that stopped sending and does not read either.
     let mut t = open();
     let (token, _) = t.bare("members", 1).unwrap();
-    t.connection.reply(token, "", Some(&"x".repeat(OUTPUT_PAUSE)));
+    t.connection.reply(token, &large(OUTPUT_PAUSE));
     t.connection.sent(0, t.now);
     assert_eq!(t.connection.deadline(), Moment::NEVER);
     t.connection.peer_closed();
@@ -316,7 +343,7 @@ fn deadlines() {
 fn a_client_that_only_asks_is_not_read() {
     let mut t = open();
     let mut answered = 0;
-    let question = request("stream", 1, Some(&StreamRequest { kind: "nonsense".into() }));
+    let question = call(1, &StreamCall { kind: "nonsense".into() });
     for _ in 0..200_000 {
         if !t.connection.wants_input() {
             break;
@@ -339,7 +366,7 @@ fn what_was_asked_before_the_client_stopped_sending_is_answered() {
     let (token, _) = t.bare("leave", 1).unwrap();
     t.connection.peer_closed();
     assert!(t.connection.next_request(START).is_none() && t.is_open());
-    t.connection.reply::<()>(token, "", None);
+    t.connection.reply(token, &RpcReply::default());
     assert!(t.connection.next_request(START).is_none());
     assert_eq!(t.header(), (1, String::new()));
     assert_eq!(t.connection.phase(), Phase::Closed);
@@ -348,7 +375,7 @@ fn what_was_asked_before_the_client_stopped_sending_is_answered() {
 #[test]
 fn streams_get_what_they_asked_for() {
     let mut t = open();
-    let stream = |kind: &str| StreamRequest { kind: kind.into() };
+    let stream = |kind: &str| StreamCall { kind: kind.into() };
     for (seq, filter, error) in [
         (1, "member-join,user:deploy", ""),
         (2, "*", ""),
@@ -356,46 +383,46 @@ fn streams_get_what_they_asked_for() {
         (2, "user", "Stream with given sequence exists"),
         (2, "foo", "Invalid event filter"),
     ] {
-        assert!(t.ask(Command::Stream, seq, &stream(filter)).is_none());
+        assert!(t.ask(seq, &stream(filter)).is_none());
         assert_eq!(t.header(), (seq, error.into()));
     }
-    t.tell(&event(MemberEventKind::Join, 2));
+    t.deliver(&event(MemberEventKind::Join, 2));
     for seq in [1, 2] {
         assert_eq!(t.header(), (seq, String::new()));
         let record: MemberEventRecord = t.body();
         assert_eq!((record.event.as_str(), record.members.len()), ("member-join", 2));
     }
-    t.tell(&event(MemberEventKind::Failed, 1));
+    t.deliver(&event(MemberEventKind::Failed, 1));
     assert_eq!(t.header().0, 2);
     assert_eq!(t.body::<MemberEventRecord>().event, "member-failed");
     assert!(t.is_quiet());
 
-    t.ask(Command::Stop, 9, &StopRequest { stop: 2 });
+    t.ask(9, &StopCall { stop: 2 });
     assert_eq!(t.header(), (9, String::new()));
-    t.ask(Command::Stop, 10, &StopRequest { stop: 77 });
+    t.ask(10, &StopCall { stop: 77 });
     assert_eq!(t.header(), (10, String::new()));
-    t.tell(&event(MemberEventKind::Failed, 1));
+    t.deliver(&event(MemberEventKind::Failed, 1));
     assert!(t.is_quiet());
 
     for seq in 100..99 + MAX_STREAMS as u64 {
-        t.ask(Command::Stream, seq, &stream("*"));
+        t.ask(seq, &stream("*"));
         assert_eq!(t.header(), (seq, String::new()));
     }
-    t.ask(Command::Stream, 999, &stream("*"));
+    t.ask(999, &stream("*"));
     assert_eq!(t.header(), (999, "Too many streams (limit is 64)".into()));
 }
 
 #[test]
 fn a_stream_that_nobody_reads_ends_between_two_records() {
     let mut t = open();
-    t.ask(Command::Stream, 1, &StreamRequest::default());
+    t.ask(1, &StreamCall::default());
     t.header();
-    let (token, _) = t.ask(Command::Monitor, 2, &MonitorRequest { log_level: "info".into() }).unwrap();
+    let (token, _) = t.ask(2, &MonitorCall { log_level: "info".into() }).unwrap();
     t.connection.start_monitor(token, Level::Info, &[], 0);
     t.header();
     let record = event(MemberEventKind::Join, 20);
     for number in 0..10_000 {
-        t.tell(&record);
+        t.deliver(&record);
         let line = LogLine { number: 0, level: Level::Info, text: "line".into() };
         t.connection.log_line(number, &line);
     }
@@ -413,7 +440,7 @@ fn a_stream_that_nobody_reads_ends_between_two_records() {
     assert_eq!(last[&1], STREAM_ENDED);
     assert_eq!(last[&2], MONITOR_ENDED);
     // The connection is as good as new.
-    t.ask(Command::Stream, 1, &StreamRequest::default());
+    t.ask(1, &StreamCall::default());
     assert_eq!(t.header(), (1, String::new()));
 }
 
@@ -422,9 +449,9 @@ fn a_monitor_gets_recent_lines_and_then_each_new_one_once() {
     let line = |level, text: &str| Arc::new(LogLine { number: 0, level, text: text.into() });
     let recent = [line(Level::Info, "one"), line(Level::Debug, "two"), line(Level::Error, "three")];
     let mut t = open();
-    t.ask(Command::Monitor, 1, &MonitorRequest { log_level: "loud".into() });
+    t.ask(1, &MonitorCall { log_level: "loud".into() });
     assert_eq!(t.header(), (1, "Unknown log level: LOUD".into()));
-    let (token, asked) = t.ask(Command::Monitor, 2, &MonitorRequest { log_level: "Info".into() }).unwrap();
+    let (token, asked) = t.ask(2, &MonitorCall { log_level: "Info".into() }).unwrap();
     assert!(matches!(asked, Request::Monitor(Level::Info)));
     assert!(t.connection.start_monitor(token, Level::Info, &recent, 3));
     for number in 0..5 {
@@ -437,15 +464,15 @@ fn a_monitor_gets_recent_lines_and_then_each_new_one_once() {
         assert_eq!(t.body::<LogRecord>().log, text);
     }
     assert!(t.is_quiet());
-    t.ask(Command::Monitor, 3, &MonitorRequest { log_level: "info".into() });
+    t.ask(3, &MonitorCall { log_level: "info".into() });
     assert_eq!(t.header(), (3, "Monitor already exists".into()));
-    t.ask(Command::Stop, 4, &StopRequest { stop: 2 });
+    t.ask(4, &StopCall { stop: 2 });
     t.header();
     t.connection.log_line(9, &line(Level::Error, "late"));
     assert!(t.is_quiet());
     // More than may wait: the last ones, whole.
     let many: Vec<_> = (0..1000).map(|i| line(Level::Info, &format!("{i:01000}"))).collect();
-    let (token, _) = t.ask(Command::Monitor, 5, &MonitorRequest { log_level: "info".into() }).unwrap();
+    let (token, _) = t.ask(5, &MonitorCall { log_level: "info".into() }).unwrap();
     t.connection.start_monitor(token, Level::Info, &many, 1000);
     assert!(t.connection.output().len() < MAX_STREAM_BACKLOG);
     t.header();
@@ -461,7 +488,7 @@ fn a_monitor_gets_recent_lines_and_then_each_new_one_once() {
 fn a_reply_beyond_the_limit_is_an_error() {
     let mut t = open();
     let (token, _) = t.bare("members", 1).unwrap();
-    t.connection.reply(token, "", Some(&"x".repeat(MAX_REPLY)));
+    t.connection.reply(token, &large(MAX_REPLY));
     assert_eq!(t.header(), (1, "Reply is larger than 16777216 bytes".into()));
     assert!(t.body::<MembersResponse>().members.is_empty());
 }
@@ -481,15 +508,15 @@ fn transcript(pieces: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
 }
 
 fn conversation() -> Vec<u8> {
-    let mut bytes = request("handshake", 0, Some(&HandshakeRequest { version: 1 }));
-    bytes.extend(request("join", 1, Some(&JoinRequest::default())));
-    bytes.extend(request("auth", 2, Some(&AuthRequest { auth_key: "k".into() })));
-    bytes.extend(request("join", 3, Some(&JoinRequest { existing: vec!["x:1".into()], replay: true })));
-    bytes.extend(request::<()>("members", 4, None));
-    bytes.extend(request("stream", 5, Some(&StreamRequest { kind: "user:x".into() })));
-    bytes.extend(request("monitor", 6, Some(&MonitorRequest { log_level: "warn".into() })));
-    bytes.extend(request("event", 7, Some(&EventRequest { payload: vec![0; 300], ..Default::default() })));
-    bytes.extend(request::<()>("leave", 8, None));
+    let mut bytes = call(0, &HandshakeCall { version: 1 });
+    bytes.extend(call(1, &JoinCall::default()));
+    bytes.extend(call(2, &AuthCall { auth_key: "k".into() }));
+    bytes.extend(call(3, &JoinCall { existing: vec!["x:1".into()], replay: true }));
+    bytes.extend(request("members", 4, &()));
+    bytes.extend(call(5, &StreamCall { kind: "user:x".into() }));
+    bytes.extend(call(6, &MonitorCall { log_level: "warn".into() }));
+    bytes.extend(call(7, &EventCall { payload: vec![0; 300], ..Default::default() }));
+    bytes.extend(request("leave", 8, &()));
     bytes
 }
 

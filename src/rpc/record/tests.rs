@@ -1,8 +1,12 @@
 //! Bytes of the records, compared with what Debian's `serf` 0.8.2 sends and reads.
 
 use super::*;
-use crate::model::{Incarnation, NodeName, Status, Tags, Versions};
+use crate::model::canonical_ip;
+use crate::model::{Incarnation, Member, NodeName, Status, Tags, Versions};
+use crate::rpc::codec::{decode, encode};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 fn member() -> Member {
     Member {
@@ -43,7 +47,7 @@ fn a_member_as_the_agent_sends_it_but_with_a_long_address() {
         b"\x81\xa7Members\x91\x8b\xa4Addr\xc4\x04\x7f\x08\xc9\x01\xabDelegateCur\x05\xabDelegateMax\x05\
         \xabDelegateMin\x02\xa4Name\xa1a\xa4Port\xcd\x1f\x14\xabProtocolCur\x02\xabProtocolMax\x05\
         \xabProtocolMin\x01\xa6Status\xa5alive\xa4Tags\x81\xa1k\xa1v";
-    let ours = MembersResponse { members: vec![MemberRecord::from(&member())] };
+    let ours = MembersResponse { members: vec![MemberInfo::from(&member())] };
     assert_eq!(decode::<MembersResponse>(captured).unwrap(), ours);
 
     let mut expected = captured.to_vec();
@@ -110,26 +114,26 @@ fn stream_records_as_the_agent_sends_them() {
 
 #[test]
 fn reads_every_form_of_text_and_bytes() {
-    let expected = EventRequest { coalesce: true, name: "up".into(), payload: b"xy".to_vec() };
+    let expected = EventCall { coalesce: true, name: "up".into(), payload: b"xy".to_vec() };
     for bytes in [
         &b"\x83\xa4Name\xa2up\xa7Payload\xa2xy\xa8Coalesce\xc3"[..],
         b"\x83\xc4\x04Name\xc4\x02up\xc4\x07Payload\xc4\x02xy\xc4\x08Coalesce\xc3",
         b"\x83\xda\x00\x04Name\xda\x00\x02up\xd9\x07Payload\xdb\x00\x00\x00\x02xy\xa8Coalesce\xc3",
         b"\x84\xa4More\x92\x01\x80\xa8Coalesce\xc3\xa7Payload\x92\x78\x79\xa4Name\xa2up",
     ] {
-        assert_eq!(decode::<EventRequest>(bytes).unwrap(), expected, "{bytes:x?}");
+        assert_eq!(decode::<EventCall>(bytes).unwrap(), expected, "{bytes:x?}");
     }
     // Old clients write any bytes as text.
-    let raw = decode::<EventRequest>(b"\x81\xa7Payload\xa2\xff\xfe").unwrap();
+    let raw = decode::<EventCall>(b"\x81\xa7Payload\xa2\xff\xfe").unwrap();
     assert_eq!(raw.payload, b"\xff\xfe");
 }
 
 #[test]
 fn missing_and_nil_fields_are_empty() {
-    assert_eq!(decode::<QueryRequest>(b"\x80").unwrap(), QueryRequest::default());
+    assert_eq!(decode::<QueryCall>(b"\x80").unwrap(), QueryCall::default());
     let nils = b"\x83\xa4Tags\xc0\xa6Status\xc0\xa4Name\xc0";
-    assert_eq!(decode::<MembersFilteredRequest>(nils).unwrap(), MembersFilteredRequest::default());
-    assert_eq!(decode::<MemberRecord>(b"\x81\xa4Addr\xc0").unwrap().addr, WireAddr::default());
+    assert_eq!(decode::<MembersFilteredCall>(nils).unwrap(), MembersFilteredCall::default());
+    assert_eq!(decode::<MemberInfo>(b"\x81\xa4Addr\xc0").unwrap().addr, WireAddr::default());
 }
 
 #[test]
@@ -148,11 +152,11 @@ proptest! {
         tags in proptest::collection::btree_map(".{0,10}", ".{0,40}", 0..4),
         nodes in proptest::collection::vec(".{0,10}", 0..4), v6 in any::<u128>(), v4 in any::<u32>(),
     ) {
-        let query = QueryRequest {
+        let query = QueryCall {
             filter_nodes: nodes, filter_tags: tags, name: name.clone(), payload,
             relay_factor: i64::from(relay), request_ack: true, timeout,
         };
-        prop_assert_eq!(decode::<QueryRequest>(&encode(&query)).unwrap(), query);
+        prop_assert_eq!(decode::<QueryCall>(&encode(&query)).unwrap(), query);
         let header = ResponseHeader { error: name, seq };
         prop_assert_eq!(decode::<ResponseHeader>(&encode(&header)).unwrap(), header);
         for ip in [IpAddr::from(v6.to_be_bytes()), IpAddr::from(v4.to_be_bytes())] {
@@ -165,7 +169,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode::<RequestHeader>(&bytes);
-        let _ = decode::<QueryRequest>(&bytes);
+        let _ = decode::<QueryCall>(&bytes);
         let _ = decode::<MembersResponse>(&bytes);
         let _ = decode::<Stats>(&bytes);
     }

@@ -3,9 +3,8 @@
 use super::*;
 use crate::messaging::QueryProgress;
 use crate::model::{Moment, QueryEvent};
-use crate::rpc::Answer;
-use crate::rpc::connection::MAX_STREAM_BACKLOG;
-use crate::rpc::record::QueryRequest;
+use crate::rpc::QueryAnswer;
+use crate::rpc::connection::limits::MAX_STREAM_BACKLOG;
 
 fn query(id: u32, deadline: Moment) -> Event {
     let key = QueryKey { ltime: LamportTime(3), id };
@@ -17,8 +16,8 @@ fn user(name: &str, payload: &[u8]) -> Event {
     Event::User(UserEvent { ltime: LamportTime(7), name, payload, coalesce: true })
 }
 
-fn request(name: &str) -> QueryRequest {
-    QueryRequest { name: name.into(), request_ack: true, ..QueryRequest::default() }
+fn request(name: &str) -> QueryCall {
+    QueryCall { name: name.into(), request_ack: true, ..QueryCall::default() }
 }
 
 fn name(text: &str) -> NodeName {
@@ -105,12 +104,12 @@ fn progress_comes_to_the_client_that_asked() {
     let (mut one, mut two) = (server.client(), server.client());
     assert_eq!(server_error(one.query(&request("refused"))), "query refused");
     server.asked.recv_timeout(PATIENCE).unwrap();
-    let bad = QueryRequest { filter_tags: [("role".into(), "[".into())].into(), ..request("x") };
+    let bad = QueryCall { filter_tags: [("role".into(), "[".into())].into(), ..request("x") };
     let refused = server_error(one.query(&bad));
     assert!(refused.starts_with("Invalid filter for tag 'role': Failed to compile regex: '['"), "{refused}");
     let first = one.query(&request("load")).unwrap();
     let second = one.query(&request("load")).unwrap();
-    let other = two.query(&QueryRequest { timeout: 1_000_000, ..request("load") }).unwrap();
+    let other = two.query(&QueryCall { timeout: 1_000_000, ..request("load") }).unwrap();
     let tokens: Vec<Token> = (0..3).map(|_| server.asked.recv_timeout(PATIENCE).unwrap().1).collect();
     assert_eq!(tokens.iter().map(|t| t.seq).collect::<Vec<_>>(), [first, second, other]);
     server.progress(tokens[1], QueryProgress::Ack { from: name("b") });
@@ -123,13 +122,13 @@ fn progress_comes_to_the_client_that_asked() {
     // Queries end in their own time; of each, the order is kept.
     records.sort_by_key(|(seq, _)| *seq);
     let expected = [
-        (first, Answer::Response { from: "a".into(), payload: b"up".to_vec() }),
-        (first, Answer::Done),
-        (second, Answer::Ack { from: "b".into() }),
-        (second, Answer::Done),
+        (first, QueryAnswer::Response { from: "a".into(), payload: b"up".to_vec() }),
+        (first, QueryAnswer::Done),
+        (second, QueryAnswer::Ack { from: "b".into() }),
+        (second, QueryAnswer::Done),
     ];
     assert_eq!(records, expected.map(|(seq, answer)| (seq, Record::Answer(answer))));
-    assert_eq!(next(&mut two), (other, Record::Answer(Answer::Done)));
+    assert_eq!(next(&mut two), (other, Record::Answer(QueryAnswer::Done)));
     assert_eq!(server.handle.sender().dropped_records(), 1, "what came after the end");
 }
 
@@ -144,9 +143,11 @@ fn a_query_can_be_iterated_over() {
     assert!(server.tell(user("between", b"")));
     server.progress(token, QueryProgress::Response { from: name("a"), payload: b"up".to_vec() });
     server.progress(token, QueryProgress::Done);
-    let all: Vec<Answer> = answers.map(Result::unwrap).collect();
-    let expected =
-        [Answer::Ack { from: "a".into() }, Answer::Response { from: "a".into(), payload: b"up".to_vec() }];
+    let all: Vec<QueryAnswer> = answers.map(Result::unwrap).collect();
+    let expected = [
+        QueryAnswer::Ack { from: "a".into() },
+        QueryAnswer::Response { from: "a".into(), payload: b"up".to_vec() },
+    ];
     assert_eq!(all, expected);
     let (seq, record) = next(&mut client);
     assert!(seq == stream && matches!(record, Record::User(e) if e.name == "between"));
@@ -154,7 +155,7 @@ fn a_query_can_be_iterated_over() {
     let mut answers = client.ask(&request("load"), Some(PATIENCE)).unwrap();
     let (_, token) = server.asked.recv_timeout(PATIENCE).unwrap();
     server.progress(token, QueryProgress::Ack { from: name("a") });
-    assert!(matches!(answers.next(), Some(Ok(Answer::Ack { .. }))));
+    assert!(matches!(answers.next(), Some(Ok(QueryAnswer::Ack { .. }))));
     drop(answers);
     server.progress(token, QueryProgress::Ack { from: name("b") });
     server.progress(token, QueryProgress::Done);
@@ -180,10 +181,10 @@ fn progress_answers_a_query_whose_answer_is_late() {
         });
         let (_, token) = server.asked.recv_timeout(PATIENCE).unwrap();
         server.progress(token, QueryProgress::Done);
-        server.handle.sender().send(RpcMessage::QueryStarted { token, result: Ok(()) });
+        server.handle.sender().reply(token, RpcReply::default());
         let (seq, done, members) = client.join().unwrap();
         assert_eq!((done.0, members), (seq, 2));
-        assert_eq!(done.1, Record::Answer(Answer::Done));
+        assert_eq!(done.1, Record::Answer(QueryAnswer::Done));
     });
 }
 
@@ -199,7 +200,7 @@ fn the_agent_knows_the_filters_of_all_streams_together() {
     let mut both = server.next_filters();
     both.sort();
     assert_eq!(both, [deploy.clone(), load.clone()]);
-    one.stop(first).unwrap();
+    one.call(&StopCall { stop: first }).unwrap();
     two.stream("user:deploy").unwrap();
     assert!(server.filters.try_recv().is_err(), "nothing has changed for all together");
     one.stream("query:load").unwrap();
@@ -267,9 +268,7 @@ fn what_a_client_leaves_behind_is_counted_when_it_goes() {
     keen.stream("user").unwrap();
     let gone = server.raw();
     shake(&gone);
-    let mut bytes = encode(&RequestHeader { command: "query".into(), seq: 1 });
-    encode_into(&mut bytes, &request("load"));
-    (&gone).write_all(&bytes).unwrap();
+    (&gone).write_all(&super::request(1, &request("load"))).unwrap();
     let (_, token) = server.asked.recv_timeout(PATIENCE).unwrap();
     drop(gone);
     let sent: u64 = 500;

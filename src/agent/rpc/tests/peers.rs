@@ -23,7 +23,7 @@ fn installed() -> bool {
 impl Server {
     fn theirs(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(THEIRS);
-        command.args(arguments).env("SERF_RPC_ADDR", self.handle.local_addr().to_string());
+        command.args(arguments).env("SERF_RPC_ADDR", self.addr.to_string());
         command
     }
 

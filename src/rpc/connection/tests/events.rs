@@ -21,13 +21,13 @@ fn ack() -> QueryProgress {
 
 impl Talk {
     fn stream(&mut self, seq: u64, filter: &str) {
-        assert!(self.ask(Command::Stream, seq, &StreamRequest { kind: filter.into() }).is_none());
+        assert!(self.ask(seq, &StreamCall { kind: filter.into() }).is_none());
         assert_eq!(self.header(), (seq, String::new()));
     }
 
     fn start_query(&mut self, seq: u64) {
-        let (token, _) = self.ask(Command::Query, seq, &QueryRequest::default()).unwrap();
-        assert!(self.connection.reply::<()>(token, "", None));
+        let (token, _) = self.ask(seq, &QueryCall::default()).unwrap();
+        assert!(self.connection.reply(token, &RpcReply::default()));
         assert_eq!(self.header(), (seq, String::new()));
     }
 
@@ -53,14 +53,14 @@ fn records_have_the_bytes_of_serf() {
     let mut t = open();
     t.stream(5, "user");
     t.stream(6, "query:n");
-    t.tell(&user(b"xyz"));
+    t.deliver(&user(b"xyz"));
     let header = t.header();
     assert_eq!(header, (5, String::new()));
     assert_eq!(
         t.value(),
         b"\x85\xa8Coalesce\xc2\xa5Event\xa4user\xa5LTime\x01\xa4Name\xa1n\xa7Payload\xc4\x03xyz"
     );
-    t.tell(&query(77, Moment::NEVER));
+    t.deliver(&query(77, Moment::NEVER));
     assert_eq!(t.header(), (6, String::new()));
     assert_eq!(
         t.value(),
@@ -90,14 +90,14 @@ fn an_event_is_encoded_once_and_a_query_for_each_client() {
         t.stream(2, "user,query");
     }
     // One of them has had queries before, so that its numbers are further.
-    one.tell(&query(1, Moment::NEVER));
-    one.tell(&query(2, Moment::NEVER));
+    one.deliver(&query(1, Moment::NEVER));
+    one.deliver(&query(2, Moment::NEVER));
     one.records(0);
     let (event, question) = (user(b"x"), query(3, Moment::NEVER));
-    let (mut told, mut asked) = (Told::new(&event), Told::new(&question));
+    let (mut first, mut second) = (StreamedEvent::new(&event), StreamedEvent::new(&question));
     for t in [&mut one, &mut two] {
-        t.connection.tell(&mut told, START);
-        t.connection.tell(&mut asked, START);
+        t.connection.deliver(&mut first, START);
+        t.connection.deliver(&mut second, START);
     }
     let ids: Vec<Vec<u64>> = [&mut one, &mut two]
         .map(|t| {
@@ -121,17 +121,19 @@ fn a_query_that_is_over_or_unknown_cannot_be_answered() {
     let mut t = open();
     t.stream(1, "query");
     let deadline = START + Duration::from_secs(5);
-    t.tell(&query(8, deadline));
+    t.deliver(&query(8, deadline));
     t.records(1);
-    let answer = RespondRequest { id: 1, payload: b"up".to_vec() };
-    let (token, asked) = t.ask(Command::Respond, 2, &answer).unwrap();
-    let Request::Respond { query, payload } = asked else { panic!("{asked:?}") };
+    let answer = RespondCall { id: 1, payload: b"up".to_vec() };
+    let (token, asked) = t.ask(2, &answer).unwrap();
+    let Request::Later(LaterRequest::Respond(KeyedAnswer { query, payload })) = asked else {
+        panic!("{asked:?}")
+    };
     assert_eq!((query.id, payload.as_slice()), (8, &b"up"[..]));
-    t.connection.reply::<()>(token, "", None);
+    t.connection.reply(token, &RpcReply::default());
     t.header();
     for (id, now) in [(2, START), (0, START), (1, deadline)] {
         t.now = now;
-        assert!(t.ask(Command::Respond, 3, &RespondRequest { id, payload: vec![] }).is_none());
+        assert!(t.ask(3, &RespondCall { id, payload: vec![] }).is_none());
         assert_eq!(t.header(), (3, "No pending queries matching ID".into()));
     }
 }
@@ -145,7 +147,7 @@ fn queries_of_a_client_have_a_limit_and_a_number_each() {
     for (seq, error) in
         [(3, "Query with given sequence exists"), (999, "Too many queries at a time (limit is 256)")]
     {
-        assert!(t.ask(Command::Query, seq, &QueryRequest::default()).is_none());
+        assert!(t.ask(seq, &QueryCall::default()).is_none());
         assert_eq!(t.header(), (seq, error.into()));
     }
     t.connection.query_progress(3, &QueryProgress::Done, START);
@@ -153,11 +155,11 @@ fn queries_of_a_client_have_a_limit_and_a_number_each() {
     t.value();
     t.start_query(3);
     // A relay factor out of range is an error with a name, not the end of the connection.
-    let far = QueryRequest { relay_factor: 300, ..QueryRequest::default() };
+    let far = QueryCall { relay_factor: 300, ..QueryCall::default() };
     t.connection.query_progress(3, &QueryProgress::Done, START);
     t.header();
     t.value();
-    assert!(t.ask(Command::Query, 3, &far).is_none());
+    assert!(t.ask(3, &far).is_none());
     assert_eq!(t.header(), (3, "Relay factor must be between 0 and 255, not 300".into()));
     assert!(t.is_open());
 }
@@ -211,12 +213,12 @@ fn what_is_lost_is_counted_exactly_once() {
     let response = QueryProgress::Response { from: NodeName::new("a").unwrap(), payload: vec![0; 1000] };
     while t.connection.ended_streams < 2 {
         told += u64::from(t.connection.streams.contains_key(&1));
-        t.tell(&event);
+        t.deliver(&event);
         t.connection.query_progress(2, &response, START);
         answers += 1;
     }
     for _ in 0..10 {
-        t.tell(&event);
+        t.deliver(&event);
         t.connection.query_progress(2, &ack(), START);
     }
     t.connection.query_progress(2, &QueryProgress::Done, START);
@@ -259,10 +261,10 @@ fn streams_that_come_and_go_are_reported_once() {
     let all = vec![EventFilter::User(Some("x".into())), EventFilter::Query(None)];
     assert_eq!(t.connection.take_changed_filters(), Some(all));
     assert_eq!(t.connection.take_changed_filters(), None);
-    t.ask(Command::Stop, 9, &StopRequest { stop: 7 });
+    t.ask(9, &StopCall { stop: 7 });
     t.header();
     assert_eq!(t.connection.take_changed_filters(), None);
-    t.ask(Command::Stop, 9, &StopRequest { stop: 1 });
+    t.ask(9, &StopCall { stop: 1 });
     t.header();
     assert_eq!(t.connection.take_changed_filters(), Some(vec![]));
     t.stream(2, "*");
