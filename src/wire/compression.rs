@@ -2,7 +2,7 @@
 //! in a record of its own. Read always, within bounds; written only to HashiCorp's agents: our own
 //! dialect is smaller to begin with.
 
-use super::WireError;
+use super::error::WireError;
 use super::hashicorp::msgpack::{Fault, Reader, Writer};
 use weezl::{BitOrder, LzwStatus};
 

@@ -9,8 +9,8 @@
 //!
 //! One size budget, counted with every overhead, holds for every datagram without exception.
 
-use super::WireError;
 use super::compression::{self, COMPRESSED};
+use super::error::WireError;
 
 /// memberlist's `hasCrcMsg`.
 const CHECKSUM: u8 = 12;

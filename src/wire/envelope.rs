@@ -16,92 +16,22 @@
 //! what is sealed and seals nothing (`incoming` and `outgoing` not required), then it seals
 //! (`outgoing`), then it takes nothing else (`incoming`).
 
+use super::dialect::FIRST_TAG;
+use super::error::WireError;
 use super::keyring::SharedKeyring;
+use super::label::LABEL;
 use super::seal;
 use super::stream::{self, MAX_SEALED_FRAME, StreamMessage};
-use super::{WireError, native};
 use std::borrow::Cow;
-use std::fmt;
 
-/// memberlist's `hasLabelMsg`.
-const LABEL: u8 = 244;
+pub use super::label::{Label, LabelTooLong};
+
 /// memberlist's `encryptMsg`: a stream that is sealed.
 const SEALED: u8 = 10;
-/// Type and length in front of a label.
-const LABEL_HEADER: usize = 2;
 /// Type and length in front of what is sealed on a stream.
 const SEALED_HEADER: usize = 5;
 /// Plain messages of memberlist start with numbers up to this one (`errMsg`).
 const LAST_TYPE: u8 = 13;
-
-/// Which cluster something belongs to: up to 255 bytes, or none.
-///
-/// One that was received need not be UTF-8, and is escaped when it is shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Label(Box<[u8]>);
-
-/// A label that is longer than its header can say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LabelTooLong(pub usize);
-
-impl fmt::Display for LabelTooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a label has at most {} bytes, this one has {}", Label::MAX_LEN, self.0)
-    }
-}
-
-impl std::error::Error for LabelTooLong {}
-
-impl Label {
-    /// The longest label, in bytes.
-    pub const MAX_LEN: usize = 255;
-
-    /// Takes a label; an empty one is none.
-    pub fn new(text: &str) -> Result<Label, LabelTooLong> {
-        match text.len() {
-            0..=Label::MAX_LEN => Ok(Label(text.as_bytes().into())),
-            len => Err(LabelTooLong(len)),
-        }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// How many bytes its header has.
-    fn header_len(&self) -> usize {
-        if self.is_empty() { 0 } else { LABEL_HEADER + self.0.len() }
-    }
-
-    fn write_header(&self, out: &mut Vec<u8>) {
-        if !self.is_empty() {
-            // `new` keeps the length within a byte, as does the header of one that was received.
-            out.extend_from_slice(&[LABEL, self.0.len() as u8]);
-            out.extend_from_slice(&self.0);
-        }
-    }
-
-    /// The label in front of `bytes`, and how many bytes it takes there; `None` while it is not
-    /// complete.
-    fn read(bytes: &[u8]) -> Result<Option<(Label, usize)>, WireError> {
-        match *bytes {
-            [] | [LABEL] => Ok(None),
-            [LABEL, 0, ..] => Err(WireError::Header("a label header without a label")),
-            [LABEL, len, ref rest @ ..] => {
-                let len = usize::from(len);
-                Ok(rest.get(..len).map(|label| (Label(label.into()), LABEL_HEADER + len)))
-            }
-            _ => Ok(Some((Label::default(), 0))),
-        }
-    }
-}
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", String::from_utf8_lossy(&self.0).escape_debug())
-    }
-}
 
 /// How a process wraps what it sends, and what it asks of what it receives.
 #[derive(Clone, Debug)]
@@ -154,7 +84,7 @@ impl Envelope {
         let mut out = Vec::with_capacity(content.len() + self.datagram_overhead());
         self.label.write_header(&mut out);
         match self.seals() {
-            Some(keyring) => keyring.now().primary().seal(&self.label.0, content, &mut out)?,
+            Some(keyring) => keyring.now().primary().seal(self.label.bytes(), content, &mut out)?,
             None => out.extend_from_slice(content),
         }
         Ok(Cow::Owned(out))
@@ -177,7 +107,7 @@ impl Envelope {
         };
         if !seal::is_sealed(content) {
             return match content.first() {
-                Some(&first) if first > LAST_TYPE && first < native::FIRST_TAG && self.verify_incoming => {
+                Some(&first) if first > LAST_TYPE && first < FIRST_TAG && self.verify_incoming => {
                     Err(WireError::Header("an encryption version that is unknown"))
                 }
                 Some(_) if self.verify_incoming => Err(WireError::NotEncrypted),
@@ -185,7 +115,7 @@ impl Envelope {
                 None => Err(WireError::Empty),
             };
         }
-        match seal::open(keyring.now().keys(), &self.label.0, content) {
+        match seal::open(keyring.now().keys(), self.label.bytes(), content) {
             Ok(range) => single_layer(content.get(range).unwrap_or_default()),
             // The numbers of the versions are also those of memberlist's plain pings.
             Err(WireError::Undecryptable | WireError::Truncated) if !self.verify_incoming => Ok(content),
@@ -232,7 +162,7 @@ impl Envelope {
         let len = (frame.len() + seal::OVERHEAD) as u32;
         out.push(SEALED);
         out.extend_from_slice(&len.to_be_bytes());
-        let data = [&out[start..], &label.0].concat();
+        let data = [&out[start..], label.bytes()].concat();
         keyring.now().primary().seal(&data, &frame, &mut out)?;
         Ok(out)
     }
@@ -282,7 +212,7 @@ impl Envelope {
             have if have > len => return Err(WireError::Truncated),
             _ => {}
         }
-        let data = [&header[..], &self.label.0].concat();
+        let data = [&header[..], self.label.bytes()].concat();
         let range = seal::open(keyring.now().keys(), &data, sealed)?;
         let frame = single_layer(sealed.get(range).unwrap_or_default())?;
         reader.read(frame)?.map(Some).ok_or(WireError::Truncated)

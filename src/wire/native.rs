@@ -4,15 +4,13 @@
 //! rejecting trailing bytes; so that a successor could take its place by changing this file
 //! alone.
 
-use super::WireError;
+use super::error::WireError;
 use super::message::*;
 use bincode::Options;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Tags of the native dialect start here; everything below is memberlist's.
-pub const FIRST_TAG: u8 = 0x80;
-
+// Tags start at `dialect::FIRST_TAG`.
 const PING: u8 = 0x80;
 const INDIRECT_PING: u8 = 0x81;
 const ACK: u8 = 0x82;

@@ -12,7 +12,7 @@
 //! memberlist, a recorded packet that is sent again opens again. What keeps old news from doing
 //! harm are the incarnations and Lamport times inside.
 
-use super::WireError;
+use super::error::WireError;
 use aes_gcm::aes::{Aes128, Aes192, Aes256};
 use aes_gcm::{AeadInOut, AesGcm, KeyInit, Nonce, Tag};
 use base64::Engine;

@@ -8,8 +8,11 @@
 //! its first byte; its framing is memberlist's. A frame is buffered as its bytes arrive, never ahead of them, and never
 //! beyond [`MAX_FRAME`].
 
-use super::message::{Ack, Message, Ping, PushPull};
-use super::{Dialect, WireError, hashicorp, native};
+use super::dialect::{Dialect, check_dialect};
+use super::error::WireError;
+use super::{hashicorp, native};
+
+pub use super::stream_message::{MAX_FRAME, MAX_SMALL_FRAME, StreamMessage};
 
 const PUSH_PULL: u8 = 0xa0;
 const PING: u8 = 0xa1;
@@ -19,28 +22,8 @@ const USER: u8 = 0xa4;
 
 const HEADER: usize = 9;
 
-/// The largest body of a frame: a push/pull of some fifty thousand members.
-pub const MAX_FRAME: usize = 8 << 20;
 /// The most that is read of a frame that is encrypted: what it holds shows only once it is there.
 pub const MAX_SEALED_FRAME: usize = HEADER + MAX_FRAME + super::seal::MAX_OVERHEAD;
-/// The largest body of a frame that is no push/pull.
-pub const MAX_SMALL_FRAME: usize = 4096;
-
-/// Anything that travels over TCP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StreamMessage {
-    /// All that the sender knows; answered in kind.
-    PushPull(PushPull),
-    /// A probe of a member whose datagrams do not come through.
-    Ping(Ping),
-    /// Its answer.
-    Ack(Ack),
-    /// Why the sender refuses.
-    Error(String),
-    /// Something that is otherwise said in datagrams. Read, and never written by our agents.
-    User(Message),
-}
-
 /// Writes one frame.
 pub fn encode(dialect: Dialect, message: &StreamMessage) -> Vec<u8> {
     match dialect {
@@ -105,7 +88,7 @@ impl Reader {
     /// Fails as soon as it shows that the message cannot be accepted.
     pub fn frame_len(&mut self, buffer: &[u8]) -> Result<Option<usize>, WireError> {
         self.seen = buffer.first().map(|first| Dialect::of(*first));
-        super::check_dialect(buffer, self.only)?;
+        check_dialect(buffer, self.only)?;
         match self.seen {
             None => Ok(None),
             Some(Dialect::Native) => native_frame_len(buffer),
@@ -167,7 +150,7 @@ fn decode_native(frame: &[u8]) -> Result<StreamMessage, WireError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::{PeerRow, PeerState};
+    use super::super::message::{Ack, PeerRow, PeerState, Ping, PushPull};
     use super::*;
     use crate::model::{Incarnation, LamportTime, NodeName, Versions};
     use proptest::prelude::*;

@@ -8,7 +8,7 @@ pub(super) mod msgpack;
 mod push_pull;
 pub(super) mod stream;
 
-use super::WireError;
+use super::error::WireError;
 use super::message::*;
 use crate::model::{Incarnation, LamportTime, NodeName, Versions};
 use msgpack::{Fault, Reader, Writer};

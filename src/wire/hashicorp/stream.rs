@@ -4,9 +4,9 @@
 use super::msgpack::{Fault, Reader, Writer};
 use super::push_pull::{self, Header, PUSH_PULL};
 use super::{ACK, PING, USER, decode_user, malformed, read_ack, read_ping, write_ack, write_ping};
-use crate::wire::WireError;
 use crate::wire::compression::{self, COMPRESSED};
-use crate::wire::stream::{MAX_FRAME, MAX_SMALL_FRAME, StreamMessage};
+use crate::wire::error::WireError;
+use crate::wire::stream_message::{MAX_FRAME, MAX_SMALL_FRAME, StreamMessage};
 
 /// memberlist's `errMsg`.
 const ERROR: u8 = 13;

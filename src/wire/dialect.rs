@@ -1,0 +1,43 @@
+//! Which of the two ways to write messages is spoken, and how they are told apart.
+
+use super::error::WireError;
+use crate::model::Versions;
+
+/// Tags of the native dialect start here; everything below is memberlist's.
+pub(super) const FIRST_TAG: u8 = 0x80;
+
+/// A way to write messages as bytes.
+///
+/// A reader tells dialects apart by the first byte of a message: memberlist's message types
+/// lie below 0x80, ours are [`FIRST_TAG`] and above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// bincode, little-endian varints: what our agents speak among themselves.
+    Native,
+    /// memberlist's and Serf's MessagePack: what everyone reads.
+    Hashicorp,
+}
+
+impl Dialect {
+    /// The dialect in which to address a receiver; `None` is a stranger, whose versions are
+    /// not known yet.
+    pub fn for_receiver(versions: Option<&Versions>) -> Dialect {
+        match versions {
+            Some(versions) if versions.speaks_native() => Dialect::Native,
+            _ => Dialect::Hashicorp,
+        }
+    }
+
+    /// The dialect of a message, by its first byte.
+    pub fn of(first: u8) -> Dialect {
+        if first >= FIRST_TAG { Dialect::Native } else { Dialect::Hashicorp }
+    }
+}
+
+/// Refuses what is in another dialect than the only one that is read.
+pub(super) fn check_dialect(bytes: &[u8], only: Option<Dialect>) -> Result<(), WireError> {
+    match (bytes.first(), only) {
+        (Some(&first), Some(only)) if Dialect::of(first) != only => Err(WireError::Dialect),
+        _ => Ok(()),
+    }
+}
