@@ -1,6 +1,8 @@
 //! Things that happen and that handlers, streams and logs are told of.
 
-use super::{LamportTime, Member, Moment};
+use super::lamport::LamportTime;
+use super::member::Member;
+use super::moment::Moment;
 use std::fmt;
 
 /// What happened to a member.

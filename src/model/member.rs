@@ -1,6 +1,8 @@
 //! A member of the cluster, as everyone outside the membership table sees it.
 
-use super::{Incarnation, NodeName, Tags};
+use super::incarnation::Incarnation;
+use super::name::NodeName;
+use super::tags::Tags;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
