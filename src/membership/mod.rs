@@ -47,7 +47,7 @@ mod versions;
 mod vivaldi;
 
 pub use awareness::Awareness;
-pub use config::{Config, Profile};
+pub use config::{Config, Profile, ProfileError};
 pub use conflict::MAX_RIVALS;
 pub use effects::{Effects, StreamRequest, Target, Transmit};
 pub use exchange::ExchangeSchedule;
