@@ -241,7 +241,7 @@ impl fmt::Display for ConfigError {
                 let problem = problem.to_string().replace(char::is_control, " ");
                 write!(f, "Error in {place}: {problem}")
             }
-            // Flags are few and stand in front of whoever reads this; the text names the setting.
+            // Flags are few, and the operator has just written them; the text names the setting.
             ConfigError::Setting { source: Source::Flag(_) | Source::Default, problem } => problem.fmt(f),
         }
     }

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Largest configuration file, in bytes. What an agent can be told fits into a few kilobytes.
+/// Largest configuration file, in bytes. All settings together fit into a few kilobytes.
 const MAX_FILE_LEN: u64 = 1024 * 1024;
 /// Most files that are read from one directory.
 pub(super) const MAX_FILES: usize = 1024;

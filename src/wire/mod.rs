@@ -4,14 +4,15 @@
 //!
 //! * [`message`]: every message once, typed.
 //! * `native`: our own dialect; `hashicorp`: that of HashiCorp's agents. Which of them is spoken
-//!   is chosen for one receiver at a time, never globally; see [`Dialect`].
+//!   is chosen for one receiver at a time, never globally; see [`Dialect`] in `dialect`.
 //! * [`compression`]: what HashiCorp's agents compress.
 //! * [`datagram`]: several messages in one UDP datagram, with a checksum and a size budget.
-//! * [`stream`]: messages over TCP.
+//! * [`stream`]: messages over TCP, which are those of `stream_message`.
 //! * [`coordinate`]: what acks carry besides.
-//! * [`envelope`]: what goes around either, the cluster's label and encryption; [`seal`] is the
-//!   encryption, [`keyring`] its keys.
+//! * [`envelope`]: what goes around either, the cluster's label (`label`) and encryption; [`seal`]
+//!   is the encryption, [`keyring`] its keys.
 //! * [`payload`]: what internal queries carry, the same in every dialect.
+//! * `error`: why bytes were refused ([`WireError`]).
 //!
 //! Every byte that comes in is hostile until decoded: lengths are bounded before anything is
 //! allocated, nesting is refused, nothing is indexed unchecked, nothing panics.
