@@ -6,7 +6,6 @@ use super::main_loop::Agent;
 use super::parts::handlers_shown;
 use super::rpc::RpcMessage;
 use crate::config::AgentConfig;
-use crate::config::reload::{Effect, differences};
 use crate::membership::Origin;
 use std::time::Duration;
 
@@ -31,36 +30,30 @@ impl Agent {
         for warning in warnings {
             log::warn!(target: "agent", "{warning}");
         }
-        let changes = differences(&self.config, &new);
         if tags.effective() != self.tags.effective()
             && let Err(why) = self.running.set_tags(tags.effective())
         {
             return refuse(why.to_string());
         }
         self.tags = tags;
-        let (now, later): (Vec<_>, Vec<_>) =
-            changes.into_iter().partition(|(_, effect)| *effect == Effect::Now);
-        let changed = |key| now.iter().any(|(k, _)| *k == key);
-        let (handlers_changed, seeds_changed) = (changed("event_handlers"), changed("retry_join"));
-        let (level_changed, key_changed) = (changed("log_level"), changed("rpc_auth"));
-        self.config.take_live(new);
-        if level_changed {
+        let changes = self.config.reload(new);
+        if changes.applied("log_level") {
             self.logger.set_level(self.config.log_level);
         }
-        if key_changed {
+        if changes.applied("rpc_auth") {
             let key = self.config.rpc_auth.clone().unwrap_or_default();
             self.running.threads.rpc.sender().send(RpcMessage::AuthKey(key));
         }
-        if handlers_changed {
+        if changes.applied("event_handlers") {
             self.change_handlers();
         }
         // An attempt that is under way ends as it began; the next one is for these.
-        if seeds_changed {
+        if changes.applied("retry_join") {
             self.running.corridors.keep_seeds(self.config.retry_join.clone(), Origin::Configured);
         }
-        log::info!(target: "agent", "Reloaded configuration; changed: {}", list(&now));
-        if !later.is_empty() {
-            log::warn!(target: "agent", "These settings changed and take effect after a restart: {}", list(&later));
+        log::info!(target: "agent", "Reloaded configuration; changed: {}", list(&changes.applied));
+        if !changes.at_restart.is_empty() {
+            log::warn!(target: "agent", "These settings changed and take effect after a restart: {}", list(&changes.at_restart));
         }
     }
 
@@ -76,7 +69,6 @@ impl Agent {
     }
 }
 
-fn list(changes: &[(&str, Effect)]) -> String {
-    let keys: Vec<&str> = changes.iter().map(|(key, _)| *key).collect();
+fn list(keys: &[&str]) -> String {
     if keys.is_empty() { "nothing".to_string() } else { keys.join(", ") }
 }

@@ -1,28 +1,65 @@
 //! Addresses in settings: reading them, and looking up names where an address is needed at once.
 
-use super::agent::{DEFAULT_RPC_PORT, RpcAddress};
 use super::error::Problem;
 use crate::model::{AddressError, HostPort, canonical_ip};
+use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 
-/// An address to listen at. `:port` means every address, as it does in Go.
+/// Where the control protocol listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RpcAddress {
+    /// Address and port; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix {
+        /// Its path, at most about 80 bytes.
+        path: PathBuf,
+        /// Its permissions (`rpc_socket_mode`, by default 0600). A process that may write to it
+        /// controls the agent.
+        mode: u32,
+    },
+}
+
+impl fmt::Display for RpcAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RpcAddress::Tcp(addr) => addr.fmt(f),
+            RpcAddress::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Permissions of a control socket until those that are configured are known: none.
+const NO_PERMISSIONS: u32 = 0;
+
+/// An address to listen at. `:port` means every address, as it does in Go. Without a port of its own
+/// the address has `default_port`, and must name one if there is no such port.
 pub(super) fn listen_address(
     option: &'static str,
     text: &str,
-    default_port: u16,
+    default_port: Option<u16>,
 ) -> Result<SocketAddr, Problem> {
-    if text.starts_with(':') && !text.starts_with("::") {
-        return address(option, &format!("0.0.0.0{text}"), default_port);
+    let port_alone = text.starts_with(':') && !text.starts_with("::");
+    if default_port.is_none() && !port_alone {
+        with_port(option, text)?;
     }
-    address(option, text, default_port)
+    let port = default_port.unwrap_or_default();
+    if port_alone {
+        return address(option, &format!("0.0.0.0{text}"), port);
+    }
+    address(option, text, port)
 }
 
-/// Where the control protocol listens: an address, or `unix:` and a path.
-pub(super) fn rpc_address(text: &str, mode: u32) -> Result<RpcAddress, Problem> {
+/// Where the control protocol listens: an address, or `unix:` and a path, whose permissions are set
+/// later.
+pub(super) fn rpc_address(text: &str, default_port: Option<u16>) -> Result<RpcAddress, Problem> {
+    // Refusals name the flag, as Serf's do.
+    let option = "rpc-addr";
     match text.strip_prefix("unix:") {
-        Some("") => Err(Problem::Address { option: "rpc-addr", error: AddressError::Empty }),
-        Some(path) => Ok(RpcAddress::Unix { path: path.into(), mode }),
-        None => listen_address("rpc-addr", text, DEFAULT_RPC_PORT).map(RpcAddress::Tcp),
+        Some("") => Err(Problem::Address { option, error: AddressError::Empty }),
+        Some(path) => Ok(RpcAddress::Unix { path: path.into(), mode: NO_PERMISSIONS }),
+        None => listen_address(option, text, default_port).map(RpcAddress::Tcp),
     }
 }
 
@@ -32,27 +69,18 @@ pub(super) fn advertise_address(text: &str, default_port: u16) -> Result<SocketA
     if addr.ip().is_unspecified() { Err(Problem::AdvertiseUnspecified(addr)) } else { Ok(addr) }
 }
 
-/// An address whose port has no default.
-pub(super) fn with_port(option: &'static str, text: &str) -> Result<HostPort, Problem> {
+/// Checks an address whose port has no default.
+pub(super) fn with_port(option: &'static str, text: &str) -> Result<(), Problem> {
     let parsed = |port| HostPort::parse(text, port).map_err(|error| Problem::Address { option, error });
-    let address = parsed(0)?;
-    if address == parsed(1)? { Ok(address) } else { Err(Problem::NoPort { option, text: text.to_string() }) }
+    if parsed(0)? == parsed(1)? { Ok(()) } else { Err(Problem::NoPort { option, text: text.to_string() }) }
 }
 
-/// Where metrics can be fetched.
-pub(super) fn metrics_address(text: &str) -> Result<SocketAddr, Problem> {
-    let option = "metrics_addr";
-    if !text.starts_with(':') || text.starts_with("::") {
-        with_port(option, text)?;
-    }
-    listen_address(option, text, 0)
-}
-
-/// A member to join, which is looked up when it is joined. Serf also accepts `name/address`.
-pub(super) fn member_address(option: &'static str, text: &str) -> Result<String, Problem> {
+/// Checks the address of a member to join, which is looked up when it is joined. Serf also accepts
+/// `name/address`.
+pub(super) fn member_address(option: &'static str, text: &str) -> Result<(), Problem> {
     let address = text.rsplit_once('/').map_or(text, |(_, address)| address);
     match HostPort::parse(address, 0) {
-        Ok(_) => Ok(text.to_string()),
+        Ok(_) => Ok(()),
         Err(error) => Err(Problem::Address { option, error }),
     }
 }

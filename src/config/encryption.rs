@@ -3,8 +3,9 @@
 //! it; the others are read here.
 #![allow(clippy::disallowed_methods)] // Reads the file that `encrypt_key_file` names.
 
-use super::error::{ConfigError, Problem};
-use super::raw::{RawConfig, Source};
+use super::error::{ConfigError, KeyFileError, Problem};
+use super::raw::RawConfig;
+use super::value::Source;
 use crate::wire::keyring::Keyring;
 use crate::wire::seal::Key;
 use std::fs::File;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The variable with a key. As with the file, the key does not show in the process list.
-pub const KEY_VARIABLE: &str = "SERF_ENCRYPT_KEY";
+const KEY_VARIABLE: &str = "SERF_ENCRYPT_KEY";
 /// Largest file with a key, in bytes. A key has 44 at most.
 const MAX_KEY_FILE_LEN: u64 = 4096;
 /// Permission of everyone to read a file.
@@ -29,6 +30,11 @@ pub enum KeySource {
     Key(Keyring),
     /// The keys in this file, which is written when they change.
     File(PathBuf),
+}
+
+/// The key in the environment, if there is one.
+pub(super) fn key_variable() -> Option<String> {
+    std::env::var(KEY_VARIABLE).ok()
 }
 
 /// Finds out where the key is. `environment` is the value of [`KEY_VARIABLE`]; it counts if nothing
@@ -65,15 +71,15 @@ fn key(text: &str, source: Source) -> Result<KeySource, ConfigError> {
     Ok(KeySource::Key(Keyring::new(key)))
 }
 
-fn key_file(path: &Path, warnings: &mut Vec<String>) -> Result<Zeroizing<String>, String> {
-    let reason = |e: io::Error| e.to_string();
+fn key_file(path: &Path, warnings: &mut Vec<String>) -> Result<Zeroizing<String>, KeyFileError> {
+    let reason = |e: io::Error| KeyFileError::Unreadable(e.to_string());
     let about = std::fs::metadata(path).map_err(reason)?;
     if !about.is_file() {
         // Reading a pipe or a device could take for ever.
-        return Err("it is not a file".to_string());
+        return Err(KeyFileError::NotAFile);
     }
     if about.len() > MAX_KEY_FILE_LEN {
-        return Err(format!("it is too long (at most {MAX_KEY_FILE_LEN} bytes are read)"));
+        return Err(KeyFileError::TooLong { most: MAX_KEY_FILE_LEN });
     }
     if about.permissions().mode() & READABLE_BY_ALL != 0 {
         warnings.push(format!(
@@ -92,7 +98,7 @@ fn key_file(path: &Path, warnings: &mut Vec<String>) -> Result<Zeroizing<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::flags::Value;
+    use crate::config::value::Value;
     use std::fs;
 
     const KEY: &str = "enjTwAFRe4IE71bOFhirzQ==";

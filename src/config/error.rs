@@ -1,10 +1,10 @@
 //! Why a configuration was refused. Every message says where the value was written, what it was and
 //! what would have been accepted.
 
-use super::files::{MAX_FILE_LEN, MAX_FILES};
 use super::handlers::EventScriptError;
-use super::raw::Source;
-use crate::model::{AddressError, NameError, TagsError, Versions};
+use super::value::Source;
+use crate::membership::ProfileError;
+use crate::model::{AddressError, MAX_PLAIN_NAME_LEN, NameError, TagsError};
 use crate::telemetry::FacilityError;
 use crate::wire::seal::KeyError;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// Why a configuration was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// A configuration file cannot be read, or is no object of known settings.
     File(FileError),
     /// A setting cannot be used.
@@ -27,11 +27,11 @@ pub enum ConfigError {
 
 /// Why a configuration file was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileError {
+pub(crate) struct FileError {
     /// The file, or the directory of files.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What is wrong with it.
-    pub problem: FileProblem,
+    pub(crate) problem: FileProblem,
 }
 
 /// What is wrong with a configuration file. Lines count from 1.
@@ -41,10 +41,16 @@ pub enum FileProblem {
     Unreadable(String),
     /// It is a pipe, a socket or a device.
     NotAFile,
-    /// It is longer than [`MAX_FILE_LEN`].
-    TooLong,
-    /// The directory has more than [`MAX_FILES`] of them.
-    TooManyFiles,
+    /// It is longer than this many bytes.
+    TooLong {
+        /// How many are read.
+        most: u64,
+    },
+    /// The directory has more of them than this.
+    TooManyFiles {
+        /// How many are read.
+        most: usize,
+    },
     /// It begins with a byte order mark, which JSON forbids.
     ByteOrderMark,
     /// It is not UTF-8.
@@ -106,7 +112,7 @@ pub enum FileProblem {
 
 /// What is wrong with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// No host name could be read and no name was given.
     NoHostName,
     /// The node name cannot be used.
@@ -146,8 +152,8 @@ pub enum Problem {
     KeyFile {
         /// Which file.
         path: PathBuf,
-        /// What the system says.
-        why: String,
+        /// Why.
+        why: KeyFileError,
     },
     /// An encryption key is given twice.
     TwoKeys,
@@ -156,11 +162,18 @@ pub enum Problem {
     /// Tags are configured beside a file that keeps them.
     TagsBesideFile,
     /// Not a profile.
-    Profile(String),
+    Profile(ProfileError),
     /// Not a log level.
     LogLevel(String),
     /// Not a Serf protocol that we accept.
-    Protocol(i64),
+    Protocol {
+        /// What was asked for.
+        number: i64,
+        /// The oldest.
+        least: i64,
+        /// The newest.
+        most: i64,
+    },
     /// Not a facility of syslog.
     Facility(FacilityError),
     /// An event handler that hears of nothing that exists.
@@ -179,6 +192,32 @@ pub enum Problem {
         expected: String,
     },
 }
+
+/// Why a file with an encryption key cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeyFileError {
+    /// It is a directory, a pipe, a socket or a device.
+    NotAFile,
+    /// It is longer than any key.
+    TooLong {
+        /// How many bytes are read.
+        most: u64,
+    },
+    /// The system refuses to read it, for this reason.
+    Unreadable(String),
+}
+
+impl fmt::Display for KeyFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyFileError::NotAFile => write!(f, "it is not a file"),
+            KeyFileError::TooLong { most } => write!(f, "it is too long (at most {most} bytes are read)"),
+            KeyFileError::Unreadable(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for KeyFileError {}
 
 impl Problem {
     /// The error about a setting from this source.
@@ -202,7 +241,7 @@ impl fmt::Display for ConfigError {
                 let problem = problem.to_string().replace(char::is_control, " ");
                 write!(f, "Error in {place}: {problem}")
             }
-            // Flags are few and stand in front of whoever reads this; the text names the setting.
+            // Flags are few, and the operator has just written them; the text names the setting.
             ConfigError::Setting { source: Source::Flag(_) | Source::Default, problem } => problem.fmt(f),
         }
     }
@@ -216,11 +255,11 @@ impl fmt::Display for FileError {
             FileProblem::NotAFile => {
                 write!(f, "Error reading '{path}': it is neither a file nor a directory")
             }
-            FileProblem::TooLong => {
-                write!(f, "Error reading '{path}': it is too long (at most {MAX_FILE_LEN} bytes are read)")
+            FileProblem::TooLong { most } => {
+                write!(f, "Error reading '{path}': it is too long (at most {most} bytes are read)")
             }
-            FileProblem::TooManyFiles => {
-                write!(f, "Error reading '{path}': more than {MAX_FILES} files in it end in .json")
+            FileProblem::TooManyFiles { most } => {
+                write!(f, "Error reading '{path}': more than {most} files in it end in .json")
             }
             FileProblem::ByteOrderMark => write!(
                 f,
@@ -268,7 +307,7 @@ impl fmt::Display for Problem {
                 f,
                 "Invalid node name: '{name}' (validate_node_names allows letters, digits, dashes and dots, at \
                  most {} of them)",
-                super::agent::MAX_VALIDATED_NAME_LEN
+                MAX_PLAIN_NAME_LEN
             ),
             Problem::Address { option, error } => write!(f, "Invalid {option} address: {error}"),
             Problem::Unresolved { option, host, reason } => {
@@ -288,7 +327,7 @@ impl fmt::Display for Problem {
             Problem::TwoKeys => write!(f, "Only one of encrypt_key and encrypt_key_file is allowed"),
             Problem::KeyBesideKeyring => write!(f, "Encryption key not allowed while using a keyring"),
             Problem::TagsBesideFile => write!(f, "Tags config not allowed while using tag files"),
-            Problem::Profile(e) => f.write_str(e),
+            Problem::Profile(e) => write!(f, "{e}"),
             Problem::LogLevel(s) => {
                 write!(f, "Invalid log level: {s}. Valid log levels are: [TRACE DEBUG INFO WARN ERR]")
             }
@@ -303,12 +342,10 @@ impl fmt::Display for Problem {
             Problem::Value { key, value, expected } => {
                 write!(f, "Invalid {key}: {value} (expected {expected})")
             }
-            Problem::Protocol(n) => write!(
+            Problem::Protocol { number, least, most } => write!(
                 f,
-                "Protocol version '{n}' too {}. Must be in range: [{}, {}]",
-                if *n < i64::from(Versions::SERF_PROTOCOL_MIN) { "low" } else { "high" },
-                Versions::SERF_PROTOCOL_MIN,
-                Versions::SERF_PROTOCOL_MAX
+                "Protocol version '{number}' too {}. Must be in range: [{least}, {most}]",
+                if number < least { "low" } else { "high" },
             ),
         }
     }

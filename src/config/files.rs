@@ -11,10 +11,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Largest configuration file, in bytes. What an agent can be told fits into a few kilobytes.
-pub const MAX_FILE_LEN: u64 = 1024 * 1024;
+/// Largest configuration file, in bytes. All settings together fit into a few kilobytes.
+const MAX_FILE_LEN: u64 = 1024 * 1024;
 /// Most files that are read from one directory.
-pub const MAX_FILES: usize = 1024;
+pub(super) const MAX_FILES: usize = 1024;
 /// Permission of everyone to read a file.
 const READABLE_BY_ALL: u32 = 0o004;
 
@@ -51,7 +51,7 @@ fn files_in(directory: &Path) -> Result<Vec<(PathBuf, Metadata)>, FileError> {
             names.push(name);
         }
         if names.len() > MAX_FILES {
-            return Err(error(directory, FileProblem::TooManyFiles));
+            return Err(error(directory, FileProblem::TooManyFiles { most: MAX_FILES }));
         }
     }
     names.sort();
@@ -78,7 +78,7 @@ fn read_file(
         .and_then(|file| file.take(MAX_FILE_LEN + 1).read_to_end(&mut bytes))
         .map_err(|e| error(path, FileProblem::Unreadable(reason(&e))))?;
     if bytes.len() as u64 > MAX_FILE_LEN {
-        return Err(error(path, FileProblem::TooLong));
+        return Err(error(path, FileProblem::TooLong { most: MAX_FILE_LEN }));
     }
     let name: Arc<Path> = Arc::from(path);
     let secret = json::read(&name, &bytes, raw).map_err(|problem| error(path, problem))?;

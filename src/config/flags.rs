@@ -4,27 +4,13 @@
 //! from which `pico-args` extracts the values. What a value means to an agent is not known
 //! here.
 
-use super::options::{CommandSpec, Kind, OptionSpec};
+use super::options::{CommandSpec, Form, OptionSpec};
+use super::value::Value;
 use crate::model::parse_duration;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::time::Duration;
-
-/// One value of one flag, checked against its [`Kind`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// Of a [`Kind::Switch`].
-    Switch(bool),
-    /// Of a [`Kind::Text`].
-    Text(String),
-    /// Of a [`Kind::Number`].
-    Number(i64),
-    /// Of a [`Kind::Duration`]; none if the text was empty.
-    Duration(Option<Duration>),
-    /// Of a [`Kind::Pair`] in a file; a flag's is a text, which is taken apart later.
-    Pair(String, String),
-}
 
 /// The flags that were given, and the arguments after them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,12 +19,12 @@ pub struct Flags {
     /// The names of the flags in the order in which they stood.
     order: Vec<&'static str>,
     /// The arguments after the last flag.
-    pub rest: Vec<String>,
+    pub(crate) rest: Vec<String>,
 }
 
 /// What the arguments of a command ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Parsed {
+pub(crate) enum Parsed {
     /// To run it.
     Run(Flags),
     /// `-h`, `-help`: to print its help.
@@ -49,7 +35,7 @@ pub enum Parsed {
 
 /// Why arguments were refused. Every variant names the flag as it was written in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FlagError {
+pub(crate) enum FlagError {
     /// The command has no such flag.
     Unknown(String),
     /// Three dashes, or no name before `=`.
@@ -87,22 +73,22 @@ impl std::error::Error for FlagError {}
 
 impl Flags {
     /// The value that counts where only one does.
-    pub fn last(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn last(&self, name: &str) -> Option<&Value> {
         self.values.get(name)?.last()
     }
 
     /// Whether the flag was given at all, with whatever value.
-    pub fn given(&self, name: &str) -> bool {
+    pub(crate) fn given(&self, name: &str) -> bool {
         self.values.contains_key(name)
     }
 
     /// A switch; off unless given.
-    pub fn switch(&self, name: &str) -> bool {
+    pub(crate) fn switch(&self, name: &str) -> bool {
         matches!(self.last(name), Some(Value::Switch(true)))
     }
 
     /// A text; the last one counts, and an empty one is none.
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         match self.last(name) {
             Some(Value::Text(text)) if !text.is_empty() => Some(text),
             _ => None,
@@ -110,7 +96,7 @@ impl Flags {
     }
 
     /// Every text given with a repeatable flag, in order, empty ones included.
-    pub fn texts(&self, name: &str) -> Vec<String> {
+    pub(crate) fn texts(&self, name: &str) -> Vec<String> {
         self.all(name)
             .iter()
             .filter_map(|v| if let Value::Text(t) = v { Some(t.clone()) } else { None })
@@ -118,19 +104,19 @@ impl Flags {
     }
 
     /// Every text given with any of these flags, in the order in which they stood.
-    pub fn texts_of_any(&self, names: &[&str]) -> Vec<String> {
+    pub(crate) fn texts_of_any(&self, names: &[&str]) -> Vec<String> {
         let mut texts: Vec<_> = names.iter().map(|name| self.texts(name).into_iter()).collect();
         let flag = |given: &&'static str| names.iter().position(|name| name == given);
         self.order.iter().filter_map(flag).filter_map(|i| texts[i].next()).collect()
     }
 
     /// Every value of a flag, in order.
-    pub fn all(&self, name: &str) -> &[Value] {
+    pub(crate) fn all(&self, name: &str) -> &[Value] {
         self.values.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// A number; the last one counts.
-    pub fn number(&self, name: &str) -> Option<i64> {
+    pub(crate) fn number(&self, name: &str) -> Option<i64> {
         match self.last(name) {
             Some(Value::Number(n)) => Some(*n),
             _ => None,
@@ -138,7 +124,7 @@ impl Flags {
     }
 
     /// A duration; the last one counts.
-    pub fn duration(&self, name: &str) -> Option<Duration> {
+    pub(crate) fn duration(&self, name: &str) -> Option<Duration> {
         match self.last(name) {
             Some(Value::Duration(d)) => *d,
             _ => None,
@@ -147,7 +133,7 @@ impl Flags {
 }
 
 /// Reads the arguments after the name of a command.
-pub fn parse(command: &CommandSpec, arguments: Vec<OsString>) -> Result<Parsed, FlagError> {
+pub(crate) fn parse(command: &CommandSpec, arguments: Vec<OsString>) -> Result<Parsed, FlagError> {
     let arguments = arguments
         .into_iter()
         .map(|a| a.into_string().map_err(|a| FlagError::NotUtf8(a.to_string_lossy().into_owned())))
@@ -197,10 +183,10 @@ fn normalise(command: &CommandSpec, arguments: Vec<String>) -> Result<Walked, Fl
                 _ => Err(FlagError::Unknown(name.to_string())),
             };
         };
-        let value = match (inline, option.kind) {
+        let value = match (inline, option.kind.form()) {
             (Some(value), _) => value,
-            (None, Kind::Switch) => "true".to_string(),
-            (None, Kind::Text | Kind::Pair | Kind::Number | Kind::Duration) => {
+            (None, Form::Switch) => "true".to_string(),
+            (None, Form::Text | Form::Pair | Form::Number | Form::Duration) => {
                 arguments.next().ok_or(FlagError::MissingValue(option.name()))?
             }
         };
@@ -250,20 +236,20 @@ fn extract(
 }
 
 fn check(option: &OptionSpec, text: String) -> Result<Value, FlagError> {
-    let expected = match option.kind {
-        Kind::Text | Kind::Pair => return Ok(Value::Text(text)),
+    let expected = match option.kind.form() {
+        Form::Text | Form::Pair => return Ok(Value::Text(text)),
         // The spellings that Go's strconv.ParseBool knows.
-        Kind::Switch => match text.as_str() {
+        Form::Switch => match text.as_str() {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => return Ok(Value::Switch(true)),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => return Ok(Value::Switch(false)),
             _ => "true or false",
         },
-        Kind::Number => match text.parse() {
+        Form::Number => match text.parse() {
             Ok(n) => return Ok(Value::Number(n)),
             Err(_) => "a whole number",
         },
-        Kind::Duration if text.is_empty() => return Ok(Value::Duration(None)),
-        Kind::Duration => match parse_duration(&text) {
+        Form::Duration if text.is_empty() => return Ok(Value::Duration(None)),
+        Form::Duration => match parse_duration(&text) {
             Ok(d) => return Ok(Value::Duration(Some(d))),
             Err(_) => "a duration, such as 300ms, 30s or 1h15m",
         },
@@ -294,19 +280,19 @@ mod tests {
         for command in COMMANDS {
             for option in command.options {
                 let name = option.name();
-                let (text, value) = match option.kind {
-                    Kind::Switch => ("true", Value::Switch(true)),
-                    Kind::Text | Kind::Pair => ("some text", Value::Text("some text".into())),
-                    Kind::Number => ("-4", Value::Number(-4)),
-                    Kind::Duration => ("1m30s", Value::Duration(Some(Duration::from_secs(90)))),
+                let (text, value) = match option.kind.form() {
+                    Form::Switch => ("true", Value::Switch(true)),
+                    Form::Text | Form::Pair => ("some text", Value::Text("some text".into())),
+                    Form::Number => ("-4", Value::Number(-4)),
+                    Form::Duration => ("1m30s", Value::Duration(Some(Duration::from_secs(90)))),
                 };
                 let inline = [format!("-{name}={text}"), format!("--{name}={text}")];
                 for argument in &inline {
                     assert_eq!(flags(command, &[argument]).last(name), Some(&value), "{argument}");
                 }
                 for flag in [format!("-{name}"), format!("--{name}")] {
-                    let given = match option.kind {
-                        Kind::Switch => flags(command, &[&flag]),
+                    let given = match option.kind.form() {
+                        Form::Switch => flags(command, &[&flag]),
                         _ => {
                             assert_eq!(read(command, &[&flag]), Err(FlagError::MissingValue(name)));
                             flags(command, &[&flag, text])

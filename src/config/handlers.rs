@@ -10,14 +10,14 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventScript {
     /// What it hears of; never empty.
-    pub filters: Vec<EventFilter>,
+    pub(crate) filters: Vec<EventFilter>,
     /// What `/bin/sh -c` is given.
-    pub script: String,
+    pub(crate) script: String,
 }
 
 /// A filter that names no event. The text begins as Serf's does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventScriptError {
+pub(crate) enum EventScriptError {
     /// This item of the filter names no event.
     NoSuchEvent {
         /// The item.
@@ -57,7 +57,7 @@ impl std::error::Error for EventScriptError {}
 impl EventScript {
     /// Reads `script`, `event=script` or `event,event=script`. What comes before the first `=` is
     /// the filter; nothing there means everything. The script may be empty, as it may with Serf.
-    pub fn parse(text: &str) -> Result<EventScript, EventScriptError> {
+    pub(crate) fn parse(text: &str) -> Result<EventScript, EventScriptError> {
         let (filter, script) = text.split_once('=').unwrap_or(("", text));
         if filter.is_empty() {
             return Ok(EventScript { filters: vec![EventFilter::All], script: script.to_string() });
@@ -81,7 +81,7 @@ impl EventScript {
     }
 
     /// The events it hears of as `info` names them: `event:name`, the name empty for any.
-    pub fn filter_keys(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn filter_keys(&self) -> impl Iterator<Item = String> {
         self.filters.iter().map(|filter| match filter {
             EventFilter::All => "*:".to_string(),
             EventFilter::Member(kind) => format!("{kind}:"),
@@ -92,7 +92,7 @@ impl EventScript {
 
     /// Whether the script wants to hear of an event. However many of its filters an event passes,
     /// the script hears of it once. (Serf runs it once for each filter.)
-    pub fn matches(&self, event: &Event) -> bool {
+    pub(crate) fn matches(&self, event: &Event) -> bool {
         self.filters.iter().any(|filter| filter.passes(event))
     }
 }

@@ -5,10 +5,10 @@
 //! option table asks for.
 
 use super::error::FileProblem;
-use super::flags::Value;
 use super::nearest::nearest;
-use super::options::{Kind, OptionSpec, settings};
-use super::raw::{Place, RawConfig, Source, expected_in_file};
+use super::options::{Form, OptionSpec, settings};
+use super::raw::RawConfig;
+use super::value::{Place, Source, Value};
 use crate::model::parse_duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -122,36 +122,36 @@ impl<'a> Reader<'a, '_> {
             found: if option.secret { "a value that is not shown".to_string() } else { shorten(value.get()) },
             // An item of a list or an object is a text, whatever it stands in.
             expected: if item {
-                expected_in_file(Kind::Text, false)
+                expected_in_file(Form::Text, false)
             } else {
-                expected_in_file(option.kind, option.repeatable)
+                expected_in_file(option.kind.form(), option.repeatable)
             },
         };
         let wrong = || refuse(line, key.to_string(), value, false);
         let first = value.get().as_bytes().first().copied().unwrap_or_default();
-        match (option.kind, option.repeatable, first) {
-            (Kind::Switch, _, b't' | b'f') => {
+        match (option.kind.form(), option.repeatable, first) {
+            (Form::Switch, _, b't' | b'f') => {
                 self.push(key, line, Value::Switch(value.get() == "true"));
             }
-            (Kind::Number, _, b'-' | b'0'..=b'9') => {
+            (Form::Number, _, b'-' | b'0'..=b'9') => {
                 let number = number(value.get()).ok_or_else(wrong)?;
                 self.push(key, line, Value::Number(number));
             }
-            (Kind::Duration, _, b'"') => {
+            (Form::Duration, _, b'"') => {
                 let text: String = self.parse(value.get())?;
                 if !text.is_empty() {
                     let duration = parse_duration(&text).map_err(|_| wrong())?;
                     self.push(key, line, Value::Duration(Some(duration)));
                 }
             }
-            (Kind::Text, false, b'"') => {
+            (Form::Text, false, b'"') => {
                 let text: String = self.parse(value.get())?;
                 if !text.is_empty() {
                     self.push(key, line, Value::Text(text));
                     self.secret = self.secret.or(option.secret.then_some(key));
                 }
             }
-            (Kind::Text, true, b'[') => {
+            (Form::Text, true, b'[') => {
                 for (i, item) in self.parse::<Vec<&'a RawValue>>(value.get())?.into_iter().enumerate() {
                     let line = self.line(item.get());
                     if !item.get().starts_with('"') {
@@ -161,7 +161,7 @@ impl<'a> Reader<'a, '_> {
                     self.push(key, line, Value::Text(text));
                 }
             }
-            (Kind::Pair, _, b'{') => self.pairs(key, value, refuse)?,
+            (Form::Pair, _, b'{') => self.pairs(key, value, refuse)?,
             _ => return Err(wrong()),
         }
         Ok(())
@@ -225,6 +225,18 @@ impl<'a> Reader<'a, '_> {
 
     fn offset(&self, slice: &str) -> usize {
         slice.as_ptr().addr().saturating_sub(self.text.as_ptr().addr())
+    }
+}
+
+/// What a configuration file must say for a setting of this form.
+fn expected_in_file(form: Form, repeatable: bool) -> &'static str {
+    match (form, repeatable) {
+        (Form::Switch, _) => "true or false, without quotes",
+        (Form::Number, _) => "a whole number, without quotes",
+        (Form::Duration, _) => "a duration in quotes, such as \"300ms\", \"30s\" or \"1h15m\"",
+        (Form::Text, false) => "text in quotes",
+        (Form::Text, true) => "a list of texts, such as [\"one\", \"two\"]",
+        (Form::Pair, _) => "an object of texts, such as {\"role\": \"web\"}",
     }
 }
 

@@ -1,29 +1,43 @@
 //! Flags and files, and the validated configuration they become.
 //!
-//! Two steps, never mixed. First what was written is collected in `raw`, each value with its source:
-//! `flags` reads arguments by the table in `options`, `files` finds configuration files and `json`
-//! reads them by the same table. Then `validate` turns all of it into one immutable [`AgentConfig`].
+//! | file | what it holds |
+//! | --- | --- |
+//! | `options` | the one table of commands, their options and an agent's settings; how to add a setting |
+//! | `value` | a value as it was written, and where |
+//! | `flags`, `usage` | arguments read by the table, `-h` written by it |
+//! | `files`, `json`, `nearest` | configuration files found, and read by the table |
+//! | `raw` | everything that was written, by key |
+//! | `reading` | from what was written to typed values, by the rows of the table |
+//! | `relations`, `addresses`, `encryption`, `handlers` | what no row can hold: rules between settings, and types of their own |
+//! | `agent` | the immutable [`AgentConfig`]: a line for each setting |
+//! | `reload` | what changes when the configuration is read again |
+//! | `reference` | the table of settings for the manual |
+//! | `error` | why a configuration was refused |
+//!
 //! Nothing here prints, opens a socket or ends the process; `cli/` does.
 
 mod addresses;
-pub mod agent;
-pub mod encryption;
+mod agent;
+mod encryption;
 mod error;
-pub mod files;
-pub mod flags;
-pub mod handlers;
+mod files;
+pub(crate) mod flags;
+mod handlers;
 pub mod json;
 mod nearest;
 pub mod options;
 pub mod raw;
+mod reading;
 pub mod reference;
-pub mod reload;
-pub mod usage;
-mod validate;
+mod relations;
+mod reload;
+pub(crate) mod usage;
+mod value;
 
-pub use agent::{AgentConfig, DEFAULT_BIND_PORT, DEFAULT_RPC_PORT, MdnsConfig, RpcAddress};
+pub use addresses::RpcAddress;
+pub use agent::AgentConfig;
 pub use encryption::KeySource;
-pub use error::{ConfigError, FileError, FileProblem, Problem};
-pub use flags::{FlagError, Flags, Parsed, Value, parse};
-pub use handlers::{EventScript, EventScriptError};
-pub use options::{CommandSpec, Kind, OptionSpec};
+pub use flags::Flags;
+pub(crate) use flags::{Parsed, parse};
+pub use handlers::EventScript;
+pub use relations::MdnsConfig;

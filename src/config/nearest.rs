@@ -1,4 +1,4 @@
-//! What somebody may have meant who wrote a key that does not exist.
+//! What was probably meant by a key that does not exist.
 
 use super::options::settings;
 
@@ -9,7 +9,7 @@ pub(super) fn nearest(key: &str) -> Option<&'static str> {
     let keys = || settings().filter_map(|option| option.key);
     // Some flags have other names than their keys: `snapshot` is `snapshot_path`.
     let flag = settings().find(|option| option.flag().is_some_and(|flag| flag.replace('-', "_") == flat));
-    // And who forgets to say where: `disable_ipv4` is `mdns.disable_ipv4`.
+    // And where the object is left out: `disable_ipv4` is `mdns.disable_ipv4`.
     let part = || keys().find(|k| k.split('.').any(|part| part == key));
     let inside = || keys().find(|k| key.len() > 4 && (k.contains(&key) || key.contains(k)));
     let like = || {

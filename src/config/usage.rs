@@ -1,7 +1,7 @@
 //! Help text, made from the option table. Nothing here is written twice, so nothing can be
 //! forgotten.
 
-use super::options::{CommandSpec, Kind, OptionSpec};
+use super::options::{CommandSpec, Form, OptionSpec};
 use std::fmt::Write;
 
 /// Lines end before this column, so that help is readable in the smallest usual terminal.
@@ -10,7 +10,7 @@ const WIDTH: usize = 80;
 const TEXT_COLUMN: usize = 30;
 
 /// The text of `-h`, without a final line break. `program` is the word before the command.
-pub fn help(program: &str, command: &CommandSpec) -> String {
+pub(crate) fn help(program: &str, command: &CommandSpec) -> String {
     let mut out = format!("Usage: {program} {}", command.name);
     if !command.arguments.is_empty() {
         out.push(' ');
@@ -31,7 +31,7 @@ pub fn help(program: &str, command: &CommandSpec) -> String {
 }
 
 /// The list of commands, without a final line break.
-pub fn command_list<'a>(program: &str, commands: impl IntoIterator<Item = &'a CommandSpec>) -> String {
+pub(crate) fn command_list<'a>(program: &str, commands: impl IntoIterator<Item = &'a CommandSpec>) -> String {
     let commands: Vec<&CommandSpec> = commands.into_iter().collect();
     let width = commands.iter().map(|c| c.name.len()).max().unwrap_or(0);
     let mut out =
@@ -44,21 +44,21 @@ pub fn command_list<'a>(program: &str, commands: impl IntoIterator<Item = &'a Co
 
 /// How an option is written: `-bind=<addr[:port]>`.
 fn head(option: &OptionSpec) -> String {
-    match option.kind {
-        Kind::Switch => format!("-{}", option.name()),
-        Kind::Text | Kind::Pair | Kind::Number | Kind::Duration => {
-            format!("-{}=<{}>", option.name(), option.placeholder)
+    match option.kind.form() {
+        Form::Switch => format!("-{}", option.name()),
+        Form::Text | Form::Pair | Form::Number | Form::Duration => {
+            format!("-{}=<{}>", option.name(), option.placeholder())
         }
     }
 }
 
 fn describe(out: &mut String, option: &OptionSpec) {
-    let mut text = option.help.to_string();
+    let (mut text, default) = (option.help(), option.default_text());
     if option.repeatable {
         text.push_str(" May be repeated.");
     }
-    if !option.default.is_empty() {
-        let _ = write!(text, " Default: {}.", option.default);
+    if !default.is_empty() {
+        let _ = write!(text, " Default: {default}.");
     }
     let mut head = head(option);
     if head.len() + 4 > TEXT_COLUMN {
@@ -103,7 +103,7 @@ mod tests {
                     word == format!("-{}", option.name())
                 });
                 assert!(found, "{} -{}\n{text}", command.name, option.name());
-                assert!(text.contains(option.default), "{}", option.name());
+                assert!(text.contains(&option.default_text()), "{}", option.name());
             }
             assert!(text.lines().all(|l| l.chars().count() <= WIDTH), "{text}");
             assert!(!text.lines().any(|l| l.ends_with(' ')), "{text}");

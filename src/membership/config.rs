@@ -1,5 +1,6 @@
 //! The numbers that drive membership: memberlist's and Serf's constants, by profile.
 
+use std::fmt;
 use std::time::Duration;
 
 /// A set of timings for a kind of network (`-profile`).
@@ -25,14 +26,26 @@ impl Profile {
     }
 }
 
-impl std::str::FromStr for Profile {
-    type Err = String;
+/// A text that names no profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileError(String);
 
-    fn from_str(s: &str) -> Result<Self, String> {
+impl fmt::Display for ProfileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unknown profile: {} (expected lan, wan or local)", self.0)
+    }
+}
+
+impl std::error::Error for ProfileError {}
+
+impl std::str::FromStr for Profile {
+    type Err = ProfileError;
+
+    fn from_str(s: &str) -> Result<Self, ProfileError> {
         [Profile::Lan, Profile::Wan, Profile::Local]
             .into_iter()
             .find(|p| p.as_str() == s)
-            .ok_or_else(|| format!("Unknown profile: {s} (expected lan, wan or local)"))
+            .ok_or_else(|| ProfileError(s.to_string()))
     }
 }
 

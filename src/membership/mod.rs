@@ -50,7 +50,7 @@ mod versions;
 mod vivaldi;
 
 pub use awareness::Awareness;
-pub use config::{Config, Profile};
+pub use config::{Config, Profile, ProfileError};
 pub use effects::{Effects, StreamRequest, Target, Transmit};
 pub use exchange::ExchangeSchedule;
 pub use probe::{MAX_RELAYS, ProbeOutcome, Prober};

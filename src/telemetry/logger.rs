@@ -9,40 +9,25 @@
 //! target wins over the level for that target, one without replaces the level. TRACE exists only
 //! where the terminal shows it.
 
-use super::counters;
+use super::feed::{Shared, SubscriberId, Subscription};
 use super::line::{Entry, LogLine};
 use super::syslog::{Syslog, SyslogOptions};
-use super::writer::{Command, Writer};
+use super::writer::{Command, Format, Writer};
 use super::zone::Zone;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Lines that may wait for the log thread; further ones are dropped and counted.
 pub const QUEUE_LINES: usize = 1024;
 /// DEBUG and TRACE lines are dropped when this many wait: a flood of them must not cost an ERR.
 const QUEUE_LINES_FOR_DEBUG: usize = QUEUE_LINES / 2;
-/// Lines that a new monitor is shown.
-pub const RECENT_LINES: usize = 512;
-/// Lines that the gate holds back; further ones are dropped and counted.
-pub const HELD_LINES: usize = 4096;
 /// How long [`LoggerHandle::say`] may wait for room in the queue.
 const SAY_PATIENCE: Duration = Duration::from_millis(250);
-
-/// How lines look on the terminal. Monitors always see Serf's form.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// As Serf writes them, indented by four spaces.
-    #[default]
-    Serf,
-    /// One JSON object a line, not indented.
-    Json,
-}
 
 /// What a logger starts with.
 #[derive(Clone, Debug)]
@@ -110,42 +95,6 @@ pub struct LoggerHandle {
     ended: Receiver<()>,
 }
 
-/// Names a subscriber to [`LoggerHandle::unsubscribe`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SubscriberId(u64);
-
-/// The answer to [`LoggerHandle::subscribe`].
-#[derive(Debug)]
-pub struct Subscription {
-    /// For [`LoggerHandle::unsubscribe`].
-    pub id: SubscriberId,
-    /// The lines before the first that the subscriber will be given, oldest first.
-    pub backlog: Vec<Arc<LogLine>>,
-}
-
-/// What the thread and its callers share. Nobody writes to a sink while holding `feed`.
-pub(super) struct Shared {
-    /// The least important level that is taken down, as a `usize` of [`LevelFilter`].
-    max: AtomicUsize,
-    /// Whether this logger is the process's, and thus sets `log::set_max_level`.
-    global: AtomicBool,
-    pub(super) gate_open: AtomicBool,
-    /// Lines dropped because the queue was full.
-    pub(super) dropped: AtomicUsize,
-    feed: Mutex<Feed>,
-}
-
-/// Who gets lines besides the terminal, and which of them the terminal gets.
-pub(super) struct Feed {
-    recent: VecDeque<Arc<LogLine>>,
-    subscribers: Vec<(SubscriberId, Subscriber)>,
-    next_id: u64,
-    next_line: u64,
-    filter: env_logger::Logger,
-}
-
-type Subscriber = Box<dyn Fn(&Arc<LogLine>) + Send>;
-
 impl Logger {
     /// Starts the log thread on standard output and makes this the logger of the process.
     ///
@@ -154,8 +103,7 @@ impl Logger {
     pub fn install(options: LogOptions) -> Result<LoggerHandle, InstallError> {
         let (logger, handle) = Logger::start(options, io::stdout())?;
         log::set_boxed_logger(Box::new(logger)).map_err(|_| InstallError::Taken)?;
-        handle.shared.global.store(true, Ordering::Relaxed);
-        handle.shared.publish_max();
+        handle.shared.make_global();
         Ok(handle)
     }
 
@@ -168,19 +116,7 @@ impl Logger {
         let (queue, commands) = bounded(QUEUE_LINES);
         let (alive, ended) = bounded(0);
         let filter = build_filter(options.level, options.directives.as_deref());
-        let shared = Arc::new(Shared {
-            max: AtomicUsize::new(taken_down(&filter) as usize),
-            global: AtomicBool::new(false),
-            gate_open: AtomicBool::new(!options.gated),
-            dropped: AtomicUsize::new(0),
-            feed: Mutex::new(Feed {
-                recent: VecDeque::new(),
-                subscribers: Vec::new(),
-                next_id: 0,
-                next_line: 0,
-                filter,
-            }),
-        });
+        let shared = Arc::new(Shared::new(filter, !options.gated));
         let terminal = Box::new(terminal);
         let writer =
             Writer::new(commands, shared.clone(), terminal, options.format, Zone::of_process(), syslog);
@@ -201,7 +137,7 @@ impl Logger {
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() as usize <= self.shared.max.load(Ordering::Relaxed)
+        self.shared.takes_down(metadata.level())
     }
 
     // The time of a line is a fact for people to read; no rule ever sees it.
@@ -247,10 +183,7 @@ impl LoggerHandle {
 
     /// Changes the least important level that the terminal shows. Directives stay in force.
     pub fn set_level(&self, level: LevelFilter) {
-        let filter = build_filter(level, self.directives.as_deref());
-        self.shared.max.store(taken_down(&filter) as usize, Ordering::Relaxed);
-        self.shared.feed().filter = filter;
-        self.shared.publish_max();
+        self.shared.set_filter(build_filter(level, self.directives.as_deref()));
     }
 
     /// Gives every further line to `subscriber`, on the log thread, and returns the recent ones:
@@ -259,21 +192,17 @@ impl LoggerHandle {
     /// `subscriber` must not block and must not call this handle (it may log). It gets lines of all
     /// levels down to DEBUG and chooses by [`LogLine::level`].
     pub fn subscribe(&self, subscriber: impl Fn(&Arc<LogLine>) + Send + 'static) -> Subscription {
-        let mut feed = self.shared.feed();
-        let id = SubscriberId(feed.next_id);
-        feed.next_id += 1;
-        feed.subscribers.push((id, Box::new(subscriber)));
-        Subscription { id, backlog: feed.recent.iter().cloned().collect() }
+        self.shared.subscribe(Box::new(subscriber))
     }
 
     /// Ends a subscription. When this returns, the subscriber has been dropped.
     pub fn unsubscribe(&self, id: SubscriberId) {
-        self.shared.feed().subscribers.retain(|(other, _)| *other != id);
+        self.shared.unsubscribe(id);
     }
 
-    /// The last lines, oldest first, [`RECENT_LINES`] at most.
+    /// The last lines, oldest first, [`RECENT_LINES`](super::RECENT_LINES) at most.
     pub fn recent(&self) -> Vec<Arc<LogLine>> {
-        self.shared.feed().recent.iter().cloned().collect()
+        self.shared.recent()
     }
 
     /// Opens the gate, writes everything that was logged before this call, and ends the thread.
@@ -295,47 +224,6 @@ impl LoggerHandle {
     }
 }
 
-impl Shared {
-    fn feed(&self) -> MutexGuard<'_, Feed> {
-        // A subscriber that panicked has not harmed the ring or the filter.
-        self.feed.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn count_drop(&self) {
-        counters::LOG_LINES_DROPPED.inc();
-        self.dropped.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn publish_max(&self) {
-        if self.global.load(Ordering::Relaxed) {
-            let max = self.max.load(Ordering::Relaxed);
-            let max = LevelFilter::iter().find(|level| *level as usize == max);
-            log::set_max_level(max.unwrap_or(LevelFilter::Debug));
-        }
-    }
-
-    /// Gives a line to the ring and the subscribers, and returns it if the terminal wants it.
-    pub(super) fn deliver(&self, target: &str, mut line: LogLine) -> Option<Arc<LogLine>> {
-        let mut feed = self.feed();
-        let metadata = Metadata::builder().level(line.level).target(target).build();
-        let shown = feed.filter.enabled(&metadata);
-        if line.level == Level::Trace && !shown {
-            return None;
-        }
-        line.number = feed.next_line;
-        feed.next_line += 1;
-        let line = Arc::new(line);
-        for (_, subscriber) in &feed.subscribers {
-            subscriber(&line);
-        }
-        if feed.recent.len() >= RECENT_LINES {
-            feed.recent.pop_front();
-        }
-        feed.recent.push_back(line.clone());
-        shown.then_some(line)
-    }
-}
-
 /// The terminal's filter: directives refine the level.
 fn build_filter(level: LevelFilter, directives: Option<&str>) -> env_logger::Logger {
     let mut builder = env_logger::Builder::new();
@@ -345,9 +233,4 @@ fn build_filter(level: LevelFilter, directives: Option<&str>) -> env_logger::Log
         builder.parse_filters(directives);
     }
     builder.build()
-}
-
-/// The least important level that is worth taking down.
-fn taken_down(filter: &env_logger::Logger) -> LevelFilter {
-    filter.filter().max(LevelFilter::Debug)
 }

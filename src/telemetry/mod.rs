@@ -7,6 +7,7 @@
 
 pub mod counters;
 mod facility;
+mod feed;
 mod level;
 mod line;
 mod logger;
@@ -21,9 +22,10 @@ mod writer;
 mod zone;
 
 pub use facility::{Facility, FacilityError};
+pub use feed::{RECENT_LINES, SubscriberId, Subscription};
 pub use level::{LevelError, level_name, parse_level};
 pub use line::{LogLine, MAX_MESSAGE_LEN};
-pub use logger::{Format, HELD_LINES, InstallError, LogOptions, Logger, LoggerHandle, QUEUE_LINES};
-pub use logger::{RECENT_LINES, SubscriberId, Subscription};
+pub use logger::{InstallError, LogOptions, Logger, LoggerHandle, QUEUE_LINES};
 pub use rate_limit::{MAX_KEYS, Passed, RateLimit};
 pub use syslog::{SYSLOG_SOCKET, SyslogOptions};
+pub use writer::{Format, HELD_LINES};

@@ -4,8 +4,8 @@
 //! find its queue full are counted, and it tells how many there were when it catches up.
 
 use super::counters;
+use super::feed::Shared;
 use super::line::Entry;
-use super::logger::{Format, HELD_LINES, Shared};
 use super::syslog::Syslog;
 use super::target;
 use super::zone::Zone;
@@ -16,8 +16,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
+/// Lines that the gate holds back; further ones are dropped and counted.
+pub const HELD_LINES: usize = 4096;
 /// Under a backlog, lines are written together up to about this many bytes.
 const WRITE_SIZE: usize = 16 * 1024;
+
+/// How lines look on the terminal. Monitors always see Serf's form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As Serf writes them, indented by four spaces.
+    #[default]
+    Serf,
+    /// One JSON object a line, not indented.
+    Json,
+}
 
 /// What the thread is woken for.
 pub(super) enum Command {

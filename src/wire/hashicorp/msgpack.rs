@@ -8,7 +8,7 @@ use rmp::Marker;
 
 /// Why bytes are not what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// They end too early.
     Short,
     /// Something else is there.
@@ -21,7 +21,7 @@ pub enum Fault {
 
 impl Fault {
     /// In the words of whoever reads the log.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Fault::Short => "it ends too early".into(),
             Fault::Not(what) => format!("there is no {what} where one belongs"),
@@ -33,30 +33,30 @@ impl Fault {
 
 /// Reads one value after the other.
 #[derive(Clone, Debug)]
-pub struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
     /// Begins at the start of `bytes`.
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Reader { rest: bytes }
     }
 
     /// What has not been read.
-    pub fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
     /// The next byte, of no value.
-    pub fn byte(&mut self) -> Result<u8, Fault> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Fault> {
         let (&first, rest) = self.rest.split_first().ok_or(Fault::Short)?;
         self.rest = rest;
         Ok(first)
     }
 
     /// The next `len` bytes, of no value.
-    pub fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(Fault::Short)?;
         self.rest = rest;
         Ok(taken)
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
     }
 
     /// How many pairs the map has whose head is next; nil is an empty one.
-    pub fn map(&mut self) -> Result<usize, Fault> {
+    pub(crate) fn map(&mut self) -> Result<usize, Fault> {
         match self.marker()? {
             Marker::FixMap(n) => Ok(usize::from(n)),
             Marker::Map16 => self.length(2),
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
     }
 
     /// How many elements the list has whose head is next; nil is an empty one.
-    pub fn list(&mut self) -> Result<usize, Fault> {
+    pub(crate) fn list(&mut self) -> Result<usize, Fault> {
         match self.marker()? {
             Marker::FixArray(n) => Ok(usize::from(n)),
             Marker::Array16 => self.length(2),
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether nil is next; it is skipped then.
-    pub fn nil(&mut self) -> bool {
+    pub(crate) fn nil(&mut self) -> bool {
         let nil = self.rest.first() == Some(&Marker::Null.to_u8());
         if nil {
             self.rest = self.rest.get(1..).unwrap_or_default();
@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes, of any of the types they may have; nil is none.
-    pub fn bytes(&mut self) -> Result<&'a [u8], Fault> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Fault> {
         let len = match self.marker()? {
             Marker::FixStr(n) => usize::from(n),
             Marker::Str8 | Marker::Bin8 => self.length(1)?,
@@ -120,12 +120,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A text.
-    pub fn text(&mut self) -> Result<&'a str, Fault> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, Fault> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Fault::Not("text in UTF-8"))
     }
 
     /// A number that is not negative; nil is zero.
-    pub fn unsigned(&mut self) -> Result<u64, Fault> {
+    pub(crate) fn unsigned(&mut self) -> Result<u64, Fault> {
         let signed = |n: u64, bits: u32| {
             // The sign is in the highest of `bits` bits.
             if n >> (bits - 1) == 0 { Ok(n) } else { Err(Fault::Beyond("a number")) }
@@ -147,12 +147,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A number that fits `T`.
-    pub fn number_in<T: TryFrom<u64>>(&mut self) -> Result<T, Fault> {
+    pub(crate) fn number_in<T: TryFrom<u64>>(&mut self) -> Result<T, Fault> {
         T::try_from(self.unsigned()?).map_err(|_| Fault::Beyond("a number"))
     }
 
     /// True or false; nil is false.
-    pub fn flag(&mut self) -> Result<bool, Fault> {
+    pub(crate) fn flag(&mut self) -> Result<bool, Fault> {
         match self.marker()? {
             Marker::True => Ok(true),
             Marker::False | Marker::Null => Ok(false),
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips one value, however deeply it is nested: what is still to be skipped is only counted.
-    pub fn skip(&mut self) -> Result<(), Fault> {
+    pub(crate) fn skip(&mut self) -> Result<(), Fault> {
         let mut left: u64 = 1;
         while left > 0 {
             left -= 1;
@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a record: `field` is given each name and reads its value, or answers `false` for it
     /// to be skipped. Of two fields of one name the second counts.
-    pub fn record(
+    pub(crate) fn record(
         &mut self,
         mut field: impl FnMut(&mut Self, &[u8]) -> Result<bool, Fault>,
     ) -> Result<(), Fault> {
@@ -214,29 +214,29 @@ impl<'a> Reader<'a> {
 
 /// Writes one value after the other, each in its shortest form. Writing to memory cannot fail.
 #[derive(Debug, Default)]
-pub struct Writer {
+pub(crate) struct Writer {
     /// What has been written.
-    pub out: Vec<u8>,
+    pub(crate) out: Vec<u8>,
 }
 
 impl Writer {
     /// Begins with the type of a message.
-    pub fn of_type(tag: u8) -> Self {
+    pub(crate) fn of_type(tag: u8) -> Self {
         Writer { out: vec![tag] }
     }
 
     /// The head of a map. Nothing that is written has as many pairs as the head could not say.
-    pub fn map(&mut self, pairs: usize) {
+    pub(crate) fn map(&mut self, pairs: usize) {
         let _ = rmp::encode::write_map_len(&mut self.out, pairs as u32);
     }
 
     /// The head of a list.
-    pub fn list(&mut self, elements: usize) {
+    pub(crate) fn list(&mut self, elements: usize) {
         let _ = rmp::encode::write_array_len(&mut self.out, elements as u32);
     }
 
     /// Bytes or a text, in the raw type. (Not `rmp`'s text, which may be of the newer `str 8`.)
-    pub fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         let len = bytes.len();
         match u16::try_from(len) {
             Ok(short) if short < 32 => self.out.push(0xa0 | short as u8),
@@ -253,22 +253,22 @@ impl Writer {
     }
 
     /// Bytes; none are nil, as Go writes a slice that was never set.
-    pub fn slice(&mut self, bytes: &[u8]) {
+    pub(crate) fn slice(&mut self, bytes: &[u8]) {
         if bytes.is_empty() { self.out.push(0xc0) } else { self.raw(bytes) }
     }
 
     /// A number.
-    pub fn unsigned(&mut self, n: impl Into<u64>) {
+    pub(crate) fn unsigned(&mut self, n: impl Into<u64>) {
         let _ = rmp::encode::write_uint(&mut self.out, n.into());
     }
 
     /// True or false.
-    pub fn flag(&mut self, flag: bool) {
+    pub(crate) fn flag(&mut self, flag: bool) {
         self.out.push(if flag { 0xc3 } else { 0xc2 });
     }
 
     /// The name of a field.
-    pub fn field(&mut self, name: &str) -> &mut Self {
+    pub(crate) fn field(&mut self, name: &str) -> &mut Self {
         self.raw(name.as_bytes());
         self
     }

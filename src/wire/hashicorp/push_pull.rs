@@ -34,18 +34,18 @@ const EVENT_WINDOW: u64 = 480;
 
 /// What precedes the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Header {
+pub(crate) struct Header {
     /// How many rows follow.
-    pub rows: u64,
+    pub(crate) rows: u64,
     /// How many bytes of Serf's part follow them.
-    pub serf_len: u64,
+    pub(crate) serf_len: u64,
     /// Whether this is a join.
-    pub join: bool,
+    pub(crate) join: bool,
 }
 
 impl Header {
     /// Reads the header, which follows the type of the message.
-    pub fn read(r: &mut Reader) -> Result<Header, Fault> {
+    pub(crate) fn read(r: &mut Reader) -> Result<Header, Fault> {
         let mut header = Header::default();
         r.record(|r, field| {
             match field {
@@ -61,7 +61,7 @@ impl Header {
 }
 
 /// Writes everything, the type included.
-pub fn write(m: &PushPull) -> Vec<u8> {
+pub(crate) fn write(m: &PushPull) -> Vec<u8> {
     let serf = write_serf(m);
     let mut w = Writer::of_type(PUSH_PULL);
     w.map(3);
@@ -137,7 +137,7 @@ fn write_serf(m: &PushPull) -> Vec<u8> {
 
 /// Reads everything behind the type. A row that makes no sense is left out and counted: it must
 /// not keep the others from being heard.
-pub fn read(r: &mut Reader) -> Result<PushPull, Fault> {
+pub(crate) fn read(r: &mut Reader) -> Result<PushPull, Fault> {
     let header = Header::read(r)?;
     let mut rows = Vec::new();
     for _ in 0..header.rows {

@@ -1,0 +1,143 @@
+//! What one setting means to another: the rules that no single row of the option table can hold.
+#![allow(clippy::disallowed_methods)] // Reads the host name from its file.
+
+use super::addresses::{RpcAddress, advertise_address};
+use super::error::{ConfigError, Problem};
+use super::options::{Limits, OptionSpec, row};
+use super::reading::{FromRow, FromText, SettingReader};
+use super::value::{Source, Value};
+use crate::model::{MAX_PLAIN_NAME_LEN, NodeName, Tags};
+use std::net::SocketAddr;
+
+/// Where multicast discovery speaks and listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MdnsConfig {
+    /// The interface; that of gossip or else every one if none is named.
+    pub interface: Option<String>,
+    /// No IPv4.
+    pub disable_ipv4: bool,
+    /// No IPv6.
+    pub disable_ipv6: bool,
+}
+
+/// The name that was given, or else that of the host; `validate_node_names` holds for it too.
+pub(super) fn node_name(reader: &mut SettingReader<'_>) -> Result<NodeName, ConfigError> {
+    let strictly = bool::from_row(reader, const { row("validate_node_names") })?;
+    let source = reader.raw.source("node_name");
+    let name = match reader.text(const { row("node_name") }) {
+        Some(name) => name.to_string(),
+        None => host_name().ok_or(Problem::NoHostName.at(Source::Default))?,
+    };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    if strictly && (name.len() > MAX_PLAIN_NAME_LEN || !name.chars().all(allowed)) {
+        return Err(Problem::NameRefused(name).at(source));
+    }
+    NodeName::new(name).map_err(|e| Problem::Name(e).at(source))
+}
+
+/// The kernel's idea of the host name, or where `/proc` is not mounted that of the file it is
+/// set from.
+pub(super) fn host_name() -> Option<String> {
+    ["/proc/sys/kernel/hostname", "/etc/hostname"]
+        .into_iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .map(|text| text.trim().to_string())
+        .find(|name| !name.is_empty())
+}
+
+/// What others are told instead of `bind`, whose port it has if none is written.
+pub(super) fn advertise(
+    reader: &mut SettingReader<'_>,
+    bind: SocketAddr,
+) -> Result<Option<SocketAddr>, ConfigError> {
+    reader.parsed(const { row("advertise") }, |text| advertise_address(text, bind.port()))
+}
+
+/// Where the control protocol listens; a socket in the file system has the permissions of
+/// `rpc_socket_mode`.
+pub(super) fn rpc_addr(reader: &mut SettingReader<'_>) -> Result<RpcAddress, ConfigError> {
+    let SocketMode(permissions) = SocketMode::from_row(reader, const { row("rpc_socket_mode") })?;
+    let mut address = RpcAddress::from_row(reader, const { row("rpc_addr") })?;
+    if let RpcAddress::Unix { mode, .. } = &mut address {
+        *mode = permissions;
+    }
+    Ok(address)
+}
+
+/// Permissions of a socket in the file system.
+struct SocketMode(u32);
+
+impl FromText for SocketMode {
+    fn from_text(text: &str, row: &'static OptionSpec) -> Result<SocketMode, Problem> {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);
+        mode.map(SocketMode).ok_or_else(|| Problem::Value {
+            key: row.key(),
+            value: format!("'{text}'"),
+            expected: "permissions in octal, such as \"0660\"".to_string(),
+        })
+    }
+}
+
+/// Tags of files and flags, by key; then the role, which wins over a tag of that name.
+pub(super) fn tags(reader: &mut SettingReader<'_>) -> Result<Tags, ConfigError> {
+    let raw = reader.raw;
+    let mut tags = Tags::default();
+    let mut source = Source::Default;
+    for setting in raw.all("tags") {
+        source = setting.source.clone();
+        match &setting.value {
+            Value::Pair(key, value) => {
+                tags.0.insert(key.clone(), value.clone());
+            }
+            Value::Text(pair) => {
+                let more =
+                    Tags::from_pairs([pair]).map_err(|e| Problem::Tags(e).at(setting.source.clone()))?;
+                tags.0.extend(more.0);
+            }
+            Value::Switch(_) | Value::Number(_) | Value::Duration(_) => {}
+        }
+    }
+    if let Some(role) = raw.text("role") {
+        source = raw.source("role");
+        reader.warnings.push("Deprecation warning: 'Role' has been replaced with 'Tags'".to_string());
+        tags.0.insert("role".to_string(), role.to_string());
+    }
+    if raw.text("tags_file").is_some() && !tags.0.is_empty() {
+        return Err(Problem::TagsBesideFile.at(source));
+    }
+    match tags.encode() {
+        Ok(_) => Ok(tags),
+        Err(e) => Err(Problem::Tags(e).at(source)),
+    }
+}
+
+/// The Serf protocol, whose refusal has Serf's words.
+pub(super) fn protocol(reader: &mut SettingReader<'_>) -> Result<u8, ConfigError> {
+    let row = const { row("protocol") };
+    let number = reader.any_number(row).unwrap_or_default();
+    let (least, most) = match row.limits {
+        Limits::Between(least, most) => (least, most),
+        _ => (0, u8::MAX.into()),
+    };
+    u8::try_from(number)
+        .ok()
+        .filter(|_| (least..=most).contains(&number))
+        .ok_or_else(|| Problem::Protocol { number, least, most }.at(reader.raw.source(row.key())))
+}
+
+/// How multicast DNS finds members, which is of use with `discover` alone.
+pub(super) fn mdns(reader: &mut SettingReader<'_>) -> Result<MdnsConfig, ConfigError> {
+    let mdns = MdnsConfig {
+        interface: Option::from_row(reader, const { row("mdns.interface") })?,
+        disable_ipv4: bool::from_row(reader, const { row("mdns.disable_ipv4") })?,
+        disable_ipv6: bool::from_row(reader, const { row("mdns.disable_ipv6") })?,
+    };
+    if mdns.interface.is_some() && reader.raw.text("discover").is_none() {
+        return Err(Problem::MdnsWithoutDiscover.at(reader.raw.source("mdns.interface")));
+    }
+    if mdns.disable_ipv4 && mdns.disable_ipv6 {
+        return Err(Problem::MdnsWithoutProtocol.at(reader.raw.source("mdns.disable_ipv6")));
+    }
+    Ok(mdns)
+}

@@ -1,0 +1,149 @@
+//! What the log thread and its callers share: the recent lines, the subscribers, and which levels are
+//! wanted.
+
+use super::counters;
+use super::line::LogLine;
+use log::{Level, LevelFilter, Log, Metadata};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Lines that a new monitor is shown.
+pub const RECENT_LINES: usize = 512;
+
+/// Names a subscriber to [`LoggerHandle::unsubscribe`](super::LoggerHandle::unsubscribe).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscriberId(u64);
+
+/// The answer to [`LoggerHandle::subscribe`](super::LoggerHandle::subscribe).
+#[derive(Debug)]
+pub struct Subscription {
+    /// For [`LoggerHandle::unsubscribe`](super::LoggerHandle::unsubscribe).
+    pub id: SubscriberId,
+    /// The lines before the first that the subscriber will be given, oldest first.
+    pub backlog: Vec<Arc<LogLine>>,
+}
+
+/// What the thread and its callers share. Nobody writes to a sink while holding `feed`.
+pub(super) struct Shared {
+    /// The least important level that is taken down, as a `usize` of [`LevelFilter`].
+    max: AtomicUsize,
+    /// Whether this logger is the process's, and thus sets `log::set_max_level`.
+    global: AtomicBool,
+    pub(super) gate_open: AtomicBool,
+    /// Lines dropped because the queue was full.
+    pub(super) dropped: AtomicUsize,
+    feed: Mutex<Feed>,
+}
+
+/// Who gets lines besides the terminal, and which of them the terminal gets.
+struct Feed {
+    recent: VecDeque<Arc<LogLine>>,
+    subscribers: Vec<(SubscriberId, Subscriber)>,
+    next_id: u64,
+    next_line: u64,
+    filter: env_logger::Logger,
+}
+
+/// Is given each line, on the log thread.
+pub(super) type Subscriber = Box<dyn Fn(&Arc<LogLine>) + Send>;
+
+impl Shared {
+    /// Nothing has been logged yet.
+    pub(super) fn new(filter: env_logger::Logger, gate_open: bool) -> Shared {
+        Shared {
+            max: AtomicUsize::new(taken_down(&filter) as usize),
+            global: AtomicBool::new(false),
+            gate_open: AtomicBool::new(gate_open),
+            dropped: AtomicUsize::new(0),
+            feed: Mutex::new(Feed {
+                recent: VecDeque::new(),
+                subscribers: Vec::new(),
+                next_id: 0,
+                next_line: 0,
+                filter,
+            }),
+        }
+    }
+
+    /// Whether lines of this level are taken down.
+    pub(super) fn takes_down(&self, level: Level) -> bool {
+        level as usize <= self.max.load(Ordering::Relaxed)
+    }
+
+    /// Makes this the state of the process's logger.
+    pub(super) fn make_global(&self) {
+        self.global.store(true, Ordering::Relaxed);
+        self.publish_max();
+    }
+
+    /// Changes what the terminal shows.
+    pub(super) fn set_filter(&self, filter: env_logger::Logger) {
+        self.max.store(taken_down(&filter) as usize, Ordering::Relaxed);
+        self.feed().filter = filter;
+        self.publish_max();
+    }
+
+    /// Gives every further line to `subscriber`, and returns the recent ones.
+    pub(super) fn subscribe(&self, subscriber: Subscriber) -> Subscription {
+        let mut feed = self.feed();
+        let id = SubscriberId(feed.next_id);
+        feed.next_id += 1;
+        feed.subscribers.push((id, subscriber));
+        Subscription { id, backlog: feed.recent.iter().cloned().collect() }
+    }
+
+    /// Ends a subscription.
+    pub(super) fn unsubscribe(&self, id: SubscriberId) {
+        self.feed().subscribers.retain(|(other, _)| *other != id);
+    }
+
+    /// The last lines, oldest first.
+    pub(super) fn recent(&self) -> Vec<Arc<LogLine>> {
+        self.feed().recent.iter().cloned().collect()
+    }
+
+    fn feed(&self) -> MutexGuard<'_, Feed> {
+        // A subscriber that panicked has not harmed the recent lines or the filter.
+        self.feed.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub(super) fn count_drop(&self) {
+        counters::LOG_LINES_DROPPED.inc();
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn publish_max(&self) {
+        if self.global.load(Ordering::Relaxed) {
+            let max = self.max.load(Ordering::Relaxed);
+            let max = LevelFilter::iter().find(|level| *level as usize == max);
+            log::set_max_level(max.unwrap_or(LevelFilter::Debug));
+        }
+    }
+
+    /// Keeps a line, gives it to the subscribers, and returns it if the terminal wants it.
+    pub(super) fn deliver(&self, target: &str, mut line: LogLine) -> Option<Arc<LogLine>> {
+        let mut feed = self.feed();
+        let metadata = Metadata::builder().level(line.level).target(target).build();
+        let shown = feed.filter.enabled(&metadata);
+        if line.level == Level::Trace && !shown {
+            return None;
+        }
+        line.number = feed.next_line;
+        feed.next_line += 1;
+        let line = Arc::new(line);
+        for (_, subscriber) in &feed.subscribers {
+            subscriber(&line);
+        }
+        if feed.recent.len() >= RECENT_LINES {
+            feed.recent.pop_front();
+        }
+        feed.recent.push_back(line.clone());
+        shown.then_some(line)
+    }
+}
+
+/// The least important level that is worth taking down.
+fn taken_down(filter: &env_logger::Logger) -> LevelFilter {
+    filter.filter().max(LevelFilter::Debug)
+}
