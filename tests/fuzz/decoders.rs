@@ -3,9 +3,9 @@
 //!
 //! The fuzz targets and the replay of the corpus (`tests/corpus.rs`) share this file.
 
-use serf::agent::snapshot::format::Reading;
 use serf::config::raw::RawConfig;
 use serf::model::{Moment, Tags};
+use serf::node::snapshot::Reading;
 use serf::rpc::Connection;
 use serf::rpc::frame::FrameScanner;
 use serf::wire::envelope::{Envelope, Side};

@@ -156,6 +156,8 @@ impl Control for Fake {
         let _ = self.filters.send(filters);
     }
 
+    fn handlers_changed(&mut self, _: BTreeMap<String, String>) {}
+
     fn want_log(&mut self, up_to: LevelFilter) {
         let _ = self.wanted.send(up_to);
     }

@@ -119,11 +119,11 @@ impl SnapshotActor {
         if self.behind {
             return self.replace();
         }
-        if !lines.is_empty() {
-            if let Err(e) = self.file.append(&lines) {
-                self.behind = true;
-                return self.failed(&e);
-            }
+        if !lines.is_empty()
+            && let Err(e) = self.file.append(&lines)
+        {
+            self.behind = true;
+            return self.failed(&e);
         }
         let (size, whole) = self.file.sizes();
         if self.notes.known().is_compaction_due(size, whole) {

@@ -4,6 +4,7 @@ use super::*;
 use crate::membership::tests::{Bench, name};
 use crate::messaging::keys::{KeyCommand, KeyStep};
 use crate::messaging::{QueryParams, QueryProgress};
+use crate::model::MemberEventKind;
 use crate::wire::keyring::Keyring;
 use crate::wire::message::{Answer, Query, QueryResponse};
 use crate::wire::seal::Key;
