@@ -1,7 +1,7 @@
 //! Agents: the programs that ship, on loopback addresses of their own, driven as an operator drives
 //! them and met by others as others meet them.
 //!
-//! One module for each thing that is told about them; `scripts/test NAME` runs one. `harness` holds
+//! One module for each subject; `scripts/test NAME` runs one. `harness` holds
 //! what all of them use.
 #![allow(clippy::disallowed_methods, reason = "tests read clocks, files and sockets; rules do not")]
 

@@ -28,7 +28,7 @@ const IO: [&str; 8] = [
 
 /// Imports that go up, or past the floors.
 pub(crate) fn imports(path: &str, source: &Source) -> Vec<String> {
-    let (Some(here), Some(module)) = (floor_of(path), module_of(path)) else { return Vec::new() };
+    let (Some(here), Some(module)) = (floor_of(path), module_of("src", path)) else { return Vec::new() };
     let allowed = |there: &str| {
         let rank = |floor: &str| FLOORS.iter().position(|f| *f == floor);
         match (rank(here), rank(there)) {

@@ -6,14 +6,19 @@ use super::source::Source;
 use super::style::Finding;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// The module of a file; none for the programs, which are crates of their own.
-pub(crate) fn module_of(path: &str) -> Option<Vec<String>> {
-    let path = path.strip_prefix("src/")?.strip_suffix(".rs")?;
+/// The module of a file of the crate in a folder; none for the programs below `src`, which are crates
+/// of their own.
+pub(crate) fn module_of(folder: &str, path: &str) -> Option<Vec<String>> {
+    let path = path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(".rs")?;
     if path.starts_with("bin/") {
         return None;
     }
     let path = path.strip_suffix("/mod").unwrap_or(path);
-    Some(if path == "lib" { Vec::new() } else { path.split('/').map(str::to_string).collect() })
+    Some(if ["lib", "main"].contains(&path) {
+        Vec::new()
+    } else {
+        path.split('/').map(str::to_string).collect()
+    })
 }
 
 /// Files and whom each of them imports from.
@@ -22,10 +27,10 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// Of the production code of these files.
-    pub(crate) fn of(files: &[(String, Source)]) -> Graph {
+    /// Of the production code of the crate whose files these are.
+    pub(crate) fn of(folder: &str, files: &[(String, Source)]) -> Graph {
         let mut by_module: BTreeMap<Vec<String>, &(String, Source)> =
-            files.iter().filter_map(|file| Some((module_of(&file.0)?, file))).collect();
+            files.iter().filter_map(|file| Some((module_of(folder, &file.0)?, file))).collect();
         let of_tests: Vec<Vec<String>> = by_module
             .iter()
             .flat_map(|(module, (_, source))| source.test_modules.iter().map(|name| child(module, name)))
@@ -84,7 +89,7 @@ pub(crate) fn circles(graph: &Graph) -> Vec<Finding> {
 #[cfg(test)]
 fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
     let files: Vec<_> = files.iter().map(|(path, text)| (path.to_string(), Source::of(text))).collect();
-    circles(&Graph::of(&files)).into_iter().map(|finding| finding.complaint).collect()
+    circles(&Graph::of("src", &files)).into_iter().map(|finding| finding.complaint).collect()
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Agent {
         self.log().lines().filter(|line| line.contains(text)).count()
     }
 
-    /// How often it told its operator that a member failed.
+    /// How often it has reported that a member failed.
     pub(crate) fn failures_reported(&self, member: &str) -> usize {
         self.log_count(&format!("EventMemberFailed: {member} "))
     }

@@ -6,7 +6,7 @@ use super::machine::{AFTERMATH, stalled_since};
 use super::notes::loudly;
 use std::time::Instant;
 
-/// Complaints that come of acks that are late, whoever is to blame.
+/// Complaints that come of acks that are late, whichever side is to blame.
 const LATE: [&str; 5] = [
     "[ERR] memberlist: Failed fallback ping: *i/o timeout",
     "[WARN] memberlist: Was able to connect to *",
@@ -68,7 +68,7 @@ pub(crate) fn nobody_complains<'a>(
     for agent in agents {
         let (who, log) = (agent.name(), agent.log());
         let excused = |line: &&str| excuses.iter().any(|excuse| excuse.covers(who, line));
-        // What an agent says after it was told to stop is about its own end.
+        // What an agent says after a signal to stop is about its own end.
         let life = log.split("==> Caught signal: ").next().unwrap_or_default();
         let lines = life.lines().filter_map(complaint).filter(|line| !excused(line));
         complaints.extend(lines.map(|line| (who.to_string(), line.to_string())));

@@ -51,7 +51,7 @@ impl Mutator {
         (0..length).map(|_| self.rng.u8(..)).collect()
     }
 
-    /// Noise behind the first byte of a valid packet, so that it gets past the first question.
+    /// Noise behind the first byte of a valid packet, so that it gets past the first check.
     fn noise_of_a_kind(&mut self) -> Vec<u8> {
         let mut packet = self.noise();
         let first = self.sample()[0];

@@ -250,7 +250,7 @@ fn of_the_dead(agent: &Agent) -> Vec<Excuse> {
             format!("[ERR] memberlist: Push/Pull with {name} failed: dial tcp {addr}: *refused"),
         ),
         Excuse::new("o*", format!("[ERR] memberlist: Push/Pull with {name} ({addr}) failed: *")),
-        // Should it come back, it says that it lives again to whoever still takes it for dead.
+        // Should it come back, it says that it lives again to members that still take it for dead.
         Excuse::new(name, "[WARN] memberlist: Refuting a suspect message (from: *)"),
         Excuse::new(name, "[WARN] memberlist: Refuting a dead message (from: *)"),
     ]

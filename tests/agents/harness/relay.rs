@@ -2,8 +2,8 @@
 //! recorded, and is passed on unchanged. What it records are valid packets of the very dialect
 //! that the agents under test speak to each other.
 //!
-//! The agent behind it advertises the relay's address. The relay returns an answer to whoever
-//! spoke last, so it is for clusters of two.
+//! The agent behind it advertises the relay's address. The relay returns an answer to the
+//! sender of the last packet, so it is for clusters of two.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};

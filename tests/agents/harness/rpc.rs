@@ -19,7 +19,7 @@ pub(crate) fn client(agent: &Agent) -> Client {
     Client::connect(&config).unwrap_or_else(|e| panic!("cannot connect to {}: {e}", agent.name()))
 }
 
-/// Everything that a stream tells, read as it comes by a thread of its own until this is dropped.
+/// Everything that a stream delivers, read as it comes by a thread of its own until this is dropped.
 pub(crate) struct Listener {
     name: String,
     heard: Arc<Mutex<Vec<Record>>>,
@@ -33,13 +33,13 @@ impl Listener {
         let mut client = client(agent);
         client.stream(filter).expect("an agent can be listened to");
         let (heard, stop) = (Arc::<Mutex<Vec<Record>>>::default(), Arc::<AtomicBool>::default());
-        let (told, ended) = (Arc::clone(&heard), Arc::clone(&stop));
+        let (delivered, ended) = (Arc::clone(&heard), Arc::clone(&stop));
         let reader = thread::spawn(move || {
             while !ended.load(Ordering::Relaxed) {
                 match client.next_record(Some(TURN)) {
-                    Ok(Some((_, record))) => told.lock().expect("nobody panics with it").push(record),
+                    Ok(Some((_, record))) => delivered.lock().expect("nobody panics with it").push(record),
                     Err(ClientError::TimedOut(_)) => {}
-                    // Whoever waits for more says what is missing.
+                    // A test that waits for more says what is missing.
                     Ok(None) | Err(_) => return,
                 }
             }

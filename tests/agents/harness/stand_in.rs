@@ -1,6 +1,6 @@
 //! A stand-in: a member played by the test, for agents that do not exist yet, or should not. It
 //! answers pings and push/pulls in the dialect in which it is asked, and refutes suspicions, which a
-//! busy machine may cause; of anything else it speaks only when told to.
+//! busy machine may cause; anything else it sends only when the test says so.
 
 use serf::model::{Incarnation, LamportTime, NodeName, Tags, Versions};
 use serf::wire::message::{Ack, Alive, Dead, Message, PeerRow, PeerState, PushPull, Suspect};
@@ -121,7 +121,7 @@ impl Drop for StandIn {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             let ended = thread.join();
-            assert!(ended.is_ok() || thread::panicking(), "a stand-in was told what it cannot take");
+            assert!(ended.is_ok() || thread::panicking(), "a stand-in was sent what it cannot take");
         }
     }
 }
@@ -153,7 +153,7 @@ fn answer_datagrams(udp: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool) {
         state.heard.push(Heard { from, dialect });
         for message in messages {
             if let Some(answer) = answer(&mut state.row, message) {
-                // Whoever asked may be gone.
+                // The agent that asked may be gone.
                 let _ = udp.send_to(&encode(dialect, &answer), from);
             }
         }
@@ -190,7 +190,7 @@ fn answer_streams(tcp: &TcpListener, state: &Mutex<State>, stop: &AtomicBool) {
         };
         stream.set_nonblocking(false).expect("a stream can block");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        // Whoever hangs up early has no answer to get.
+        // A caller that hangs up early gets no answer.
         let Ok((dialect, message)) = read_message(&mut stream) else { continue };
         lock(state).heard.push(Heard { from, dialect });
         let row = lock(state).row.clone();

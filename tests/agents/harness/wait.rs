@@ -1,4 +1,4 @@
-//! Waiting: always a poll with a deadline, and a failure that tells what was last seen and what
+//! Waiting: always a poll with a deadline, and a failure that shows what was last seen and what
 //! the agents logged.
 
 use super::notes::note;
