@@ -19,10 +19,10 @@ use serf::wire::{
 use std::path::Path;
 
 /// A decoder under test.
-pub type Decoder = fn(&[u8]);
+pub(crate) type Decoder = fn(&[u8]);
 
 /// Every decoder by its name, which is also that of its folder in the corpus.
-pub const DECODERS: &[(&str, Decoder)] = &[
+pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("datagram", datagram),
     ("message", message),
     ("stream", stream),
@@ -42,7 +42,7 @@ pub const DECODERS: &[(&str, Decoder)] = &[
 ];
 
 /// A packet as it comes from the gossip socket, compressed or not, and the messages in it.
-pub fn datagram(bytes: &[u8]) {
+pub(crate) fn datagram(bytes: &[u8]) {
     if let Ok(parts) = datagram::open(bytes) {
         assert!(parts.iter().map(|part| part.len()).sum::<usize>() <= bytes.len());
     }
@@ -52,7 +52,7 @@ pub fn datagram(bytes: &[u8]) {
 }
 
 /// One gossip message of our own dialect.
-pub fn message(bytes: &[u8]) {
+pub(crate) fn message(bytes: &[u8]) {
     if bytes.first().map(|b| Dialect::of(*b)) != Some(Dialect::Native) {
         return;
     }
@@ -63,7 +63,7 @@ pub fn message(bytes: &[u8]) {
 
 /// One gossip message of HashiCorp's dialect: what is understood is understood again when it is
 /// written anew.
-pub fn hashicorp_message(bytes: &[u8]) {
+pub(crate) fn hashicorp_message(bytes: &[u8]) {
     if let Some((first, rest)) = bytes.split_first() {
         let bytes = [&[first % 16], rest].concat();
         if let Ok(message) = decode(&bytes) {
@@ -74,7 +74,7 @@ pub fn hashicorp_message(bytes: &[u8]) {
 }
 
 /// What comes over a gossip stream in HashiCorp's dialect, at once and in pieces.
-pub fn hashicorp_stream(bytes: &[u8]) {
+pub(crate) fn hashicorp_stream(bytes: &[u8]) {
     if let Some((first, rest)) = bytes.split_first() {
         let bytes = [&[first % 16], rest].concat();
         let _ = stream::decode(&bytes);
@@ -88,7 +88,7 @@ pub fn hashicorp_stream(bytes: &[u8]) {
 }
 
 /// A datagram or a stream in its envelope: foreign, and those of a member with this content.
-pub fn sealed(bytes: &[u8]) {
+pub(crate) fn sealed(bytes: &[u8]) {
     let key = Key::new(&[7; 16]).expect("16 bytes are a key");
     let label = bytes.first().map_or("", |b| if b % 2 == 0 { "" } else { "blue" });
     let envelope = Envelope {
@@ -145,19 +145,19 @@ fn sealed_stream(envelope: &Envelope, side: Side, sealed: &[u8], content: &[u8])
 }
 
 /// The list in a keyring file.
-pub fn keyring(bytes: &[u8]) {
+pub(crate) fn keyring(bytes: &[u8]) {
     let _ = serf::agent::keys::parse(bytes);
 }
 
 /// What internal queries about keys carry.
-pub fn key_payloads(bytes: &[u8]) {
+pub(crate) fn key_payloads(bytes: &[u8]) {
     let _ = payload::keys::read_key_request(bytes);
     let _ = payload::keys::read_key_answer(bytes);
 }
 
 /// What comes over a gossip stream: as it is, and with the checksum put right, so that fuzzing
 /// gets past it.
-pub fn stream(bytes: &[u8]) {
+pub(crate) fn stream(bytes: &[u8]) {
     take_stream(bytes);
     if let [tag, _, _, _, _, _, _, _, _, body @ ..] = bytes {
         let mut hasher = crc32fast::Hasher::new();
@@ -181,7 +181,7 @@ fn take_stream(bytes: &[u8]) {
 }
 
 /// The metadata of an Alive message.
-pub fn tags(bytes: &[u8]) {
+pub(crate) fn tags(bytes: &[u8]) {
     if let Ok(tags) = Tags::decode(bytes)
         && let Ok(encoded) = tags.encode()
     {
@@ -190,7 +190,7 @@ pub fn tags(bytes: &[u8]) {
 }
 
 /// A control connection that is sent this, in two pieces.
-pub fn rpc_request(bytes: &[u8]) {
+pub(crate) fn rpc_request(bytes: &[u8]) {
     let now = Moment::ZERO;
     for key in ["", "secret"] {
         let mut connection = Connection::new(1, key.into(), now);
@@ -210,7 +210,7 @@ pub fn rpc_request(bytes: &[u8]) {
 
 /// The scanner that finds the end of a control record: the same end whether the bytes come at
 /// once or one after the other.
-pub fn rpc_frame(bytes: &[u8]) {
+pub(crate) fn rpc_frame(bytes: &[u8]) {
     const LIMIT: usize = 1 << 16;
     let whole = FrameScanner::default().scan(bytes, LIMIT);
     let mut scanner = FrameScanner::default();
@@ -219,7 +219,7 @@ pub fn rpc_frame(bytes: &[u8]) {
 }
 
 /// The filter of an event stream.
-pub fn event_filter(bytes: &[u8]) {
+pub(crate) fn event_filter(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = serf::messaging::filter::EventFilter::parse(text);
         let _ = serf::messaging::filter::anchored(text);
@@ -227,7 +227,7 @@ pub fn event_filter(bytes: &[u8]) {
 }
 
 /// A snapshot, whole and in two pieces: the same is known from both.
-pub fn snapshot(bytes: &[u8]) {
+pub(crate) fn snapshot(bytes: &[u8]) {
     let (first, second) = bytes.split_at(bytes.len() / 3);
     let read = |pieces: &[&[u8]]| {
         let mut reading = Reading::new(false);
@@ -240,7 +240,7 @@ pub fn snapshot(bytes: &[u8]) {
 }
 
 /// A configuration file.
-pub fn config(bytes: &[u8]) {
+pub(crate) fn config(bytes: &[u8]) {
     let refused =
         serf::config::json::read(&Path::new("fuzz.json").into(), bytes, &mut RawConfig::default()).err();
     if let Some(problem) = refused {
@@ -249,13 +249,13 @@ pub fn config(bytes: &[u8]) {
 }
 
 /// The coordinate in an ack.
-pub fn coordinate(bytes: &[u8]) {
+pub(crate) fn coordinate(bytes: &[u8]) {
     if let Ok(Some(found)) = coordinate::decode(bytes) {
         assert_eq!(coordinate::decode(&coordinate::encode(&found)), Ok(Some(found)));
     }
 }
 
 /// The answer to the question who has a name.
-pub fn conflict_response(bytes: &[u8]) {
+pub(crate) fn conflict_response(bytes: &[u8]) {
     let _ = payload::read_conflict_response(bytes);
 }
