@@ -20,8 +20,8 @@
 //! not sent at all: see `thread`.
 
 use super::handlers;
-use super::keys::KeysError;
 use super::table::SharedTable;
+use crate::agent::main::keys::KeysError;
 use crate::config::EventScript;
 use crate::membership::{Origin, StreamRequest};
 use crate::messaging::filter::EventFilter;

@@ -2,10 +2,10 @@
 
 use super::channels::{Corridors, JoinRequest, JoinResult, ToEvents, ToMain, ToProbe, ToSync};
 use super::clock::Clock;
-use super::gossip::Depths;
 use super::metrics::process_levels;
 use super::rpc::{Busy, Control, RecentLog, RpcMessage, RpcSender};
 use super::table::SharedTable;
+use crate::agent::net::gossip::Depths;
 use crate::membership::{Effects, Row};
 use crate::messaging::filter::EventFilter;
 use crate::messaging::keys::{KeyCommand, KeyStep};

@@ -6,13 +6,13 @@
 
 use super::channels::{Corridors, ToEvents, ToMain, ToSync};
 use super::clock::Clock;
-use super::datagrams::DatagramSender;
-use super::gossip::Depths;
 use super::handlers::{HandlerAnswer, HandlerSender};
 use super::rpc::{RpcMessage, RpcSender};
 use super::snapshot::SnapshotSender;
 use super::table::SharedTable;
 use super::thread::{Actor, Received, Stop, receive};
+use crate::agent::net::datagrams::DatagramSender;
+use crate::agent::net::gossip::Depths;
 use crate::config::EventScript;
 use crate::messaging::filter::EventFilter;
 use crate::model::{LamportTime, Token};

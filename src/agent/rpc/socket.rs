@@ -21,7 +21,7 @@ impl Listener {
     pub(super) fn bind(address: &RpcAddress) -> io::Result<Listener> {
         match address {
             RpcAddress::Tcp(addr) => {
-                TcpListener::bind(*addr).inspect(crate::agent::sockets::widen_backlog).map(Listener::Tcp)
+                TcpListener::bind(*addr).inspect(crate::agent::net::sockets::widen_backlog).map(Listener::Tcp)
             }
             RpcAddress::Unix { path, mode } => {
                 clear_stale(path)?;

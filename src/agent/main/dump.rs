@@ -1,7 +1,7 @@
 //! SIGUSR1: the metrics, once, on standard error.
 
-use super::metrics::Levels;
-use super::thread;
+use crate::agent::metrics::Levels;
+use crate::agent::thread;
 use crate::telemetry::report;
 use std::io::{self, Write};
 use std::thread::JoinHandle;

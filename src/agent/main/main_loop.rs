@@ -1,10 +1,8 @@
 //! The main thread: starts the agent, joins, serves, leaves, and ends it. One loop, in which a phase says
 //! how far the agent is.
 
-use super::channels::ToMain;
 use super::dump::Dump;
 use super::inbox::Wake;
-use super::metrics::Levels;
 use super::notify::Notifier;
 use super::running::Running;
 use super::signals::Signal;
@@ -12,6 +10,8 @@ use super::start::start;
 use super::start_error::StartError;
 use super::tags::OwnTags;
 use super::terminal::{complain, say, say_indented};
+use crate::agent::channels::ToMain;
+use crate::agent::metrics::Levels;
 use crate::config::{AgentConfig, Flags};
 use crate::membership::RetryJoin;
 use crate::messaging::name_vote::NameLost;

@@ -1,10 +1,10 @@
 //! What the main thread changes because someone in the cluster or on a control connection asks for it: this
 //! member's tags and the keyring. Both write a file first, which may take as long as the disk takes.
 
-use super::channels::ToEvents;
 use super::keys::KeysError;
 use super::main_loop::Agent;
 use super::tags::TagsChangeError;
+use crate::agent::channels::ToEvents;
 use crate::messaging::keys::KeyChange;
 use crate::model::{QueryKey, Token};
 use crate::rpc::RpcReply;

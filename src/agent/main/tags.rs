@@ -4,7 +4,7 @@
 //! script has set since. With a tags file the configuration has none, and the file holds the result.
 //! What is told to the cluster is the table's business.
 
-use super::durable;
+use crate::agent::durable;
 use crate::model::{Tags, TagsError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

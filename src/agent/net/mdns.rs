@@ -9,10 +9,10 @@
 
 mod peers;
 
-use super::channels::{Corridors, JoinRequest, JoinResult, ToSync};
-use super::clock::Clock;
-use super::table::SharedTable;
-use super::thread::{Actor, Stop, Thread};
+use crate::agent::channels::{Corridors, JoinRequest, JoinResult, ToSync};
+use crate::agent::clock::Clock;
+use crate::agent::table::SharedTable;
+use crate::agent::thread::{Actor, Stop, Thread};
 use crate::config::MdnsConfig;
 use crate::model::{Moment, canonical_ip};
 use crate::node::exchanges::JoinError;

@@ -1,8 +1,8 @@
 //! Looking up the addresses of a join, or of a seed. The system's resolver blocks, so it gets a thread,
 //! `serf-resolve`, for as long as it takes.
 
-use super::channels::{JoinRequest, Mailbox, ToSync};
-use super::thread;
+use crate::agent::channels::{JoinRequest, Mailbox, ToSync};
+use crate::agent::thread;
 use crate::model::{HostPort, canonical_ip};
 use crate::node::exchanges::JoinError;
 use std::net::{SocketAddr, ToSocketAddrs};

@@ -1,10 +1,10 @@
 //! The thread `serf-gossip`: owns the broadcast queue, and sends what is in it.
 
-use super::channels::{Corridors, ToGossip, ToMain};
-use super::clock::Clock;
 use super::datagrams::DatagramSender;
-use super::table::SharedTable;
-use super::thread::{Actor, Received, Stop, receive};
+use crate::agent::channels::{Corridors, ToGossip, ToMain};
+use crate::agent::clock::Clock;
+use crate::agent::table::SharedTable;
+use crate::agent::thread::{Actor, Received, Stop, receive};
 use crate::messaging::{Gossip, Kind};
 use crate::node::news;
 use crate::telemetry::metrics;

@@ -1,9 +1,9 @@
 //! What wakes the main thread: signals, messages of the other threads, and a deadline.
 
-use super::channels::ToMain;
-use super::clock::Clock;
 use super::signals::{Signal, Signals};
-use super::thread;
+use crate::agent::channels::ToMain;
+use crate::agent::clock::Clock;
+use crate::agent::thread;
 use crate::model::Moment;
 use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token, Waker};

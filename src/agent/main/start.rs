@@ -3,25 +3,25 @@
 //!
 //! On an error what runs already ends again, the last thread first.
 
-use super::bind::{self, BindError, Endpoints};
-use super::channels::{self, Wakers};
-use super::clock::Clock;
-use super::datagrams::DatagramSender;
-use super::host::Host;
 use super::inbox::Inbox;
 use super::keys::Keys;
-use super::mdns;
-use super::metrics;
 use super::parts::Parts;
-use super::probe;
-use super::rpc::{RpcServer, RpcSettings};
 use super::running::{Running, Threads};
-use super::snapshot::{Snapshot, SnapshotHandle};
-use super::sockets;
 use super::start_error::StartError;
-use super::sync;
-use super::table::SharedTable;
 use super::terminal::{banner, say};
+use crate::agent::channels::{self, Wakers};
+use crate::agent::clock::Clock;
+use crate::agent::metrics;
+use crate::agent::net::bind::{self, BindError, Endpoints};
+use crate::agent::net::datagrams::DatagramSender;
+use crate::agent::net::host::Host;
+use crate::agent::net::mdns;
+use crate::agent::net::probe;
+use crate::agent::net::sockets;
+use crate::agent::net::sync;
+use crate::agent::rpc::{RpcServer, RpcSettings};
+use crate::agent::snapshot::{Snapshot, SnapshotHandle};
+use crate::agent::table::SharedTable;
 use crate::config::AgentConfig;
 use crate::membership::{Config, Effects, Members, Origin, Prober, SelfDescription};
 use crate::model::{LamportTime, Moment, Tags};

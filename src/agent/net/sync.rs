@@ -2,14 +2,14 @@
 //! decided by `node/exchanges`. All streams are non-blocking with deadlines, so that no other side
 //! can hold anyone up.
 
-use super::channels::{Corridors, JoinRequest, ToEvents, ToProbe, ToSync};
-use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::refusals;
 use super::resolve;
 use super::stream::{Manner, Stream, StreamError};
-use super::table::SharedTable;
-use super::thread::{Actor, Stop, wait};
+use crate::agent::channels::{Corridors, JoinRequest, ToEvents, ToProbe, ToSync};
+use crate::agent::clock::Clock;
+use crate::agent::table::SharedTable;
+use crate::agent::thread::{Actor, Stop, wait};
 use crate::membership::{Members, Target};
 use crate::model::Moment;
 use crate::node::exchanges::{

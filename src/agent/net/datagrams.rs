@@ -1,6 +1,6 @@
 //! Sending datagrams: the UDP socket as the threads use it, and what its errors mean.
 
-use super::clock::Clock;
+use crate::agent::clock::Clock;
 use crate::membership::{Config, Target, Transmit};
 use crate::messaging::Datagram;
 use crate::node::packing::pack;

@@ -1,10 +1,10 @@
 //! SIGHUP: reads the configuration again and applies what does not need a restart, all of it or
 //! nothing.
 
-use super::channels::ToEvents;
 use super::main_loop::Agent;
 use super::parts::handlers_shown;
-use super::rpc::RpcMessage;
+use crate::agent::channels::ToEvents;
+use crate::agent::rpc::RpcMessage;
 use crate::config::AgentConfig;
 use crate::membership::Origin;
 use std::time::Duration;

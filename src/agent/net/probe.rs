@@ -3,12 +3,12 @@
 //!
 //! Architecture invariant: it never waits for anyone but its own socket and its own deadlines.
 
-use super::channels::{Corridors, ToEvents, ToProbe};
-use super::clock::Clock;
 use super::datagrams::DatagramSender;
 use super::refusals;
-use super::table::SharedTable;
-use super::thread::{Actor, Stop, wait};
+use crate::agent::channels::{Corridors, ToEvents, ToProbe};
+use crate::agent::clock::Clock;
+use crate::agent::table::SharedTable;
+use crate::agent::thread::{Actor, Stop, wait};
 use crate::membership::{Prober, Transmit};
 use crate::model::Moment;
 use crate::node::heartbeat::{self, Batch, Turn};

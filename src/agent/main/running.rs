@@ -1,16 +1,16 @@
 //! A running agent as the main thread sees it: what it shares with the other threads, and these in the
 //! order in which they started. They end in the opposite one.
 
-use super::channels::{Corridors, ToMain};
-use super::clock::Clock;
-use super::datagrams::DatagramSender;
-use super::handlers::HandlersHandle;
 use super::inbox::Inbox;
 use super::keys::Keys;
-use super::rpc::RpcHandle;
-use super::snapshot::SnapshotHandle;
-use super::table::SharedTable;
-use super::thread::Thread;
+use crate::agent::channels::{Corridors, ToMain};
+use crate::agent::clock::Clock;
+use crate::agent::handlers::HandlersHandle;
+use crate::agent::net::datagrams::DatagramSender;
+use crate::agent::rpc::RpcHandle;
+use crate::agent::snapshot::SnapshotHandle;
+use crate::agent::table::SharedTable;
+use crate::agent::thread::Thread;
 use crate::membership::Effects;
 use crate::model::{Tags, TagsError};
 use crate::node::{Departure, Rejoin};

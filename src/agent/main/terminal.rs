@@ -1,7 +1,7 @@
 //! What the agent says to whoever started it, around the log: the lines with `==>`, the banner, and the
 //! error that ends the start.
 
-use super::bind::Endpoints;
+use crate::agent::net::bind::Endpoints;
 use crate::config::{AgentConfig, KeySource};
 use crate::telemetry::LoggerHandle;
 use std::io::{self, Write};

@@ -1,12 +1,12 @@
 //! Why the agent did not start.
 
-use super::bind::BindError;
 use super::keys::KeysError;
-use super::mdns::MdnsError;
-use super::rpc::RpcError;
-use super::snapshot::SnapshotError;
-use super::sockets::SocketError;
 use super::tags::TagsChangeError;
+use crate::agent::net::bind::BindError;
+use crate::agent::net::mdns::MdnsError;
+use crate::agent::net::sockets::SocketError;
+use crate::agent::rpc::RpcError;
+use crate::agent::snapshot::SnapshotError;
 use crate::model::TagsError;
 use std::fmt;
 use std::io;

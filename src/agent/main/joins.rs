@@ -1,9 +1,9 @@
 //! The main thread's joins: that of the command line, which has to work; that in the background
 //! (`-retry-join`), which is repeated; and that of members of the snapshot.
 
-use super::channels::{JoinRequest, JoinResult, ToMain, ToSync};
 use super::main_loop::{Agent, Phase};
 use super::terminal::complain;
+use crate::agent::channels::{JoinRequest, JoinResult, ToMain, ToSync};
 use crate::membership::{AfterFailure, Origin};
 use crate::model::format_duration;
 use crate::node::exchanges::JoinError;

@@ -1,7 +1,7 @@
 //! The agent's keyring and the file that keeps it: a JSON list of keys in base64, the primary one
 //! first, as Serf writes it.
 
-use super::durable;
+use crate::agent::durable;
 use crate::config::KeySource;
 use crate::messaging::keys::NOTHING_TO_MODIFY;
 use crate::wire::keyring::{Keyring, KeyringError, SharedKeyring};
