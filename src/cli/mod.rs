@@ -10,6 +10,9 @@
 //! | `console` | the two streams, and how a command ends |
 //! | `format` | aligned columns and Go's JSON |
 //!
+//! A new command is a file here, its row in [`CONTROL`], and its flags and its help in
+//! `config/options.rs`; what it asks of the agent is a row of `rpc/commands.rs`.
+//!
 //! Streams and exit codes: results go to standard output; complaints, usage and help go to
 //! standard error. 0 is success, 1 a failure, 127 no such command. Serf prints complaints to
 //! standard output, where they end up in whatever reads the result.
@@ -56,7 +59,7 @@ const NO_SUCH_COMMAND: u8 = 127;
 #[derive(Clone, Copy)]
 pub struct Program {
     name: &'static str,
-    agent: Option<&'static Command>,
+    agent: Option<&'static CliCommand>,
 }
 
 /// `serf`: every command.
@@ -64,46 +67,54 @@ pub const SERF: Program = Program { name: "serf", agent: Some(&AGENT) };
 /// `serf-ctl`: every command but `agent`.
 pub const SERF_CTL: Program = Program { name: "serf-ctl", agent: None };
 
+/// What a control command does.
+type RunCommand = fn(&Flags, &mut Console<'_>) -> Result<(), Failure>;
+
 /// What a command does.
 #[derive(Clone, Copy)]
 enum Action {
     /// Controls a running agent, or needs none.
-    Control(fn(&Flags, &mut Console<'_>) -> Result<(), Failure>),
+    Control(RunCommand),
     /// Becomes an agent, which picks the exit code.
     Agent(fn(&Flags, &mut Console<'_>) -> Result<ExitCode, Failure>),
 }
 
-struct Command {
+/// A row: what a command is called, with its flags and its help, and what it does.
+struct CliCommand {
     spec: &'static CommandSpec,
     action: Action,
 }
 
-const AGENT: Command = Command { spec: &options::AGENT, action: Action::Agent(agent::run) };
+const AGENT: CliCommand = CliCommand { spec: &options::AGENT, action: Action::Agent(agent::run) };
+
+const fn control(spec: &'static CommandSpec, run: RunCommand) -> CliCommand {
+    CliCommand { spec, action: Action::Control(run) }
+}
 
 /// What both programs have. By name; `agent` comes before all of them.
-const CONTROL: &[Command] = &[
-    Command { spec: &options::EVENT, action: Action::Control(event::run) },
-    Command { spec: &options::FORCE_LEAVE, action: Action::Control(force_leave::run) },
-    Command { spec: &options::INFO, action: Action::Control(info::run) },
-    Command { spec: &options::JOIN, action: Action::Control(join::run) },
-    Command { spec: &options::KEYGEN, action: Action::Control(keygen::run) },
-    Command { spec: &options::KEYS, action: Action::Control(keys::run) },
-    Command { spec: &options::LEAVE, action: Action::Control(leave::run) },
-    Command { spec: &options::MEMBERS, action: Action::Control(members::run) },
-    Command { spec: &options::MONITOR, action: Action::Control(monitor::run) },
-    Command { spec: &options::QUERY, action: Action::Control(query::run) },
-    Command { spec: &options::REACHABILITY, action: Action::Control(reachability::run) },
-    Command { spec: &options::RTT, action: Action::Control(rtt::run) },
-    Command { spec: &options::TAGS, action: Action::Control(tags::run) },
-    Command { spec: &options::VERSION, action: Action::Control(version::run) },
+const CONTROL: &[CliCommand] = &[
+    control(&options::EVENT, event::run),
+    control(&options::FORCE_LEAVE, force_leave::run),
+    control(&options::INFO, info::run),
+    control(&options::JOIN, join::run),
+    control(&options::KEYGEN, keygen::run),
+    control(&options::KEYS, keys::run),
+    control(&options::LEAVE, leave::run),
+    control(&options::MEMBERS, members::run),
+    control(&options::MONITOR, monitor::run),
+    control(&options::QUERY, query::run),
+    control(&options::REACHABILITY, reachability::run),
+    control(&options::RTT, rtt::run),
+    control(&options::TAGS, tags::run),
+    control(&options::VERSION, version::run),
 ];
 
 impl Program {
-    fn commands(self) -> impl Iterator<Item = &'static Command> {
+    fn commands(self) -> impl Iterator<Item = &'static CliCommand> {
         self.agent.into_iter().chain(CONTROL)
     }
 
-    fn command(self, name: &OsString) -> Option<&'static Command> {
+    fn command(self, name: &OsString) -> Option<&'static CliCommand> {
         self.commands().find(|c| name == c.spec.name)
     }
 
@@ -154,7 +165,7 @@ fn run(program: Program, mut arguments: Vec<OsString>, console: &mut Console<'_>
 
 fn execute(
     program: Program,
-    command: &Command,
+    command: &CliCommand,
     arguments: Vec<OsString>,
     console: &mut Console<'_>,
 ) -> ExitCode {
@@ -180,7 +191,7 @@ fn execute(
 fn finish(
     outcome: Result<ExitCode, Failure>,
     program: Program,
-    command: Option<&Command>,
+    command: Option<&CliCommand>,
     console: &mut Console<'_>,
 ) -> ExitCode {
     match outcome {
