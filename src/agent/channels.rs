@@ -160,7 +160,7 @@ impl JoinRequest {
     }
 
     /// Gives the request up; the one that made it answers by itself.
-    pub fn withdraw(mut self) {
+    pub(crate) fn withdraw(mut self) {
         self.reply = None;
     }
 

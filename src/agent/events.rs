@@ -30,7 +30,7 @@ use std::sync::atomic::Ordering;
 const BATCH: usize = 256;
 
 /// The thread's state.
-pub struct EventActor {
+pub(crate) struct EventActor {
     /// The rules.
     pub conversation: Conversation,
     /// The table with the outboxes.

@@ -9,22 +9,22 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A handle to the table, one for each thread.
 #[derive(Clone, Debug)]
-pub struct SharedTable(Arc<RwLock<Table>>);
+pub(crate) struct SharedTable(Arc<RwLock<Table>>);
 
 impl SharedTable {
     /// Shares a table.
-    pub fn new(members: Members) -> Self {
+    pub(crate) fn new(members: Members) -> Self {
         SharedTable(Arc::new(RwLock::new(Table::new(members))))
     }
 
     /// Locks it for reading.
-    pub fn read(&self) -> RwLockReadGuard<'_, Table> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Table> {
         // A thread that panics takes the process down, so a poisoned lock is never seen for long.
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Locks it for changing.
-    pub fn write(&self) -> RwLockWriteGuard<'_, Table> {
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Table> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

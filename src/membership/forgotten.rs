@@ -22,50 +22,50 @@ pub(super) struct Forgotten {
 
 impl Forgotten {
     /// Remembers a row that has been taken out of the table.
-    pub fn insert(&mut self, row: Row) {
+    pub(crate) fn insert(&mut self, row: Row) {
         self.remove(&row.name);
         self.by_age.insert((row.since, row.name.clone()));
         self.rows.insert(row.name.clone(), row);
     }
 
     /// Ends the memory of one member.
-    pub fn remove(&mut self, name: &NodeName) -> Option<Row> {
+    pub(crate) fn remove(&mut self, name: &NodeName) -> Option<Row> {
         let row = self.rows.remove(name)?;
         self.by_age.remove(&(row.since, name.clone()));
         Some(row)
     }
 
     /// The last that was known of a member.
-    pub fn get(&self, name: &NodeName) -> Option<&Row> {
+    pub(crate) fn get(&self, name: &NodeName) -> Option<&Row> {
         self.rows.get(name)
     }
 
     /// Everyone, by name.
-    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.values()
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Ends the memory of everyone who has been gone for `keep`.
-    pub fn expire(&mut self, keep: Duration, now: Moment) {
+    pub(crate) fn expire(&mut self, keep: Duration, now: Moment) {
         while self.by_age.first().is_some_and(|(since, _)| *since + keep <= now) {
             self.drop_oldest();
         }
     }
 
     /// Ends the memory of whoever has been gone longest.
-    pub fn drop_oldest(&mut self) {
+    pub(crate) fn drop_oldest(&mut self) {
         if let Some((_, name)) = self.by_age.pop_first() {
             self.rows.remove(&name);
         }
     }
 
     /// Panics if the index does not agree with the rows.
-    pub fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         assert_eq!(self.rows.len(), self.by_age.len());
         for (name, row) in &self.rows {
             assert!(!row.is_present(), "{name} is present and forgotten");

@@ -23,7 +23,7 @@ struct Rival {
 
 impl Rivals {
     /// Remembers a claim.
-    pub fn note(&mut self, name: &NodeName, addr: SocketAddr, versions: Versions, now: Moment) {
+    pub(crate) fn note(&mut self, name: &NodeName, addr: SocketAddr, versions: Versions, now: Moment) {
         self.0.retain(|_, rival| now.since(rival.at) <= KEPT);
         let key = (name.clone(), addr);
         if self.0.len() >= MAX_RIVALS && !self.0.contains_key(&key) {
@@ -34,12 +34,12 @@ impl Rivals {
     }
 
     /// What the one that claimed this name from this address understands.
-    pub fn versions(&self, name: &NodeName, addr: SocketAddr) -> Option<Versions> {
+    pub(crate) fn versions(&self, name: &NodeName, addr: SocketAddr) -> Option<Versions> {
         self.0.get(&(name.clone(), addr)).map(|rival| rival.versions)
     }
 
     /// How many are remembered.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 }

@@ -13,7 +13,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// The least bound of each kind's queue (Serf's `MaxQueueDepth`); it grows with the cluster.
-pub const MIN_DEPTH: usize = 4096;
+pub(crate) const MIN_DEPTH: usize = 4096;
 
 /// How many kinds there are.
 const KINDS: usize = 4;

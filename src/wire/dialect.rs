@@ -4,7 +4,7 @@ use super::error::WireError;
 use crate::model::Versions;
 
 /// Tags of the native dialect start here; everything below is memberlist's.
-pub const FIRST_NATIVE_TAG: u8 = 0x80;
+pub(crate) const FIRST_NATIVE_TAG: u8 = 0x80;
 
 /// A way to write messages as bytes.
 ///

@@ -19,7 +19,7 @@ macro_rules! messages {
         $($(const $tag: u8 = $byte;)*)*
 
         /// Writes one message.
-        pub fn encode(message: &Message) -> Vec<u8> {
+        pub(crate) fn encode(message: &Message) -> Vec<u8> {
             let mut out = Vec::with_capacity(64);
             match message {
                 $(Message::$variant(message) => match message {
@@ -30,7 +30,7 @@ macro_rules! messages {
         }
 
         /// Reads one message.
-        pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
+        pub(crate) fn decode(bytes: &[u8]) -> Result<Message, WireError> {
             let (&tag, body) = bytes.split_first().ok_or(WireError::Empty)?;
             match tag {
                 $($($tag => read::<$payload>($what, body).map(Message::from),)*)*
@@ -111,7 +111,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
     use std::net::{IpAddr, SocketAddr};
 
-    pub fn name() -> impl Strategy<Value = NodeName> {
+    pub(crate) fn name() -> impl Strategy<Value = NodeName> {
         "[a-zA-Z0-9.é-]{1,30}".prop_map(|s| NodeName::new(s).unwrap())
     }
 
@@ -171,7 +171,7 @@ pub(super) mod tests {
             .prop_map(|(ltime, id, from, answer, payload)| QueryResponse { ltime, id, from, answer, payload })
     }
 
-    pub fn message() -> impl Strategy<Value = Message> {
+    pub(crate) fn message() -> impl Strategy<Value = Message> {
         let inc = any::<u32>().prop_map(Incarnation);
         let ltime = any::<u64>().prop_map(LamportTime);
         prop_oneof![

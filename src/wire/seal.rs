@@ -217,19 +217,19 @@ pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    pub fn key(size: usize, seed: u8) -> Key {
+    pub(crate) fn key(size: usize, seed: u8) -> Key {
         let bytes: Vec<u8> = (0..size).map(|i| (i as u8).wrapping_mul(17).wrapping_add(seed)).collect();
         Key::new(&bytes).unwrap()
     }
 
-    pub fn seal(key: &Key, data: &[u8], plain: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(key: &Key, data: &[u8], plain: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         key.seal(data, plain, &mut out).unwrap();
         out
     }
 
     /// The version that is only read.
-    pub fn seal_padded(key: &Key, data: &[u8], plain: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal_padded(key: &Key, data: &[u8], plain: &[u8]) -> Vec<u8> {
         let count = BLOCK_SIZE - plain.len() % BLOCK_SIZE;
         let padded = [plain, &vec![count as u8; count]].concat();
         let mut sealed = seal(key, data, &padded);

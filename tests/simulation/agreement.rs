@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How often islands are looked for and bridged; see [`settling_bound`].
-pub const REJOIN_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const REJOIN_EVERY: Duration = Duration::from_secs(5);
 
 /// What is known, or true, of a member that is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fact {
+pub(crate) struct Fact {
     /// Where it is.
     pub addr: SocketAddr,
     /// Its encoded tags.
@@ -22,11 +22,11 @@ pub struct Fact {
 }
 
 /// Members that are alive, by name.
-pub type Facts = BTreeMap<NodeName, Fact>;
+pub(crate) type Facts = BTreeMap<NodeName, Fact>;
 
 /// Why a member's view is not the truth.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Disagreement {
+pub(crate) enum Disagreement {
     /// It does not know that someone is alive.
     Misses(NodeName),
     /// It believes someone alive who is not.
@@ -36,7 +36,7 @@ pub enum Disagreement {
 }
 
 /// Who is alive in a member's view.
-pub fn view(members: &Members) -> Facts {
+pub(crate) fn view(members: &Members) -> Facts {
     let alive = members.rows().filter(|r| r.status() == Status::Alive);
     alive
         .map(|r| {
@@ -47,7 +47,7 @@ pub fn view(members: &Members) -> Facts {
 }
 
 /// Compares a view with the truth.
-pub fn compare(truth: &Facts, view: &Facts) -> Result<(), Disagreement> {
+pub(crate) fn compare(truth: &Facts, view: &Facts) -> Result<(), Disagreement> {
     if let Some(name) = view.keys().find(|name| !truth.contains_key(*name)) {
         return Err(Disagreement::Imagines(name.clone()));
     }
@@ -63,7 +63,7 @@ pub fn compare(truth: &Facts, view: &Facts) -> Result<(), Disagreement> {
 
 impl World {
     /// The truth: what every living member says of itself.
-    pub fn truth(&self) -> Facts {
+    pub(crate) fn truth(&self) -> Facts {
         let live = self.processes.iter().filter(|p| p.stays()).filter_map(|p| p.node.as_ref());
         live.map(|node| {
             let me = node.members().my_row();
@@ -74,7 +74,7 @@ impl World {
     }
 
     /// Whether every living member sees exactly the truth; otherwise who does not, and why.
-    pub fn agreement(&self) -> Result<(), (NodeName, Disagreement)> {
+    pub(crate) fn agreement(&self) -> Result<(), (NodeName, Disagreement)> {
         let truth = self.truth();
         for process in self.processes.iter().filter(|p| p.stays()) {
             let Some(node) = &process.node else { continue };
@@ -107,17 +107,17 @@ impl World {
     }
 
     /// Whether nobody is on the way out any more.
-    pub fn nobody_leaves(&self) -> bool {
+    pub(crate) fn nobody_leaves(&self) -> bool {
         !self.processes.iter().any(|p| p.node.as_ref().is_some_and(|n| n.is_leaving()))
     }
 
     /// Runs until everyone agrees, at most for `bound`. Returns how long that took.
-    pub fn settle_within(&mut self, bound: Duration) -> Duration {
+    pub(crate) fn settle_within(&mut self, bound: Duration) -> Duration {
         self.settle_with(bound, |_| {})
     }
 
     /// The same, with something to be done every [`REJOIN_EVERY`].
-    pub fn settle_with(&mut self, bound: Duration, mut repeat: impl FnMut(&mut World)) -> Duration {
+    pub(crate) fn settle_with(&mut self, bound: Duration, mut repeat: impl FnMut(&mut World)) -> Duration {
         const LOOK_EVERY: Duration = Duration::from_millis(250);
         let start = self.now;
         let mut repeat_at = self.now;
@@ -163,7 +163,7 @@ impl World {
 /// 7. Members that have given each other up need two contacts: one to learn that they are
 ///    believed dead, the next to say that they are not; and the same for members on their side.
 ///    Islands are bridged every [`REJOIN_EVERY`].
-pub fn settling_bound(config: &Config, n: usize) -> Duration {
+pub(crate) fn settling_bound(config: &Config, n: usize) -> Duration {
     let health = config.probe_interval * (config.awareness_max * (config.awareness_max + 1) / 2);
     let probed = config.probe_interval * 20;
     let suspected = config.suspicion_timeouts(n).1;

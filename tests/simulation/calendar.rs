@@ -6,25 +6,25 @@ use std::collections::BTreeMap;
 
 /// Events to come.
 #[derive(Debug)]
-pub struct Calendar<E> {
+pub(crate) struct Calendar<E> {
     entries: BTreeMap<(Moment, u64), E>,
     entered: u64,
 }
 
 impl<E> Calendar<E> {
     /// Nothing is planned.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Calendar { entries: BTreeMap::new(), entered: 0 }
     }
 
     /// Enters an event.
-    pub fn enter(&mut self, at: Moment, event: E) {
+    pub(crate) fn enter(&mut self, at: Moment, event: E) {
         self.entered += 1;
         self.entries.insert((at, self.entered), event);
     }
 
     /// The next event, if it happens by `until`.
-    pub fn next_by(&mut self, until: Moment) -> Option<(Moment, E)> {
+    pub(crate) fn next_by(&mut self, until: Moment) -> Option<(Moment, E)> {
         let first = self.entries.first_entry().filter(|e| e.key().0 <= until)?;
         let ((at, _), event) = first.remove_entry();
         Some((at, event))

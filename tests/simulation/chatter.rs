@@ -7,7 +7,7 @@ use serf::messaging::QueryParams;
 use std::time::Duration;
 
 /// What a process makes of queries, and whether it wants to hear of the past when it joins.
-pub fn character(world: &mut World, pid: Pid, rng: &mut Rng) {
+pub(crate) fn character(world: &mut World, pid: Pid, rng: &mut Rng) {
     let after = Duration::from_millis(rng.u64(0..3000));
     let habit = [Habit::Silent, Habit::Answers(after), Habit::Declines(after)][rng.usize(0..3)];
     world.set_habit(pid, habit);
@@ -15,7 +15,7 @@ pub fn character(world: &mut World, pid: Pid, rng: &mut Rng) {
 }
 
 /// Someone fires a few events, or asks a query, or says nothing.
-pub fn say(world: &mut World, rng: &mut Rng) {
+pub(crate) fn say(world: &mut World, rng: &mut Rng) {
     let Some(pid) = rng.choice(world.pick(|p| p.stays() && !p.paused)) else { return };
     match rng.u32(0..8) {
         0 => {

@@ -9,12 +9,12 @@ use serf::model::{MemberEventKind, Moment, NodeName, Tags};
 use std::time::Duration;
 
 /// The numbers of a LAN.
-pub fn lan() -> Config {
+pub(crate) fn lan() -> Config {
     Config::for_profile(Profile::Lan)
 }
 
 /// A world with `n` processes that know nobody, started at once.
-pub fn strangers(n: usize, seed: u64, config: Config) -> World {
+pub(crate) fn strangers(n: usize, seed: u64, config: Config) -> World {
     let mut world = World::new(seed, config);
     for i in 0..n {
         let name = NodeName::new(format!("m{i:03}")).expect("a short name");
@@ -24,7 +24,7 @@ pub fn strangers(n: usize, seed: u64, config: Config) -> World {
 }
 
 /// A cluster of `n` that has agreed, and a log of what is told from now on.
-pub fn cluster(n: usize, seed: u64, config: Config) -> World {
+pub(crate) fn cluster(n: usize, seed: u64, config: Config) -> World {
     let bound = settling_bound(&config, n);
     let mut world = strangers(n, seed, config);
     for pid in 0..n {
@@ -40,16 +40,16 @@ pub fn cluster(n: usize, seed: u64, config: Config) -> World {
 }
 
 /// One line of the log: when, who was told, what, about whom.
-pub type Told = (Moment, Pid, MemberEventKind, NodeName);
+pub(crate) type Told = (Moment, Pid, MemberEventKind, NodeName);
 
 /// What was told of one kind since the log was started.
-pub fn told(world: &World, kind: MemberEventKind) -> Vec<Told> {
+pub(crate) fn told(world: &World, kind: MemberEventKind) -> Vec<Told> {
     let log = world.log.iter().flatten();
     log.filter(|(_, _, what, _)| *what == kind).cloned().collect()
 }
 
 /// Median, 99th percentile and greatest of some figures.
-pub fn spread<T: Copy + Ord + std::fmt::Debug>(mut figures: Vec<T>) -> String {
+pub(crate) fn spread<T: Copy + Ord + std::fmt::Debug>(mut figures: Vec<T>) -> String {
     figures.sort();
     let at = |share: f64| figures[(share * (figures.len() - 1) as f64) as usize];
     format!("{:?} median, {:?} 99%, {:?} all", at(0.5), at(0.99), at(1.0))

@@ -10,7 +10,7 @@ use serf::wire::{self, Dialect};
 use std::net::SocketAddr;
 
 /// Sends a few of them to a random member.
-pub fn send(world: &mut World, kind: Kind, rng: &mut Rng) {
+pub(crate) fn send(world: &mut World, kind: Kind, rng: &mut Rng) {
     let Some(pid) = rng.choice(world.pick(|p| p.node.is_some())) else { return };
     let to = world.processes[pid].addr;
     let outsider = SocketAddr::from(([203, 0, 113, rng.u8(1..255)], 7946));

@@ -19,7 +19,7 @@ use std::fmt;
 
 /// What happens at a process, for its handlers, its clients, and the checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub(crate) enum Told {
     /// An event is delivered to the handlers.
     Event(UserEvent, Via),
     /// A query was asked here, and ends by then at the latest.
@@ -30,7 +30,7 @@ pub enum Told {
 
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Breach {
+pub(crate) enum Breach {
     /// An event was delivered a second time.
     ToldTwice(UserEvent),
     /// An event was delivered that was delivered before a restart, says the snapshot.
@@ -71,7 +71,7 @@ struct Open {
 
 /// The history of one process.
 #[derive(Debug, Default)]
-pub struct Listener {
+pub(crate) struct Listener {
     told: BTreeSet<(LamportTime, String, Vec<u8>)>,
     floor: LamportTime,
     /// When the floor was raised last. What was heard before may be held back until a little later.
@@ -90,7 +90,7 @@ pub struct Listener {
 
 impl Listener {
     /// Takes in what is told.
-    pub fn hear(&mut self, told: &Told, now: Moment) -> Result<(), Breach> {
+    pub(crate) fn hear(&mut self, told: &Told, now: Moment) -> Result<(), Breach> {
         match told {
             Told::Event(event, _) => {
                 let held_back = event.coalesce && now <= self.raised + COALESCE_PERIOD;
@@ -114,34 +114,34 @@ impl Listener {
     }
 
     /// How many events of a name were delivered.
-    pub fn heard(&self, name: &str) -> usize {
+    pub(crate) fn heard(&self, name: &str) -> usize {
         self.told.iter().filter(|(_, told, _)| told == name).count()
     }
 
     /// The process starts with a snapshot in which the clocks are these.
-    pub fn resume(&mut self, recalled: Clocks) {
+    pub(crate) fn resume(&mut self, recalled: Clocks) {
         self.recalled = recalled.event;
     }
 
     /// From now on, events from before this time are no news.
-    pub fn ignore_before(&mut self, time: LamportTime, now: Moment) {
+    pub(crate) fn ignore_before(&mut self, time: LamportTime, now: Moment) {
         if time > self.floor {
             (self.floor, self.raised) = (time, now);
         }
     }
 
     /// A client is about to ask a query.
-    pub fn asks(&mut self, token: Token, acks: bool) {
+    pub(crate) fn asks(&mut self, token: Token, acks: bool) {
         self.requests.insert(token, (QueryKey { ltime: LamportTime::ZERO, id: 0 }, acks));
     }
 
     /// A client is about to ask everyone about keys.
-    pub fn asks_about_keys(&mut self) {
+    pub(crate) fn asks_about_keys(&mut self) {
         self.about_keys += 1;
     }
 
     /// A client is told that its query has begun.
-    pub fn started(&mut self, token: Token, started: StartedQuery) -> Told {
+    pub(crate) fn started(&mut self, token: Token, started: StartedQuery) -> Told {
         let StartedQuery { key, deadline } = started;
         let request = self.requests.get_mut(&token).expect("a client asked");
         request.0 = key;
@@ -149,12 +149,12 @@ impl Listener {
     }
 
     /// A client is told what has come of its query.
-    pub fn progress_of(&self, token: Token, progress: QueryProgress) -> Told {
+    pub(crate) fn progress_of(&self, token: Token, progress: QueryProgress) -> Told {
         Told::Progress(self.requests[&token].0, progress)
     }
 
     /// A client is told what everyone said about keys.
-    pub fn keys_told(&mut self, report: KeyReport) {
+    pub(crate) fn keys_told(&mut self, report: KeyReport) {
         self.about_keys -= 1;
         self.key_reports.push(report);
     }
@@ -179,7 +179,7 @@ impl Listener {
 
     /// After a step: the clocks, and what is open. A process that runs has ended by then what is
     /// over.
-    pub fn step(&mut self, clocks: [LamportTime; 2], open: usize, now: Moment) -> Result<(), Breach> {
+    pub(crate) fn step(&mut self, clocks: [LamportTime; 2], open: usize, now: Moment) -> Result<(), Breach> {
         for (before, now) in self.clocks.iter().zip(clocks) {
             if now < *before {
                 return Err(Breach::ClockFell { before: *before, now });
@@ -207,7 +207,7 @@ impl Listener {
 }
 
 /// What is remembered of events is bounded.
-pub fn memory_is_bounded<'a>(events: impl Iterator<Item = &'a UserEvent>) -> Result<(), Breach> {
+pub(crate) fn memory_is_bounded<'a>(events: impl Iterator<Item = &'a UserEvent>) -> Result<(), Breach> {
     let (mut times, mut bytes, mut last) = (0, 0, None);
     for event in events {
         // They come in the order of their times.
@@ -221,13 +221,13 @@ pub fn memory_is_bounded<'a>(events: impl Iterator<Item = &'a UserEvent>) -> Res
 }
 
 /// Checks what the rules remember.
-pub fn remembers_little(conversation: &Conversation) -> Result<(), Breach> {
+pub(crate) fn remembers_little(conversation: &Conversation) -> Result<(), Breach> {
     memory_is_bounded(conversation.recent_events())
 }
 
 /// What was told and what came over the network, if someone wants to know.
 #[derive(Debug, Default)]
-pub struct Record {
+pub(crate) struct Record {
     /// What was told, when and to whom.
     pub told: Vec<(Moment, Pid, Told)>,
     /// Answers that arrived at those whom they are for, directly or relayed, when and where.

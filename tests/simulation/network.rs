@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// One copy of a datagram that will arrive, after how long, and as what.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Copy {
+pub(crate) struct Copy {
     /// Time under way.
     pub after: Duration,
     /// The bytes that arrive.
@@ -15,26 +15,26 @@ pub struct Copy {
 }
 
 /// Carries datagrams.
-pub trait Network {
+pub(crate) trait Network {
     /// What becomes of a datagram.
     fn carry(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>, rng: &mut Rng) -> Vec<Copy>;
 }
 
 /// Delivers everything, quickly and undamaged; between places as fast as the distance allows.
 #[derive(Debug, Default)]
-pub struct Lan {
+pub(crate) struct Lan {
     /// How far from the first place an address is, as time under way. The others are there.
     pub places: BTreeMap<SocketAddr, Duration>,
 }
 
 impl Lan {
     /// Time under way in one direction.
-    pub fn latency(rng: &mut Rng) -> Duration {
+    pub(crate) fn latency(rng: &mut Rng) -> Duration {
         Duration::from_micros(rng.u64(100..1500))
     }
 
     /// Time under way between places.
-    pub fn distance(&self, a: SocketAddr, b: SocketAddr) -> Duration {
+    pub(crate) fn distance(&self, a: SocketAddr, b: SocketAddr) -> Duration {
         let place = |addr| self.places.get(addr).copied().unwrap_or_default();
         place(&a).abs_diff(place(&b))
     }
@@ -48,7 +48,7 @@ impl Network for Lan {
 
 /// Faults that befall every datagram alike.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Weather {
+pub(crate) struct Weather {
     /// Probability that one is lost.
     pub loss: f64,
     /// Probability that one arrives twice.
@@ -65,7 +65,7 @@ pub struct Weather {
 
 /// A fault on the way from some addresses to some others, in that direction only.
 #[derive(Clone, Debug)]
-pub struct Cut {
+pub(crate) struct Cut {
     /// Whose datagrams.
     pub from: BTreeSet<SocketAddr>,
     /// On the way to whom.
@@ -76,7 +76,7 @@ pub struct Cut {
 
 /// What the faults have done so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Damage {
+pub(crate) struct Damage {
     /// Datagrams that were lost.
     pub lost: u64,
     /// Datagrams that arrived twice.
@@ -89,7 +89,7 @@ pub struct Damage {
 
 /// A network with faults. Without any it is the one it decorates.
 #[derive(Debug)]
-pub struct Faulty<N> {
+pub(crate) struct Faulty<N> {
     /// The network without faults.
     pub inner: N,
     /// Faults everywhere.
@@ -102,19 +102,19 @@ pub struct Faulty<N> {
 
 impl<N: Network> Faulty<N> {
     /// No faults yet.
-    pub fn new(inner: N) -> Self {
+    pub(crate) fn new(inner: N) -> Self {
         Faulty { inner, weather: Weather::default(), cuts: BTreeMap::new(), damage: Damage::default() }
     }
 
     /// Probability that a packet from one address to another is lost.
-    pub fn loss(&self, from: SocketAddr, to: SocketAddr) -> f64 {
+    pub(crate) fn loss(&self, from: SocketAddr, to: SocketAddr) -> f64 {
         let cuts = self.cuts.values().filter(|c| c.from.contains(&from) && c.to.contains(&to));
         1.0 - cuts.fold(1.0 - self.weather.loss, |arrives, cut| arrives * (1.0 - cut.loss))
     }
 
     /// How long a TCP segment takes with its retransmissions; `None` if it never arrives. An
     /// acknowledgement has to come back, so both directions count.
-    pub fn segment(&self, from: SocketAddr, to: SocketAddr, rng: &mut Rng) -> Option<Duration> {
+    pub(crate) fn segment(&self, from: SocketAddr, to: SocketAddr, rng: &mut Rng) -> Option<Duration> {
         const FIRST_TIMEOUT: Duration = Duration::from_millis(200);
         const RETRIES: u32 = 5;
         let loss = 1.0 - (1.0 - self.loss(from, to)) * (1.0 - self.loss(to, from));

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 /// How a member is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Answers.
     Alive,
     /// Under suspicion.
@@ -28,7 +28,7 @@ impl Phase {
 
 /// One row as it is at some moment.
 #[derive(Clone, Debug)]
-pub struct Sight {
+pub(crate) struct Sight {
     /// Whose.
     pub name: NodeName,
     /// Highest incarnation admitted.
@@ -51,7 +51,7 @@ impl From<&Row> for Sight {
 
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Violation {
+pub(crate) enum Violation {
     /// An event came that cannot follow the one before it.
     EventOutOfOrder { subject: NodeName, before: Option<MemberEventKind>, event: MemberEventKind },
     /// An event carries a member whose status says something else.
@@ -90,7 +90,7 @@ impl fmt::Display for Violation {
 
 /// What has been counted along the way.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Alive, then suspected.
     pub suspicions: u64,
     /// Suspected, then alive again.
@@ -101,7 +101,7 @@ pub struct Seen {
 
 /// The history of one process's view.
 #[derive(Debug, Default)]
-pub struct Observer {
+pub(crate) struct Observer {
     /// By name, as the table is.
     known: BTreeMap<NodeName, Known>,
     /// What was last delivered to handlers of each member, updates aside; without the reaped.
@@ -120,7 +120,7 @@ struct Known {
 impl Observer {
     /// Takes in an event. Joins, and leaves or failures, take turns; an update needs someone
     /// present; only who is gone is reaped.
-    pub fn event(&mut self, event: &MemberEvent) -> Result<(), Violation> {
+    pub(crate) fn event(&mut self, event: &MemberEvent) -> Result<(), Violation> {
         use MemberEventKind::{Failed, Join, Leave, Reap, Update};
         let (subject, kind, status) = (event.member.name.clone(), event.kind, event.member.status);
         let before = self.known.get(&subject).map(|k| k.told);
@@ -155,7 +155,7 @@ impl Observer {
     }
 
     /// Takes in what is delivered to handlers, after coalescing.
-    pub fn delivered(&mut self, events: &MemberEvents) -> Result<(), Violation> {
+    pub(crate) fn delivered(&mut self, events: &MemberEvents) -> Result<(), Violation> {
         use MemberEventKind::{Reap, Update};
         let kind = events.kind;
         for member in &events.members {
@@ -173,7 +173,7 @@ impl Observer {
     }
 
     /// When nothing is held back any more, handlers know of every member what has happened last.
-    pub fn delivered_all(&self) -> Result<(), Violation> {
+    pub(crate) fn delivered_all(&self) -> Result<(), Violation> {
         for subject in self.known.keys().chain(self.delivered.keys()) {
             let told = self.known.get(subject).map(|k| k.told);
             let delivered = self.delivered.get(subject).copied();
@@ -186,7 +186,7 @@ impl Observer {
 
     /// Takes in the table, by name, after the step's events. `stated` are the highest
     /// incarnations that members have given themselves.
-    pub fn table(
+    pub(crate) fn table(
         &mut self,
         mut rows: impl Iterator<Item = Sight>,
         stated: &BTreeMap<NodeName, Incarnation>,
@@ -256,23 +256,23 @@ fn progress(before: &Sight, now: &Sight, seen: &mut Seen) -> Result<(), Violatio
 }
 
 /// A running process that means to stay believes itself alive.
-pub fn believes_in_itself(me: &Row) -> Result<(), Violation> {
+pub(crate) fn believes_in_itself(me: &Row) -> Result<(), Violation> {
     if me.status() == Status::Alive { Ok(()) } else { Err(Violation::DeniesItself) }
 }
 
 /// A queue holds at most one piece of news of each kind about each name.
-pub fn queue_is_bounded(queued: usize, names: usize) -> Result<(), Violation> {
+pub(crate) fn queue_is_bounded(queued: usize, names: usize) -> Result<(), Violation> {
     if queued <= names { Ok(()) } else { Err(Violation::QueueTooLong { queued, names }) }
 }
 
 /// A datagram keeps to the budget.
-pub fn fits_budget(len: usize, members: &Members) -> Result<(), Violation> {
+pub(crate) fn fits_budget(len: usize, members: &Members) -> Result<(), Violation> {
     let budget = members.config().datagram_budget;
     if len <= budget { Ok(()) } else { Err(Violation::Oversized { len, budget }) }
 }
 
 /// Nothing is sent to an address that only a message names.
-pub fn known_or_asking(
+pub(crate) fn known_or_asking(
     to: SocketAddr,
     members: &BTreeSet<SocketAddr>,
     answering: &[SocketAddr],
@@ -285,12 +285,12 @@ pub fn known_or_asking(
 
 /// A name is lost to another process that has it, and to nobody else. `namesakes` counts the
 /// processes of that name, the loser included.
-pub fn loses_to_another(namesakes: usize, lost: &NameLost) -> Result<(), Violation> {
+pub(crate) fn loses_to_another(namesakes: usize, lost: &NameLost) -> Result<(), Violation> {
     if namesakes > 1 { Ok(()) } else { Err(Violation::LostToNobody { theirs: lost.theirs }) }
 }
 
 /// Wake-ups at one and the same moment are few: what was due has been done.
-pub fn moves_on(wakes_at_once: u32) -> Result<(), Violation> {
+pub(crate) fn moves_on(wakes_at_once: u32) -> Result<(), Violation> {
     const MOST: u32 = 64;
     if wakes_at_once < MOST { Ok(()) } else { Err(Violation::BusyLoop) }
 }

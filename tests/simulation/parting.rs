@@ -20,7 +20,7 @@ fn parted(seed: u64, length: Duration) -> World {
 }
 
 /// Puts a partition between the first half of `n` processes and the second, and lets it pass.
-pub fn halve(world: &mut World, n: usize, length: Duration) {
+pub(crate) fn halve(world: &mut World, n: usize, length: Duration) {
     let (a, b): (BTreeSet<SocketAddr>, BTreeSet<SocketAddr>) = {
         let half = |pids: std::ops::Range<usize>| pids.map(|pid| world.processes[pid].addr).collect();
         (half(0..n / 2), half(n / 2..n))

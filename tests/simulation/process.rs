@@ -18,11 +18,11 @@ const SOCKET_BUFFER: usize = 212_992;
 const DATAGRAM_OVERHEAD: usize = 512;
 
 /// An index into the world's processes; a restarted process is another one.
-pub type Pid = usize;
+pub(crate) type Pid = usize;
 
 /// What a process's handlers make of queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Habit {
+pub(crate) enum Habit {
     /// There are no handlers.
     #[default]
     Silent,
@@ -34,7 +34,7 @@ pub enum Habit {
 
 /// One process, from its start to its end.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     /// Its name.
     pub name: NodeName,
     /// Its address.
@@ -77,7 +77,7 @@ pub struct Process {
 
 impl Process {
     /// A process that has just started.
-    pub fn new(name: NodeName, addr: SocketAddr) -> Process {
+    pub(crate) fn new(name: NodeName, addr: SocketAddr) -> Process {
         Process {
             name,
             addr,
@@ -106,12 +106,12 @@ impl Process {
     }
 
     /// Whether it exists and is not on its way out.
-    pub fn stays(&self) -> bool {
+    pub(crate) fn stays(&self) -> bool {
         self.node.as_ref().is_some_and(|n| !n.is_leaving())
     }
 
     /// The name of the next request of a control connection.
-    pub fn next_token(&mut self) -> Token {
+    pub(crate) fn next_token(&mut self) -> Token {
         self.requests += 1;
         Token { connection: 1, seq: self.requests }
     }
@@ -122,7 +122,7 @@ impl Process {
     }
 
     /// What its snapshot file says.
-    pub fn recalled(&self) -> Known {
+    pub(crate) fn recalled(&self) -> Known {
         let mut reading = Reading::new(false);
         reading.push(&self.snapshot);
         let recalled = reading.finish();
@@ -131,7 +131,7 @@ impl Process {
     }
 
     /// Puts a datagram into the socket of a process that does not run. Says whether it fits.
-    pub fn keep(&mut self, from: SocketAddr, bytes: Vec<u8>) -> bool {
+    pub(crate) fn keep(&mut self, from: SocketAddr, bytes: Vec<u8>) -> bool {
         let cost = bytes.len() + DATAGRAM_OVERHEAD;
         let fits = self.inbox_bytes + cost <= SOCKET_BUFFER;
         if fits {

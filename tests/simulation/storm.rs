@@ -16,11 +16,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The longest delay of a datagram, in probe intervals.
-pub const LONGEST_DELAY: u32 = 6;
+pub(crate) const LONGEST_DELAY: u32 = 6;
 
 /// How bad it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Nobody is cut off for longer than the shortest suspicion, so that islands are rare.
     Mild,
     /// Anything, including partitions that outlast suspicion, forged accusations and operators
@@ -30,7 +30,7 @@ pub enum Kind {
 
 /// A scenario.
 #[derive(Debug)]
-pub struct Storm {
+pub(crate) struct Storm {
     /// How bad.
     pub kind: Kind,
     /// How many members at first.
@@ -48,7 +48,7 @@ pub struct Storm {
 
 impl Storm {
     /// The scenario of a seed, with a number of members from `sizes`.
-    pub fn from_seed(seed: u64, sizes: std::ops::RangeInclusive<usize>) -> Storm {
+    pub(crate) fn from_seed(seed: u64, sizes: std::ops::RangeInclusive<usize>) -> Storm {
         let mut rng = Rng::with_seed(seed ^ 0x5eed_5eed);
         let kind = if rng.bool() { Kind::Mild } else { Kind::Wild };
         let profile = [Profile::Lan, Profile::Lan, Profile::Local, Profile::Wan][rng.usize(0..4)];
@@ -72,7 +72,7 @@ impl Storm {
     }
 
     /// Everyone starts, at moments of their own, and joins.
-    pub fn gather(&mut self, world: &mut World) {
+    pub(crate) fn gather(&mut self, world: &mut World) {
         for _ in 0..self.size {
             self.newcomer(world);
             world.run_for(self.up_to(Duration::from_millis(200)));
@@ -81,7 +81,7 @@ impl Storm {
     }
 
     /// The chaos.
-    pub fn rage(&mut self, world: &mut World) {
+    pub(crate) fn rage(&mut self, world: &mut World) {
         let end = world.now + self.length;
         // The larger the cluster, the more happens.
         let pace = self.config.probe_interval.mul_f64(4.0 / (2.0 + (self.size as f64).sqrt()));
@@ -259,7 +259,7 @@ impl Storm {
 /// Joins members that cannot find each other by themselves, because nobody on one side believes
 /// anyone on the other to be there. (They reach for failed members themselves, but at a pace that
 /// would make each storm last for minutes.)
-pub fn bridge(world: &mut World) {
+pub(crate) fn bridge(world: &mut World) {
     let live = world.pick(|p: &Process| p.stays() && p.joined);
     let Some((&anchor, others)) = live.split_first() else { return };
     let mainland = mainland(world, anchor, &live);

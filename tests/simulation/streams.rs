@@ -17,7 +17,7 @@ const JOIN_RETRY: Duration = Duration::from_secs(2);
 
 /// A connection whose opener waits for the answer.
 #[derive(Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     opener: Pid,
     to: SocketAddr,
     from: SocketAddr,
@@ -26,7 +26,7 @@ pub struct Stream {
 
 /// What happens to a connection.
 #[derive(Debug)]
-pub enum StreamEvent {
+pub(crate) enum StreamEvent {
     /// The request is there.
     Request { id: u64, at: SocketAddr, from: SocketAddr, bytes: Vec<u8> },
     /// The answer is there.
@@ -37,14 +37,14 @@ pub enum StreamEvent {
 
 impl World {
     /// Lets a process join through an address, whatever is there.
-    pub fn join(&mut self, pid: Pid, to: SocketAddr) {
+    pub(crate) fn join(&mut self, pid: Pid, to: SocketAddr) {
         let replay = self.processes[pid].replay;
         let id = self.act(pid, |node, now, out| node.join(vec![to], replay, now, out));
         self.processes[pid].joining = id;
     }
 
     /// Joins through a random member, and tries again until it works.
-    pub fn join_somewhere(&mut self, pid: Pid) {
+    pub(crate) fn join_somewhere(&mut self, pid: Pid) {
         if self.processes[pid].joined || !self.processes[pid].stays() {
             return;
         }

@@ -6,40 +6,40 @@ use std::fmt;
 
 /// Named counts, in the order of their names.
 #[derive(Clone, Debug, Default)]
-pub struct Tally(BTreeMap<&'static str, u64>);
+pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 impl Tally {
     /// Once more.
-    pub fn count(&mut self, what: &'static str) {
+    pub(crate) fn count(&mut self, what: &'static str) {
         self.add(what, 1);
     }
 
     /// So many more.
-    pub fn add(&mut self, what: &'static str, n: u64) {
+    pub(crate) fn add(&mut self, what: &'static str, n: u64) {
         *self.0.entry(what).or_default() += n;
     }
 
     /// How many so far.
-    pub fn of(&self, what: &str) -> u64 {
+    pub(crate) fn of(&self, what: &str) -> u64 {
         self.0.get(what).copied().unwrap_or_default()
     }
 
     /// Adds all counts of another.
-    pub fn absorb(&mut self, other: &Tally) {
+    pub(crate) fn absorb(&mut self, other: &Tally) {
         for (what, n) in &other.0 {
             self.add(what, *n);
         }
     }
 
     /// Adds what one observer saw.
-    pub fn add_seen(&mut self, seen: &Seen) {
+    pub(crate) fn add_seen(&mut self, seen: &Seen) {
         self.add("suspicions", seen.suspicions);
         self.add("refutations", seen.refutations);
         self.add("returns from failed or left", seen.returns);
     }
 
     /// Fails unless each of these has happened.
-    pub fn demand(&self, whats: &[&str]) {
+    pub(crate) fn demand(&self, whats: &[&str]) {
         for what in whats {
             assert!(self.of(what) > 0, "never happened: {what}\n{self}");
         }

@@ -38,7 +38,7 @@ const BROADCAST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How an event came to the process to which it is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Via {
+pub(crate) enum Via {
     /// It was fired here.
     Fire,
     /// In a datagram.
@@ -49,7 +49,7 @@ pub enum Via {
 
 /// How a process starts.
 #[derive(Debug, Default)]
-pub struct Start {
+pub(crate) struct Start {
     /// Its tags.
     pub tags: Tags,
     /// The snapshot file that it finds.
@@ -59,11 +59,11 @@ pub struct Start {
 }
 
 /// Makes another datagram of one that a liar sends.
-pub type Lie = fn(Vec<u8>, &mut Rng) -> Vec<u8>;
+pub(crate) type Lie = fn(Vec<u8>, &mut Rng) -> Vec<u8>;
 
 /// What can happen.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// A datagram arrives at an address.
     Arrives { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
     /// A process's deadline comes.
@@ -81,7 +81,7 @@ pub enum Event {
 }
 
 /// Everything.
-pub struct World {
+pub(crate) struct World {
     /// The current moment.
     pub now: Moment,
     /// Everyone who has ever been started.
@@ -112,7 +112,7 @@ pub struct World {
 
 impl World {
     /// An empty world.
-    pub fn new(seed: u64, config: Config) -> World {
+    pub(crate) fn new(seed: u64, config: Config) -> World {
         World {
             now: Moment::ZERO + Duration::from_secs(1),
             processes: Vec::new(),
@@ -135,25 +135,25 @@ impl World {
     }
 
     /// Prints a line of the trace, if one is wanted.
-    pub fn trace(&self, line: impl FnOnce() -> String) {
+    pub(crate) fn trace(&self, line: impl FnOnce() -> String) {
         if self.trace {
             eprintln!("{} {}", self.now, line());
         }
     }
 
     /// An address that nobody has had.
-    pub fn fresh_address(&self) -> SocketAddr {
+    pub(crate) fn fresh_address(&self) -> SocketAddr {
         let n = self.addresses.len() as u32 + 1;
         SocketAddr::from(([10, (n >> 16) as u8, (n >> 8) as u8, n as u8], 7946))
     }
 
     /// Starts a process that knows nobody. An older one at the address has to be gone.
-    pub fn start(&mut self, name: &NodeName, addr: SocketAddr, tags: Tags) -> Pid {
+    pub(crate) fn start(&mut self, name: &NodeName, addr: SocketAddr, tags: Tags) -> Pid {
         self.start_with(name, addr, Start { tags, ..Start::default() })
     }
 
     /// Starts a process, which rejoins the members of its snapshot.
-    pub fn start_with(&mut self, name: &NodeName, addr: SocketAddr, start: Start) -> Pid {
+    pub(crate) fn start_with(&mut self, name: &NodeName, addr: SocketAddr, start: Start) -> Pid {
         assert!(self.at(addr).is_none(), "the address {addr} is in use");
         let pid = self.processes.len();
         self.trace(|| format!("{name} starts at {addr} as process {pid}"));
@@ -193,7 +193,7 @@ impl World {
     // ---- what handlers and control connections do -----------------------------------------
 
     /// Fires an event.
-    pub fn fire(&mut self, pid: Pid, name: &str, payload: &[u8], coalesce: bool) {
+    pub(crate) fn fire(&mut self, pid: Pid, name: &str, payload: &[u8], coalesce: bool) {
         let token = self.processes[pid].next_token();
         self.via = Via::Fire;
         self.act(pid, |node, now, out| node.fire(name, payload, coalesce, token, now, out));
@@ -201,21 +201,21 @@ impl World {
     }
 
     /// Asks a query.
-    pub fn ask(&mut self, pid: Pid, params: QueryParams) {
+    pub(crate) fn ask(&mut self, pid: Pid, params: QueryParams) {
         let token = self.processes[pid].next_token();
         self.processes[pid].listener.asks(token, params.request_ack);
         self.act(pid, |node, now, out| node.ask(params, token, now, out));
     }
 
     /// Asks everyone to do something with a key; the outcome is in the process's listener.
-    pub fn ask_about_keys(&mut self, pid: Pid, command: &KeyCommand) {
+    pub(crate) fn ask_about_keys(&mut self, pid: Pid, command: &KeyCommand) {
         let token = self.processes[pid].next_token();
         self.processes[pid].listener.asks_about_keys();
         self.act(pid, |node, now, out| node.ask_about_keys(command, token, now, out));
     }
 
     /// Gives a process handlers for queries, or none.
-    pub fn set_habit(&mut self, pid: Pid, habit: Habit) {
+    pub(crate) fn set_habit(&mut self, pid: Pid, habit: Habit) {
         self.processes[pid].habit = habit;
         let filters = match habit {
             Habit::Silent => Vec::new(),
@@ -242,27 +242,27 @@ impl World {
     }
 
     /// The process at an address.
-    pub fn at(&self, addr: SocketAddr) -> Option<Pid> {
+    pub(crate) fn at(&self, addr: SocketAddr) -> Option<Pid> {
         self.listeners.get(&addr).copied()
     }
 
     /// How many names there have been.
-    pub fn names(&self) -> usize {
+    pub(crate) fn names(&self) -> usize {
         self.stated.len()
     }
 
     /// The processes for which something holds.
-    pub fn pick(&self, suits: impl Fn(&Process) -> bool) -> Vec<Pid> {
+    pub(crate) fn pick(&self, suits: impl Fn(&Process) -> bool) -> Vec<Pid> {
         (0..self.processes.len()).filter(|pid| suits(&self.processes[*pid])).collect()
     }
 
     /// The node of a process that has not ended.
-    pub fn node(&self, pid: Pid) -> &Node {
+    pub(crate) fn node(&self, pid: Pid) -> &Node {
         self.processes[pid].node.as_ref().expect("the process has not ended")
     }
 
     /// Ends a process without a word.
-    pub fn crash(&mut self, pid: Pid) {
+    pub(crate) fn crash(&mut self, pid: Pid) {
         let process = &mut self.processes[pid];
         process.node = None;
         process.take_stalled();
@@ -273,7 +273,7 @@ impl World {
     }
 
     /// Stops a process for a while, as SIGSTOP does.
-    pub fn pause(&mut self, pid: Pid, length: Duration) {
+    pub(crate) fn pause(&mut self, pid: Pid, length: Duration) {
         self.trace(|| format!("process {pid} is paused for {length:?}"));
         self.processes[pid].paused = true;
         self.calendar.enter(self.now + length, Event::Resumes(pid));
@@ -281,7 +281,7 @@ impl World {
     }
 
     /// Puts a fault between some members for a while.
-    pub fn cut(&mut self, cut: Cut, length: Duration) {
+    pub(crate) fn cut(&mut self, cut: Cut, length: Duration) {
         self.next_id += 1;
         self.trace(|| format!("cut for {length:?}: {cut:?}"));
         self.network.cuts.insert(self.next_id, cut);
@@ -290,7 +290,7 @@ impl World {
     }
 
     /// Makes the weather bad for a while.
-    pub fn weather(&mut self, weather: Weather, length: Duration) {
+    pub(crate) fn weather(&mut self, weather: Weather, length: Duration) {
         self.trace(|| format!("weather for {length:?}: {weather:?}"));
         self.network.weather = weather;
         self.calendar.enter(self.now + length, Event::Clears);
@@ -298,7 +298,7 @@ impl World {
     }
 
     /// No faults any more, and everyone runs.
-    pub fn calm(&mut self) {
+    pub(crate) fn calm(&mut self) {
         self.trace(|| "calm".to_string());
         self.network.weather = Weather::default();
         self.network.cuts.clear();
@@ -308,7 +308,11 @@ impl World {
     }
 
     /// Lets a process do something, if it exists.
-    pub fn act<T>(&mut self, pid: Pid, f: impl FnOnce(&mut Node, Moment, &mut Outbox) -> T) -> Option<T> {
+    pub(crate) fn act<T>(
+        &mut self,
+        pid: Pid,
+        f: impl FnOnce(&mut Node, Moment, &mut Outbox) -> T,
+    ) -> Option<T> {
         let mut out = Outbox::default();
         let node = self.processes[pid].node.as_mut()?;
         let result = f(node, self.now, &mut out);
@@ -317,7 +321,7 @@ impl World {
     }
 
     /// Puts a datagram on the wire, whoever sends it.
-    pub fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+    pub(crate) fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
         self.tally.count("datagrams sent");
         self.tally.add("bytes sent in datagrams", bytes.len() as u64);
         for copy in self.network.carry(from, to, bytes, &mut self.rng) {
@@ -326,12 +330,12 @@ impl World {
     }
 
     /// Lets time pass.
-    pub fn run_for(&mut self, length: Duration) {
+    pub(crate) fn run_for(&mut self, length: Duration) {
         self.run_until(self.now + length);
     }
 
     /// Lets time pass until a moment, inclusively.
-    pub fn run_until(&mut self, until: Moment) {
+    pub(crate) fn run_until(&mut self, until: Moment) {
         while let Some((at, event)) = self.calendar.next_by(until) {
             assert!(at >= self.now, "time runs backwards");
             self.now = at;
@@ -562,7 +566,7 @@ impl World {
     }
 
     /// Inspects everyone.
-    pub fn inspect_all(&mut self) {
+    pub(crate) fn inspect_all(&mut self) {
         (0..self.processes.len()).for_each(|pid| self.inspect(pid));
     }
 

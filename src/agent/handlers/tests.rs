@@ -1,6 +1,6 @@
 //! The running thread with real scripts. Waits are polls with a deadline.
 
-pub mod samples;
+pub(crate) mod samples;
 
 use super::output::MAX_OUTPUT;
 use super::waiting::MAX_WAITING;

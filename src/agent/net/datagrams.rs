@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The sending side of the agent's UDP socket. Never waits: what the kernel does not take at once
 /// is dropped and counted, as the network would.
 #[derive(Clone, Debug)]
-pub struct DatagramSender {
+pub(crate) struct DatagramSender {
     socket: Arc<UdpSocket>,
     config: Arc<Config>,
     envelope: Envelope,
@@ -30,18 +30,18 @@ const COMPLAINTS: (u32, Duration) = (5, Duration::from_secs(60));
 
 impl DatagramSender {
     /// Sends through `socket` datagrams whose content is as large as `config` says, each in `envelope`.
-    pub fn new(socket: Arc<UdpSocket>, config: Config, envelope: Envelope, clock: Clock) -> Self {
+    pub(crate) fn new(socket: Arc<UdpSocket>, config: Config, envelope: Envelope, clock: Clock) -> Self {
         let complaints = Arc::new(Mutex::new(RateLimit::new(COMPLAINTS.0, COMPLAINTS.1)));
         DatagramSender { socket, config: Arc::new(config), envelope, complaints, clock }
     }
 
     /// Sends one datagram.
-    pub fn send(&self, datagram: &Datagram) -> io::Result<()> {
+    pub(crate) fn send(&self, datagram: &Datagram) -> io::Result<()> {
         self.send_to(datagram.to, &datagram.bytes)
     }
 
     /// Packs and sends messages, and as much news as still fits.
-    pub fn transmit(&self, transmit: &Transmit, news: &[Shared]) -> io::Result<()> {
+    pub(crate) fn transmit(&self, transmit: &Transmit, news: &[Shared]) -> io::Result<()> {
         match pack(transmit, news, &self.config) {
             Ok(content) => self.send_to(transmit.to, &content),
             Err(why) => {
@@ -88,7 +88,7 @@ impl DatagramSender {
 }
 
 /// What an operator should look at when the kernel refuses to send.
-pub fn hint(error: &io::Error) -> &'static str {
+pub(crate) fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         // EINVAL and ENOBUFS are what Linux says when its neighbour table is full.
         Some(22 | 105) => " (is the neighbour table full? see net.ipv4.neigh.default.gc_thresh3)",

@@ -19,7 +19,7 @@ const BATCH: usize = 256;
 
 /// Depths of the queue and Lamport times, for `stats`.
 #[derive(Debug, Default)]
-pub struct Depths {
+pub(crate) struct Depths {
     /// Membership news.
     pub membership: AtomicUsize,
     /// Intents.
@@ -35,7 +35,7 @@ pub struct Depths {
 }
 
 /// The thread's state.
-pub struct GossipActor {
+pub(crate) struct GossipActor {
     /// The rules.
     pub gossip: Gossip,
     /// The table.

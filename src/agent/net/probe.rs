@@ -29,15 +29,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Token of the socket in the thread's poll.
-pub const SOCKET: Token = Token(0);
+pub(crate) const SOCKET: Token = Token(0);
 /// Token of the waker in the thread's poll.
-pub const WAKER: Token = Token(1);
+pub(crate) const WAKER: Token = Token(1);
 
 /// How many datagrams are applied at once, so that a flood does not keep the table locked.
 const BATCH: usize = 64;
 
 /// The thread's state.
-pub struct ProbeActor {
+pub(crate) struct ProbeActor {
     /// Registered with the socket and the waker.
     pub poll: Poll,
     /// The receiving side.

@@ -29,19 +29,19 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Token of the listener in the thread's poll.
-pub const LISTENER: Token = Token(0);
+pub(crate) const LISTENER: Token = Token(0);
 /// Token of the waker in the thread's poll.
-pub const WAKER: Token = Token(1);
+pub(crate) const WAKER: Token = Token(1);
 const FIRST_STREAM: usize = 2;
 
 /// The most streams that others may have open here at once (memberlist's `maxPushPullRequests`).
 /// One more and the one that has idled longest is closed.
-pub const MAX_INBOUND: usize = 128;
+pub(crate) const MAX_INBOUND: usize = 128;
 /// The most streams that this process opens at once.
-pub const MAX_OUTBOUND: usize = 128;
+pub(crate) const MAX_OUTBOUND: usize = 128;
 /// The most bytes that all streams together buffer of unfinished messages; beyond it, the one that
 /// buffers most is closed.
-pub const MAX_BUFFERED: usize = 32 << 20;
+pub(crate) const MAX_BUFFERED: usize = 32 << 20;
 
 /// What a stream is doing.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Role {
 }
 
 /// The thread's state.
-pub struct SyncActor {
+pub(crate) struct SyncActor {
     exchanges: Exchanges,
     poll: Poll,
     listener: TcpListener,
@@ -85,7 +85,7 @@ pub struct SyncActor {
 }
 
 /// What a [`SyncActor`] is made of.
-pub struct SyncParts {
+pub(crate) struct SyncParts {
     /// Registered with the listener and the waker.
     pub poll: Poll,
     /// Where others connect.
@@ -138,7 +138,7 @@ impl Actor for SyncActor {
 
 impl SyncActor {
     /// Puts the parts together.
-    pub fn new(mut parts: SyncParts) -> Self {
+    pub(crate) fn new(mut parts: SyncParts) -> Self {
         let now = parts.clock.now();
         let exchanges = Exchanges::new(&parts.table.read().members, now, &mut parts.rng);
         SyncActor {

@@ -35,7 +35,7 @@ pub(super) fn channel(capacity: usize) -> (SnapshotSender, Receiver<ToSnapshot>,
 
 /// Sends the thread what happens. Cheap to clone; never blocks.
 #[derive(Clone, Debug)]
-pub struct SnapshotSender {
+pub(crate) struct SnapshotSender {
     messages: Sender<ToSnapshot>,
     missed: SharedMissed,
 }
@@ -50,7 +50,7 @@ impl SnapshotSender {
     }
 
     /// This process leaves the cluster.
-    pub fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.keep(Line::Leave);
     }
 

@@ -24,26 +24,26 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Seconds.
-pub const S: fn(u64) -> Duration = Duration::from_secs;
+pub(crate) const S: fn(u64) -> Duration = Duration::from_secs;
 /// Milliseconds.
-pub const MS: fn(u64) -> Duration = Duration::from_millis;
+pub(crate) const MS: fn(u64) -> Duration = Duration::from_millis;
 
-pub fn name(s: impl AsRef<str>) -> NodeName {
+pub(crate) fn name(s: impl AsRef<str>) -> NodeName {
     NodeName::new(s).unwrap()
 }
 
 /// Every name has an address of its own.
-pub fn addr(of: &str) -> SocketAddr {
+pub(crate) fn addr(of: &str) -> SocketAddr {
     let hash = of.bytes().fold(7u32, |h, b| h.wrapping_mul(31).wrapping_add(u32::from(b)));
     let [_, a, b, c] = hash.to_be_bytes();
     SocketAddr::from(([10, a, b, c], 7946))
 }
 
-pub fn no_tags() -> Vec<u8> {
+pub(crate) fn no_tags() -> Vec<u8> {
     Tags::default().encode().unwrap()
 }
 
-pub fn alive(node: &str, incarnation: u32) -> Alive {
+pub(crate) fn alive(node: &str, incarnation: u32) -> Alive {
     Alive {
         incarnation: Incarnation(incarnation),
         node: name(node),
@@ -53,23 +53,23 @@ pub fn alive(node: &str, incarnation: u32) -> Alive {
     }
 }
 
-pub fn suspect(node: &str, incarnation: u32, from: &str) -> Suspect {
+pub(crate) fn suspect(node: &str, incarnation: u32, from: &str) -> Suspect {
     Suspect { incarnation: Incarnation(incarnation), node: name(node), from: name(from) }
 }
 
-pub fn dead(node: &str, incarnation: u32, from: &str) -> Dead {
+pub(crate) fn dead(node: &str, incarnation: u32, from: &str) -> Dead {
     Dead { incarnation: Incarnation(incarnation), node: name(node), from: name(from) }
 }
 
-pub fn join(node: &str, ltime: u64) -> JoinIntent {
+pub(crate) fn join(node: &str, ltime: u64) -> JoinIntent {
     JoinIntent { ltime: LamportTime(ltime), node: name(node) }
 }
 
-pub fn leave(node: &str, ltime: u64) -> LeaveIntent {
+pub(crate) fn leave(node: &str, ltime: u64) -> LeaveIntent {
     LeaveIntent { ltime: LamportTime(ltime), node: name(node), prune: false }
 }
 
-pub fn peer_row(node: &str, incarnation: u32, state: PeerState) -> PeerRow {
+pub(crate) fn peer_row(node: &str, incarnation: u32, state: PeerState) -> PeerRow {
     PeerRow {
         node: name(node),
         addr: addr(node),
@@ -82,7 +82,7 @@ pub fn peer_row(node: &str, incarnation: u32, state: PeerState) -> PeerRow {
     }
 }
 
-pub fn push_pull(rows: Vec<PeerRow>) -> PushPull {
+pub(crate) fn push_pull(rows: Vec<PeerRow>) -> PushPull {
     PushPull { join: false, ltime: LamportTime(1), rows, intents: vec![], serf: Default::default() }
 }
 
@@ -108,7 +108,7 @@ fn words(message: &Message) -> String {
 }
 
 /// One member, `me`, and all that it wants done.
-pub struct Bench {
+pub(crate) struct Bench {
     pub members: Members,
     pub prober: Prober,
     pub now: Moment,
@@ -118,16 +118,16 @@ pub struct Bench {
 
 impl Bench {
     /// A member alone.
-    pub fn alone() -> Bench {
+    pub(crate) fn alone() -> Bench {
         Bench::configured(Config::for_profile(Profile::Lan))
     }
 
-    pub fn configured(config: Config) -> Bench {
+    pub(crate) fn configured(config: Config) -> Bench {
         Bench::named("me", config)
     }
 
     /// A member of another name than `me`.
-    pub fn named(who: &str, config: Config) -> Bench {
+    pub(crate) fn named(who: &str, config: Config) -> Bench {
         let (now, mut rng, mut fx) = (Moment::ZERO + S(1000), Rng::with_seed(7), Effects::default());
         let me = SelfDescription { name: name(who), addr: addr(who), tags: Tags::default() };
         let members = Members::new(config, me, now, &mut fx).unwrap();
@@ -138,7 +138,7 @@ impl Bench {
     }
 
     /// A member that knows these others, each alive in its first incarnation.
-    pub fn with(names: &[&str]) -> Bench {
+    pub(crate) fn with(names: &[&str]) -> Bench {
         let mut bench = Bench::alone();
         for name in names {
             bench.alive(name, 1);
@@ -148,7 +148,7 @@ impl Bench {
     }
 
     /// As [`Bench::with`], for `n` others called `m0`, `m1` and so on.
-    pub fn with_many(n: usize) -> Bench {
+    pub(crate) fn with_many(n: usize) -> Bench {
         let mut bench = Bench::alone();
         for i in 0..n {
             bench.alive(&format!("m{i}"), 1);
@@ -160,11 +160,11 @@ impl Bench {
     // ---- what it hears -----------------------------------------------------------------
 
     /// One datagram from the member `from`.
-    pub fn hear(&mut self, from: &str, messages: Vec<Message>) -> Vec<ProbeOutcome> {
+    pub(crate) fn hear(&mut self, from: &str, messages: Vec<Message>) -> Vec<ProbeOutcome> {
         self.hear_from(addr(from), messages)
     }
 
-    pub fn hear_from(&mut self, from: SocketAddr, messages: Vec<Message>) -> Vec<ProbeOutcome> {
+    pub(crate) fn hear_from(&mut self, from: SocketAddr, messages: Vec<Message>) -> Vec<ProbeOutcome> {
         let Bench { members, prober, now, rng, fx } = self;
         let batch = messages.into_iter().map(|m| (from, m)).collect();
         let outcomes = receive(batch, members, prober, *now, rng, fx).outcomes;
@@ -172,49 +172,49 @@ impl Bench {
         outcomes
     }
 
-    pub fn news(&mut self, message: Message) {
+    pub(crate) fn news(&mut self, message: Message) {
         self.hear("x", vec![message]);
     }
 
-    pub fn alive(&mut self, node: &str, incarnation: u32) {
+    pub(crate) fn alive(&mut self, node: &str, incarnation: u32) {
         self.news(Message::from(alive(node, incarnation)));
     }
 
-    pub fn alive_at(&mut self, node: &str, incarnation: u32, at: SocketAddr) {
+    pub(crate) fn alive_at(&mut self, node: &str, incarnation: u32, at: SocketAddr) {
         self.news(Message::from(Alive { addr: at, ..alive(node, incarnation) }));
     }
 
-    pub fn suspect(&mut self, node: &str, incarnation: u32, from: &str) {
+    pub(crate) fn suspect(&mut self, node: &str, incarnation: u32, from: &str) {
         self.news(Message::from(suspect(node, incarnation, from)));
     }
 
-    pub fn dead(&mut self, node: &str, incarnation: u32, from: &str) {
+    pub(crate) fn dead(&mut self, node: &str, incarnation: u32, from: &str) {
         self.news(Message::from(dead(node, incarnation, from)));
     }
 
-    pub fn join(&mut self, node: &str, ltime: u64) {
+    pub(crate) fn join(&mut self, node: &str, ltime: u64) {
         self.news(Message::from(join(node, ltime)));
     }
 
-    pub fn leave(&mut self, node: &str, ltime: u64) {
+    pub(crate) fn leave(&mut self, node: &str, ltime: u64) {
         self.news(Message::from(leave(node, ltime)));
     }
 
-    pub fn prune(&mut self, node: &str, ltime: u64) {
+    pub(crate) fn prune(&mut self, node: &str, ltime: u64) {
         self.news(Message::from(LeaveIntent { prune: true, ..leave(node, ltime) }));
     }
 
-    pub fn merge(&mut self, rows: Vec<PeerRow>) {
+    pub(crate) fn merge(&mut self, rows: Vec<PeerRow>) {
         self.merge_all(&push_pull(rows));
     }
 
-    pub fn merge_all(&mut self, message: &PushPull) {
+    pub(crate) fn merge_all(&mut self, message: &PushPull) {
         self.members.merge(message, self.now, &mut self.rng, &mut self.fx);
         self.members.check_invariants();
     }
 
     /// A rule of the table that takes the time and the effects.
-    pub fn act<T>(&mut self, rule: impl FnOnce(&mut Members, Moment, &mut Effects) -> T) -> T {
+    pub(crate) fn act<T>(&mut self, rule: impl FnOnce(&mut Members, Moment, &mut Effects) -> T) -> T {
         let result = rule(&mut self.members, self.now, &mut self.fx);
         self.members.check_invariants();
         result
@@ -223,7 +223,7 @@ impl Bench {
     // ---- time --------------------------------------------------------------------------
 
     /// Lets time pass for the table alone, from one deadline to the next.
-    pub fn pass(&mut self, by: Duration) {
+    pub(crate) fn pass(&mut self, by: Duration) {
         let end = self.now + by;
         let mut steps = 0;
         while self.members.next_deadline() <= end {
@@ -238,7 +238,7 @@ impl Bench {
 
     /// Lets time pass for the prober and the table, which nobody answers. Returns how often
     /// it was woken.
-    pub fn run(&mut self, by: Duration) -> usize {
+    pub(crate) fn run(&mut self, by: Duration) -> usize {
         let end = self.now + by;
         let (mut wakes, mut in_a_row) = (0, 0);
         loop {
@@ -255,7 +255,7 @@ impl Bench {
     }
 
     /// Wakes the prober at this moment, whenever it had planned to be.
-    pub fn wake_at(&mut self, at: Moment) {
+    pub(crate) fn wake_at(&mut self, at: Moment) {
         self.now = self.now.max(at);
         let Bench { members, prober, now, rng, fx } = self;
         prober.tick(members, *now, rng, fx);
@@ -265,20 +265,20 @@ impl Bench {
     // ---- what it is and does -----------------------------------------------------------
 
     /// The status of a member in Serf's word; `none` if it is unknown.
-    pub fn status(&self, node: &str) -> &'static str {
+    pub(crate) fn status(&self, node: &str) -> &'static str {
         self.members.row(node).map_or("none", |row| row.status().as_str())
     }
 
-    pub fn incarnation(&self, node: &str) -> u32 {
+    pub(crate) fn incarnation(&self, node: &str) -> u32 {
         self.members.row(node).expect("unknown member").incarnation.0
     }
 
-    pub fn is_suspect(&self, node: &str) -> bool {
+    pub(crate) fn is_suspect(&self, node: &str) -> bool {
         matches!(self.members.row(node).map(|r| &r.state), Some(State::Suspect(_)))
     }
 
     /// When the suspicion of a member ends, counted from now.
-    pub fn patience(&self, node: &str) -> Duration {
+    pub(crate) fn patience(&self, node: &str) -> Duration {
         match &self.members.row(node).expect("unknown member").state {
             State::Suspect(suspicion) => suspicion.deadline().until(self.now),
             other => panic!("{node} is not suspected but {other:?}"),
@@ -286,19 +286,19 @@ impl Bench {
     }
 
     /// The news that it spreads, since this was last asked.
-    pub fn said(&mut self) -> Vec<String> {
+    pub(crate) fn said(&mut self) -> Vec<String> {
         self.fx.broadcasts.drain(..).map(|m| words(&m)).collect()
     }
 
     /// The events it tells.
-    pub fn told(&mut self) -> Vec<String> {
+    pub(crate) fn told(&mut self) -> Vec<String> {
         let line =
             |kind: crate::model::MemberEventKind, m: &Member| format!("{kind} {} {}", m.name, m.status);
         self.fx.events.drain(..).map(|e| line(e.kind, &e.member)).collect()
     }
 
     /// What it sends directly: address by address, what rides in one datagram on one line.
-    pub fn sent(&mut self) -> Vec<(SocketAddr, String)> {
+    pub(crate) fn sent(&mut self) -> Vec<(SocketAddr, String)> {
         let line = |t: Transmit| {
             let messages: Vec<String> = t.messages.iter().map(words).collect();
             (t.to.addr, messages.join(" + "))
@@ -307,7 +307,7 @@ impl Bench {
     }
 
     /// What it wants of TCP.
-    pub fn streamed(&mut self) -> Vec<String> {
+    pub(crate) fn streamed(&mut self) -> Vec<String> {
         let line = |s: StreamRequest| match s {
             StreamRequest::Ping { ping, .. } => format!("ping {}", ping.node),
             StreamRequest::PushPull { node, .. } => format!("exchange with {node}"),
@@ -317,13 +317,13 @@ impl Bench {
     }
 
     /// Drops what it wanted done so far.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.fx = Effects::default();
     }
 
     /// It wants nothing done.
     #[track_caller]
-    pub fn silent(&self) {
+    pub(crate) fn silent(&self) {
         assert!(self.fx.is_empty(), "expected silence: {:?}", self.fx);
     }
 }

@@ -5,7 +5,7 @@ use crate::wire::message::{Ack, Nack};
 
 impl Bench {
     /// Wakes the prober until it starts a round; says whom it pings and with which number.
-    pub fn next_round(&mut self) -> (String, u32) {
+    pub(crate) fn next_round(&mut self) -> (String, u32) {
         for _ in 0..20 {
             let at = self.prober.plan(&self.members, self.now);
             let before = self.fx.transmits.len();
@@ -19,7 +19,7 @@ impl Bench {
         panic!("no round was started");
     }
 
-    pub fn ack(&mut self, from: &str, seq_no: u32) -> Vec<ProbeOutcome> {
+    pub(crate) fn ack(&mut self, from: &str, seq_no: u32) -> Vec<ProbeOutcome> {
         self.hear(from, vec![ack(seq_no, None)])
     }
 
@@ -28,7 +28,7 @@ impl Bench {
     }
 }
 
-pub fn ack(seq_no: u32, digest: Option<u64>) -> Message {
+pub(crate) fn ack(seq_no: u32, digest: Option<u64>) -> Message {
     Message::from(Ack { seq_no, digest, payload: vec![] })
 }
 

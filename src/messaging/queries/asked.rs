@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 /// A query of this process that is still collecting.
 #[derive(Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     deadline: Moment,
     wants_acks: bool,
     acked: BTreeSet<NodeName>,
@@ -21,7 +21,7 @@ pub struct Asked {
 
 impl Asked {
     /// A query to these members, which ends at `deadline` at the latest.
-    pub fn new(expected: BTreeSet<NodeName>, wants_acks: bool, deadline: Moment) -> Asked {
+    pub(crate) fn new(expected: BTreeSet<NodeName>, wants_acks: bool, deadline: Moment) -> Asked {
         Asked {
             deadline,
             wants_acks,
@@ -33,23 +33,23 @@ impl Asked {
     }
 
     /// When it times out.
-    pub fn deadline(&self) -> Moment {
+    pub(crate) fn deadline(&self) -> Moment {
         self.deadline
     }
 
     /// Whether nothing more is to be expected.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.silent.is_empty() && self.undecided.is_empty()
     }
 
     /// A member failed or left: its answers are not waited for any more.
-    pub fn gone(&mut self, name: &NodeName) {
+    pub(crate) fn gone(&mut self, name: &NodeName) {
         self.silent.remove(name);
         self.undecided.remove(name);
     }
 
     /// An answer came. Returns what is new in it.
-    pub fn take(&mut self, msg: QueryResponse) -> Vec<QueryProgress> {
+    pub(crate) fn take(&mut self, msg: QueryResponse) -> Vec<QueryProgress> {
         let mut progress = Vec::new();
         let from = msg.from;
         let acked = self.acked.insert(from.clone());

@@ -47,35 +47,35 @@ impl Join {
     ///
     /// One more is pending than there are addresses, so that it does not end while it still begins:
     /// [`Join::begun`] takes it away.
-    pub fn new(addrs: usize, errors: Vec<String>, replay: bool) -> Join {
+    pub(crate) fn new(addrs: usize, errors: Vec<String>, replay: bool) -> Join {
         Join { pending: addrs + 1, joined: 0, errors, replay }
     }
 
     /// An address has been joined. Says whether it is the first.
-    pub fn succeeded(&mut self) -> bool {
+    pub(crate) fn succeeded(&mut self) -> bool {
         self.pending -= 1;
         self.joined += 1;
         self.joined == 1
     }
 
     /// An address could not be joined.
-    pub fn failed(&mut self, why: String) {
+    pub(crate) fn failed(&mut self, why: String) {
         self.pending -= 1;
         self.errors.push(why);
     }
 
     /// All addresses have been tried.
-    pub fn begun(&mut self) {
+    pub(crate) fn begun(&mut self) {
         self.pending -= 1;
     }
 
     /// Whether nothing is pending any more.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.pending == 0
     }
 
     /// How it went.
-    pub fn outcome(self) -> Result<usize, JoinError> {
+    pub(crate) fn outcome(self) -> Result<usize, JoinError> {
         match self.joined {
             0 if self.errors.is_empty() => Err(JoinError::NoAddress),
             0 => Err(JoinError::All(self.errors)),

@@ -11,16 +11,16 @@ use std::net::SocketAddr;
 
 // memberlist's types of messages, in the order of its `net.go`. Of the others, 6 is in
 // `push_pull`, 8 in `serf`, 13 in `stream`; the rest is framing.
-pub const PING: u8 = 0;
+pub(crate) const PING: u8 = 0;
 const INDIRECT_PING: u8 = 1;
-pub const ACK: u8 = 2;
+pub(crate) const ACK: u8 = 2;
 const SUSPECT: u8 = 3;
 const ALIVE: u8 = 4;
 const DEAD: u8 = 5;
-pub const NACK: u8 = 11;
+pub(crate) const NACK: u8 = 11;
 
 /// Writes one message.
-pub fn encode(message: &ProbeMessage) -> Vec<u8> {
+pub(crate) fn encode(message: &ProbeMessage) -> Vec<u8> {
     match message {
         ProbeMessage::Ping(m) => write_ping(m),
         ProbeMessage::IndirectPing(m) => write_indirect_ping(m),
@@ -30,7 +30,7 @@ pub fn encode(message: &ProbeMessage) -> Vec<u8> {
 }
 
 /// Reads one message of this type.
-pub fn decode(tag: u8, body: &[u8]) -> Result<Message, WireError> {
+pub(crate) fn decode(tag: u8, body: &[u8]) -> Result<Message, WireError> {
     match tag {
         PING => record("ping", body, read_ping),
         INDIRECT_PING => record("indirect ping", body, read_indirect_ping),
@@ -43,7 +43,7 @@ pub fn decode(tag: u8, body: &[u8]) -> Result<Message, WireError> {
     }
 }
 
-pub fn write_ping(m: &Ping) -> Vec<u8> {
+pub(crate) fn write_ping(m: &Ping) -> Vec<u8> {
     let mut w = Writer::of_type(PING);
     w.map(5);
     w.field("Node").raw(m.node.as_str().as_bytes());
@@ -52,7 +52,7 @@ pub fn write_ping(m: &Ping) -> Vec<u8> {
     w.out
 }
 
-pub fn read_ping(r: &mut Reader) -> Result<Ping, Fault> {
+pub(crate) fn read_ping(r: &mut Reader) -> Result<Ping, Fault> {
     let (mut seq_no, mut node, mut source) = (0, None, SourceFields::default());
     r.record(|r, field| {
         match field {
@@ -101,7 +101,7 @@ fn read_indirect_ping(r: &mut Reader) -> Result<IndirectPing, Fault> {
     Ok(IndirectPing { seq_no, target, node: node.ok_or(Fault::Not("node"))?, nack, source: source.finish() })
 }
 
-pub fn write_ack(m: &Ack) -> Vec<u8> {
+pub(crate) fn write_ack(m: &Ack) -> Vec<u8> {
     let mut w = Writer::of_type(ACK);
     w.map(2);
     w.field("Payload").slice(&m.payload);
@@ -109,7 +109,7 @@ pub fn write_ack(m: &Ack) -> Vec<u8> {
     w.out
 }
 
-pub fn read_ack(r: &mut Reader) -> Result<Ack, Fault> {
+pub(crate) fn read_ack(r: &mut Reader) -> Result<Ack, Fault> {
     let (mut seq_no, mut payload) = (0, Vec::new());
     r.record(|r, field| {
         match field {
@@ -140,7 +140,7 @@ fn read_nack(r: &mut Reader) -> Result<Nack, Fault> {
     Ok(Nack { seq_no })
 }
 
-pub fn write_suspect(m: &Suspect) -> Vec<u8> {
+pub(crate) fn write_suspect(m: &Suspect) -> Vec<u8> {
     write_accusation(SUSPECT, m.incarnation, &m.node, &m.from)
 }
 
@@ -148,7 +148,7 @@ fn read_suspect(r: &mut Reader) -> Result<Suspect, Fault> {
     read_accusation(r).map(|(incarnation, node, from)| Suspect { incarnation, node, from })
 }
 
-pub fn write_dead(m: &Dead) -> Vec<u8> {
+pub(crate) fn write_dead(m: &Dead) -> Vec<u8> {
     write_accusation(DEAD, m.incarnation, &m.node, &m.from)
 }
 
@@ -180,7 +180,7 @@ fn read_accusation(r: &mut Reader) -> Result<(Incarnation, NodeName, NodeName), 
     Ok((Incarnation(incarnation), node, from))
 }
 
-pub fn write_alive(m: &Alive) -> Vec<u8> {
+pub(crate) fn write_alive(m: &Alive) -> Vec<u8> {
     let mut w = Writer::of_type(ALIVE);
     w.map(6);
     write_ip(w.field("Addr"), m.addr.ip());

@@ -22,7 +22,7 @@ use super::error::WireError;
 use super::message::{MembershipMessage, Message};
 
 /// Writes one message.
-pub fn encode(message: &Message) -> Vec<u8> {
+pub(crate) fn encode(message: &Message) -> Vec<u8> {
     match message {
         Message::Probe(m) => memberlist::encode(m),
         Message::Membership(m) => match m {
@@ -37,7 +37,7 @@ pub fn encode(message: &Message) -> Vec<u8> {
 }
 
 /// Reads one message.
-pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Message, WireError> {
     let (&tag, body) = bytes.split_first().ok_or(WireError::Empty)?;
     if tag == serf::USER { serf::decode(body) } else { memberlist::decode(tag, body) }
 }

@@ -9,7 +9,7 @@ use crate::wire::message::{
 };
 
 /// memberlist's type of user messages.
-pub const USER: u8 = 8;
+pub(crate) const USER: u8 = 8;
 
 // Serf's types, behind `USER`, in the order of its `messages.go`. Of the others, 2 is in
 // `push_pull`.
@@ -36,7 +36,7 @@ const MAX_FILTERS: usize = 64;
 pub(super) const NANOSECONDS_PER_MS: u64 = 1_000_000;
 
 /// Writes one of Serf's messages.
-pub fn encode(message: &SerfMessage) -> Vec<u8> {
+pub(crate) fn encode(message: &SerfMessage) -> Vec<u8> {
     match message {
         SerfMessage::UserEvent(m) => write_user_event(m),
         SerfMessage::Query(m) => write_query(m),
@@ -46,7 +46,7 @@ pub fn encode(message: &SerfMessage) -> Vec<u8> {
 }
 
 /// Reads one of Serf's messages: what follows `USER`.
-pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Message, WireError> {
     let (&tag, body) = bytes.split_first().ok_or(WireError::Empty)?;
     match tag {
         LEAVE => record("leave intent", body, read_leave),
@@ -63,7 +63,7 @@ fn user(tag: u8) -> Writer {
     Writer { out: vec![USER, tag] }
 }
 
-pub fn write_join(m: &JoinIntent) -> Vec<u8> {
+pub(crate) fn write_join(m: &JoinIntent) -> Vec<u8> {
     let mut w = user(JOIN);
     w.map(2);
     w.field("LTime").unsigned(m.ltime.0);
@@ -76,7 +76,7 @@ fn read_join(r: &mut Reader) -> Result<JoinIntent, Fault> {
     Ok(JoinIntent { ltime, node })
 }
 
-pub fn write_leave(m: &LeaveIntent) -> Vec<u8> {
+pub(crate) fn write_leave(m: &LeaveIntent) -> Vec<u8> {
     let mut w = user(LEAVE);
     w.map(3);
     w.field("LTime").unsigned(m.ltime.0);
@@ -110,7 +110,7 @@ fn write_user_event(m: &UserEvent) -> Vec<u8> {
 }
 
 /// Inside a push/pull an event has no time and no word on coalescing of its own.
-pub fn read_user_event(r: &mut Reader) -> Result<UserEvent, Fault> {
+pub(crate) fn read_user_event(r: &mut Reader) -> Result<UserEvent, Fault> {
     let (mut ltime, mut name, mut payload, mut coalesce) = (0, "", &[][..], false);
     r.record(|r, field| {
         match field {

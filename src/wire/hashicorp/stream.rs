@@ -20,7 +20,7 @@ const MAX_USER_FRAME: usize = 16 * 1024;
 
 /// How far a message has been looked through for its end.
 #[derive(Clone, Debug, Default)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// All before this position has been seen.
     at: usize,
     /// What a push/pull has announced and is still to come.
@@ -30,7 +30,7 @@ pub struct Scan {
 impl Scan {
     /// How many bytes the message at the start of `buffer` has, once that is known. Fails as soon
     /// as it cannot be accepted.
-    pub fn frame_len(&mut self, buffer: &[u8]) -> Result<Option<usize>, WireError> {
+    pub(crate) fn frame_len(&mut self, buffer: &[u8]) -> Result<Option<usize>, WireError> {
         let Some(&tag) = buffer.first() else { return Ok(None) };
         let found = match tag {
             PUSH_PULL => self.push_pull(buffer),
@@ -115,7 +115,7 @@ fn read_user_header(r: &mut Reader) -> Result<usize, Fault> {
 }
 
 /// Writes one message.
-pub fn encode(message: &StreamMessage) -> Vec<u8> {
+pub(crate) fn encode(message: &StreamMessage) -> Vec<u8> {
     match message {
         StreamMessage::PushPull(m) => push_pull::write(m),
         StreamMessage::Ping(m) => write_ping(m),
@@ -140,7 +140,7 @@ pub fn encode(message: &StreamMessage) -> Vec<u8> {
 }
 
 /// Reads one message, all of whose bytes are there.
-pub fn decode(frame: &[u8]) -> Result<StreamMessage, WireError> {
+pub(crate) fn decode(frame: &[u8]) -> Result<StreamMessage, WireError> {
     if frame.first() == Some(&COMPRESSED) {
         let plain = compression::unpack(frame, MAX_FRAME)?;
         return match plain.first() {

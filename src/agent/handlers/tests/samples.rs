@@ -5,7 +5,7 @@ use crate::model::{
     QueryKey, Status, Tags, UserEvent, Versions,
 };
 
-pub fn member(name: &str, ip: &str, tags: &[&str]) -> Member {
+pub(crate) fn member(name: &str, ip: &str, tags: &[&str]) -> Member {
     Member {
         name: NodeName::new(name).unwrap(),
         addr: (ip.parse::<std::net::IpAddr>().unwrap(), 7946).into(),
@@ -16,19 +16,19 @@ pub fn member(name: &str, ip: &str, tags: &[&str]) -> Member {
     }
 }
 
-pub fn join(names: &[&str]) -> Event {
+pub(crate) fn join(names: &[&str]) -> Event {
     let members = names.iter().map(|name| member(name, "10.0.0.9", &[])).collect();
     Event::Members(MemberEvents { kind: MemberEventKind::Join, members })
 }
 
 /// At Lamport time 7.
-pub fn user(name: &str, payload: &str) -> Event {
+pub(crate) fn user(name: &str, payload: &str) -> Event {
     let (name, payload) = (name.to_string(), payload.as_bytes().to_vec());
     Event::User(UserEvent { ltime: LamportTime(7), name, payload, coalesce: false })
 }
 
 /// At Lamport time 9, asking `name?`.
-pub fn query(name: &str, deadline: Moment) -> Event {
+pub(crate) fn query(name: &str, deadline: Moment) -> Event {
     let key = QueryKey { ltime: LamportTime(9), id: 1 };
     let payload = format!("{name}?").into_bytes();
     Event::Query(QueryEvent { key, name: name.to_string(), payload, deadline })
