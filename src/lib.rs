@@ -11,6 +11,7 @@
 //! ```text
 //! bin/serf.rs   bin/serf-ctl.rs   a few lines each
 //! cli/          one file per command; talks to a human
+//! manual/       the topics of `serf help`, and how they are printed
 //! agent/        the threads: sockets, clocks, processes. One file per thread
 //! rpc/          the control protocol: records, a connection as a state machine, a client
 //! config/       one table of options, flags, files, the validated configuration
@@ -76,6 +77,7 @@
 pub mod agent;
 pub mod cli;
 pub mod config;
+mod manual;
 pub mod membership;
 pub mod messaging;
 pub mod model;

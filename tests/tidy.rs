@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors from the lowest to the highest; an import only ever goes down.
-const FLOORS: [&str; 9] =
-    ["model", "wire", "membership", "messaging", "config", "rpc", "agent", "cli", "bin"];
+const FLOORS: [&str; 10] =
+    ["model", "wire", "membership", "messaging", "config", "rpc", "agent", "manual", "cli", "bin"];
 /// Any floor may count and log; counting and logging needs the nouns only.
 const EVERYWHERE: &str = "telemetry";
 /// Floors that never touch a socket, a file, a thread or a clock.

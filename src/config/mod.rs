@@ -13,7 +13,7 @@ pub mod files;
 pub mod flags;
 pub mod handlers;
 pub mod json;
-mod nearest;
+pub(crate) mod nearest;
 pub mod options;
 pub mod raw;
 pub mod reference;
