@@ -69,6 +69,19 @@
 //! * A member's SWIM state and its Serf status are one row, so that they cannot contradict.
 //! * Nothing that input can reach panics; a panic that happens all the same ends the process.
 //!
+//! ## How to debug
+//!
+//! * `SERF_LOG` sets the level of the log by component, in the syntax of `env_logger`:
+//!   `SERF_LOG=memberlist=trace serf agent`. For a control command, `SERF_LOG=debug` logs to standard
+//!   error what it does.
+//! * A simulation that fails prints its seed. `SERF_SIM_SEED=42 cargo test --test simulation NAME`
+//!   replays that run and prints each thing that happens in it; `SERF_SIM_RUNS=1000` tries that many
+//!   seeds.
+//! * An agent that runs: `serf info` has its counters, SIGUSR1 makes it write all metrics, and
+//!   `serf monitor -log-level=debug` follows its log at a finer level than its own.
+//! * A new setting or metric belongs in the manual: `cargo test --test reference` names the lines
+//!   that are missing, and with `SERF_UPDATE_MANUAL=1` it writes the tables anew.
+//!
 //! ## Deliberately absent
 //!
 //! No async runtime, no thread per connection or per packet, no timer threads (each thread sleeps

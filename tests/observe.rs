@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const README: &str = include_str!("../README.md");
+const MANUAL: &str = include_str!("../src/manual/metrics.md");
 
 /// An agent with settings of a configuration file.
 fn configured(net: &Network, host: u8, scratch: &Scratch, settings: &str) -> AgentSpec {
@@ -21,12 +21,12 @@ fn configured(net: &Network, host: u8, scratch: &Scratch, settings: &str) -> Age
     net.agent("n1", host).flag(format!("-config-file={file}"))
 }
 
-/// The names in one column of the README's table of metrics.
+/// The names in one column of the manual's table of metrics.
 fn documented(column: usize) -> BTreeSet<String> {
-    let rows = README.lines().filter(|line| line.starts_with("| `serf_"));
+    let rows = MANUAL.lines().filter(|line| line.starts_with("| `serf_"));
     let names = rows.filter_map(|row| row.split('`').nth(2 * column + 1));
     let names: BTreeSet<String> = names.map(str::to_string).collect();
-    assert!(names.len() > 50, "the README has a table of metrics: {names:?}");
+    assert!(names.len() > 50, "the manual has a table of metrics: {names:?}");
     names
 }
 
@@ -55,7 +55,7 @@ fn statsd_names(lines: &str) -> BTreeSet<String> {
             "g" => name.replacen(&host, "serf-agent.", 1),
             _ => name.to_string(),
         };
-        assert!(is_documented(&reference, &name), "the README has no '{name}'");
+        assert!(is_documented(&reference, &name), "the manual has no '{name}'");
         names.insert(name);
     }
     names
@@ -157,7 +157,7 @@ fn prometheus_fetches_metrics() {
         assert!(value >= 0.0, "'{line}'");
         let name = name.split('{').next().unwrap();
         let plain = name.trim_end_matches("_sum").trim_end_matches("_count");
-        assert!(reference.contains(name) || reference.contains(plain), "the README has no '{name}'");
+        assert!(reference.contains(name) || reference.contains(plain), "the manual has no '{name}'");
         seen.insert(plain.to_string());
     }
     // By name there is nothing until there are names.
@@ -221,7 +221,7 @@ fn a_signal_dumps_the_metrics() {
             let name = line.split('\'').nth(1).ok_or_else(|| format!("no name in '{line}'"))?;
             let kind = &line[line.find("][").unwrap_or(0)..];
             assert!(["][G] '", "][C] '", "][S] '"].iter().any(|k| kind.starts_with(k)), "'{line}'");
-            assert!(is_documented(&reference, name), "the README has no '{name}'");
+            assert!(is_documented(&reference, name), "the manual has no '{name}'");
             names.insert(name.to_string());
         }
         has(&names, &expected)

@@ -1,4 +1,4 @@
-//! The reference of an agent's settings, made from the option table. The README has it; a test
+//! The reference of an agent's settings, made from the option table. The manual has it; a test
 //! holds it there.
 
 use super::options::{AGENT, FILE_ONLY, Kind, OptionSpec};
