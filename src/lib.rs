@@ -11,6 +11,7 @@
 //! ```text
 //! bin/serf.rs   bin/serf-ctl.rs   a few lines each
 //! cli/          one file per command; talks to a human
+//! manual/       the topics of `serf help`, and how they are printed
 //! agent/        the threads: sockets, clocks, processes. One file per thread
 //! rpc/          the control protocol: records, a connection as a state machine, a client
 //! config/       one table of options, flags, files, the validated configuration
@@ -72,6 +73,19 @@
 //! * A member's SWIM state and its Serf status are one row, so that they cannot contradict.
 //! * Nothing that input can reach panics; a panic that happens all the same ends the process.
 //!
+//! ## How to debug
+//!
+//! * `SERF_LOG` sets the level of the log by component, in the syntax of `env_logger`:
+//!   `SERF_LOG=memberlist=trace serf agent`. For a control command, `SERF_LOG=debug` logs to standard
+//!   error what it does.
+//! * A simulation that fails prints its seed. `SERF_SIM_SEED=42 cargo test --test simulation NAME`
+//!   replays that run and prints each thing that happens in it; `SERF_SIM_RUNS=1000` tries that many
+//!   seeds.
+//! * An agent that runs: `serf info` has its counters, SIGUSR1 makes it write all metrics, and
+//!   `serf monitor -log-level=debug` follows its log at a finer level than its own.
+//! * A new setting or metric belongs in the manual: `cargo test --test reference` names the lines
+//!   that are missing, and with `SERF_UPDATE_MANUAL=1` it writes the tables anew.
+//!
 //! ## Deliberately absent
 //!
 //! No async runtime, no thread per connection or per packet, no timer threads (each thread sleeps
@@ -80,6 +94,7 @@
 pub mod agent;
 pub mod cli;
 pub mod config;
+mod manual;
 pub mod membership;
 pub mod messaging;
 pub mod model;

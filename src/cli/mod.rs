@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `agent` | flags and files to a running agent |
 //! | `event`, `force_leave`, `info`, `join`, `keygen`, `keys`, `leave`, `members`, `monitor`, `query`, `reachability`, `rtt`, `tags`, `version` | the command of that name |
+//! | `help` | `help WORD`: a command's help, or a topic of the manual |
 //! | `connection` | how a control command finds its agent |
 //! | `payload` | what events and queries carry |
 //! | `interrupt` | what SIGINT does to a command that waits |
@@ -11,11 +12,11 @@
 //! | `format` | aligned columns and Go's JSON |
 //!
 //! A new command is a file here, its row in [`CONTROL`], and its flags and its help in
-//! `config/options.rs`; what it asks of the agent is a row of `rpc/commands.rs`.
+//! `config/options/control.rs`; what it asks of the agent is a row of `rpc/commands.rs`.
 //!
-//! Streams and exit codes: results go to standard output; complaints, usage and help go to
-//! standard error. 0 is success, 1 a failure, 127 no such command. Serf prints complaints to
-//! standard output, where they end up in whatever reads the result.
+//! Streams and exit codes: results go to standard output, also what `help WORD` prints; complaints,
+//! usage and the help of `-h` go to standard error. 0 is success, 1 a failure, 127 no such command.
+//! Serf prints complaints to standard output, where they end up in whatever reads the result.
 //!
 //! Architecture invariant: what a flag means is not decided here (`config/`), and how a
 //! request travels is not known here (`rpc/`).
@@ -27,6 +28,7 @@ mod console;
 mod event;
 mod force_leave;
 mod format;
+mod help;
 mod info;
 mod interrupt;
 mod join;
@@ -43,8 +45,9 @@ mod tags;
 mod version;
 
 use crate::config::options::{self, CommandSpec};
-use crate::config::usage::{command_list, help};
+use crate::config::usage::{command_list, help as command_help};
 use crate::config::{Flags, Parsed, parse};
+use crate::manual::{self, Topic};
 use console::{Console, Failure};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -52,20 +55,21 @@ use std::process::ExitCode;
 /// The exit code of a command that does not exist.
 const NO_SUCH_COMMAND: u8 = 127;
 
-/// One of the two programs: its name and its commands.
+/// One of the two programs: its name, its commands and its manual.
 ///
-/// What `serf-ctl` lists does not mention the agent, so that the linker leaves the agent out of
-/// it: it has less than half the size, which matters on a router.
+/// What `serf-ctl` lists does not mention the agent or the manual, so that the linker leaves both out
+/// of it: it has less than half the size, which matters on a router.
 #[derive(Clone, Copy)]
 pub struct Program {
     name: &'static str,
     agent: Option<&'static CliCommand>,
+    topics: &'static [Topic],
 }
 
-/// `serf`: every command.
-pub const SERF: Program = Program { name: "serf", agent: Some(&AGENT) };
+/// `serf`: every command and the manual.
+pub const SERF: Program = Program { name: "serf", agent: Some(&AGENT), topics: manual::TOPICS };
 /// `serf-ctl`: every command but `agent`.
-pub const SERF_CTL: Program = Program { name: "serf-ctl", agent: None };
+pub const SERF_CTL: Program = Program { name: "serf-ctl", agent: None, topics: &[] };
 
 /// What a control command does.
 type RunCommand = fn(&Flags, &mut Console<'_>) -> Result<(), Failure>;
@@ -121,6 +125,17 @@ impl Program {
     fn list(self) -> String {
         command_list(self.name, self.commands().map(|c| c.spec))
     }
+
+    /// `help`. Without a word it is no command, as with HashiCorp's program, and lists what there is.
+    fn help(self, words: &[String], console: &mut Console<'_>) -> Result<ExitCode, Failure> {
+        if words.is_empty() {
+            console.error([self.list(), help::topic_list(self.name, self.topics)].join("\n"));
+            return Ok(ExitCode::from(NO_SUCH_COMMAND));
+        }
+        let commands: Vec<&CommandSpec> = self.commands().map(|c| c.spec).collect();
+        help::print(self.name, &commands, self.topics, words, console)?;
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// Runs a program with the arguments and streams of the process.
@@ -145,7 +160,7 @@ fn run(program: Program, mut arguments: Vec<OsString>, console: &mut Console<'_>
     let wants_help = before(&["-h", "-help", "--help"]);
     match (command, name) {
         (Some(command), _) if wants_help => {
-            console.error(help(program.name, command.spec));
+            console.error(command_help(program.name, command.spec));
             ExitCode::SUCCESS
         }
         (Some(command), _) if flags_before > 0 => {
@@ -153,6 +168,9 @@ fn run(program: Program, mut arguments: Vec<OsString>, console: &mut Console<'_>
             finish(Err(Failure::Misuse(text)), program, Some(command), console)
         }
         (Some(command), _) => execute(program, command, rest.collect(), console),
+        (None, Some(name)) if name == "help" && (flags_before == 0 || wants_help) => {
+            finish(program.help(&help::words(rest), console), program, None, console)
+        }
         (None, name) => {
             if let Some(name) = &name {
                 console.error(format!("{} has no command '{}'.\n", program.name, name.to_string_lossy()));
@@ -173,7 +191,7 @@ fn execute(
         Err(error) => Err(Failure::Misuse(error.to_string())),
         Ok(Parsed::Version) => version::print(console).map(|()| ExitCode::SUCCESS),
         Ok(Parsed::Help) => {
-            console.error(help(program.name, command.spec));
+            console.error(command_help(program.name, command.spec));
             Ok(ExitCode::SUCCESS)
         }
         Ok(Parsed::Run(flags)) => match command.action {
@@ -204,7 +222,7 @@ fn finish(
             console.error(text);
             console.error("");
             console.error(match command {
-                Some(command) => help(program.name, command.spec),
+                Some(command) => command_help(program.name, command.spec),
                 None => program.list(),
             });
         }

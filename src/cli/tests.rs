@@ -25,6 +25,10 @@ fn serf(arguments: &[&str]) -> Ran {
     ran(SERF, arguments)
 }
 
+fn ran_as_ctl(arguments: &[&str]) -> Ran {
+    ran(SERF_CTL, arguments)
+}
+
 /// Standard output that fails at every write.
 struct Refusing(std::io::ErrorKind);
 
@@ -39,14 +43,15 @@ impl std::io::Write for Refusing {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error_and_a_full_disk_is() {
-    for (kind, code, told) in [
+    for (kind, code, expected) in [
         (std::io::ErrorKind::BrokenPipe, ExitCode::SUCCESS, ""),
         (std::io::ErrorKind::StorageFull, ExitCode::FAILURE, "Error writing output: no storage space\n"),
     ] {
-        for command in ["version", "-v", "keygen"] {
+        for command in [&["version"][..], &["-v"], &["keygen"], &["help", "limits"], &["help", "members"]] {
             let (mut out, mut err) = (Refusing(kind), Vec::new());
-            let ran = run(SERF, vec![command.into()], &mut Console::new(&mut out, &mut err));
-            assert_eq!((ran, String::from_utf8(err).unwrap().as_str()), (code, told), "{command}");
+            let words = command.iter().map(OsString::from).collect();
+            let ran = run(SERF, words, &mut Console::new(&mut out, &mut err));
+            assert_eq!((ran, String::from_utf8(err).unwrap().as_str()), (code, expected), "{command:?}");
         }
     }
 }
@@ -82,6 +87,59 @@ fn without_a_command_the_list_and_127() {
 }
 
 #[test]
+fn help_alone_lists_commands_and_topics() {
+    let ran = serf(&["help"]);
+    let topics = help::topic_list("serf", manual::TOPICS);
+    assert_eq!(ran.err, format!("{}\n{topics}\n", SERF.list()));
+    for topic in manual::TOPICS {
+        let listed = |line: &str| line.trim_start().starts_with(topic.name) && line.ends_with(topic.about());
+        assert!(topics.lines().any(|line| listed(line) && line.chars().count() <= 80), "{}", topic.name);
+    }
+    for arguments in [["help", "-h"], ["help", "--help"], ["-h", "help"]] {
+        assert_eq!(serf(&arguments).err, ran.err, "{arguments:?}");
+    }
+    assert_eq!(ran_as_ctl(&["help"]).err, format!("{}\n\n", SERF_CTL.list()));
+}
+
+#[test]
+fn help_prints_what_there_is_on_a_word() {
+    for topic in manual::TOPICS {
+        assert!(options::COMMANDS.iter().all(|c| c.name != topic.name), "{} is a command", topic.name);
+        let ran = serf(&["help", topic.name]);
+        assert_eq!((ran.code, ran.err), (ExitCode::SUCCESS, String::new()), "{}", topic.name);
+        assert_eq!(ran.out, topic.plain() + "\n");
+    }
+    for command in options::COMMANDS {
+        let ran = serf(&["help", command.name]);
+        assert_eq!((ran.code, ran.err), (ExitCode::SUCCESS, String::new()), "{}", command.name);
+        assert_eq!(ran.out, command_help("serf", command) + "\n");
+    }
+    assert!(ran_as_ctl(&["help", "members"]).out.starts_with("Usage: serf-ctl members"));
+}
+
+#[test]
+fn help_on_what_there_is_not_says_what_may_be_meant() {
+    for (words, text) in [
+        (
+            &["limts"][..],
+            "serf has no help on 'limts'. Did you mean 'limits'? 'serf help' lists commands and topics.\n",
+        ),
+        (
+            &["Member"],
+            "serf has no help on 'Member'. Did you mean 'members'? 'serf help' lists commands and topics.\n",
+        ),
+        (&["nonsense"], "serf has no help on 'nonsense'. 'serf help' lists commands and topics.\n"),
+        (&["limits", "x"], "'serf help' takes one command or topic.\n"),
+    ] {
+        let refused = serf(&[&["help"], words].concat());
+        assert_eq!((refused.code, refused.out.as_str()), (ExitCode::FAILURE, ""), "{words:?}");
+        assert_eq!(refused.err, text);
+    }
+    let refused = ran_as_ctl(&["help", "limits"]);
+    assert_eq!(refused.err, "serf-ctl has no help on 'limits'. 'serf-ctl help' lists commands.\n");
+}
+
+#[test]
 fn every_way_to_ask_for_the_version() {
     let expected = format!("{}\nAgent Protocol: 5 (Understands back to: 2)\n", env!("CARGO_PKG_VERSION"));
     for arguments in [&["version"][..], &["-v"], &["--version"], &["-v", "members"], &["members", "-v"]] {
@@ -96,7 +154,7 @@ fn every_command_has_help() {
         for arguments in [[command.name, "-h"], [command.name, "--help"], ["-h", command.name]] {
             let ran = serf(&arguments);
             assert_eq!((ran.code, ran.out), (ExitCode::SUCCESS, String::new()), "{arguments:?}");
-            assert_eq!(ran.err, help("serf", command) + "\n");
+            assert_eq!(ran.err, command_help("serf", command) + "\n");
         }
     }
 }
@@ -104,7 +162,7 @@ fn every_command_has_help() {
 #[test]
 fn wrong_flags_are_named_and_the_usage_follows() {
     for command in options::COMMANDS {
-        let usage = help("serf", command) + "\n";
+        let usage = command_help("serf", command) + "\n";
         let refused = serf(&[command.name, "-bogus"]);
         assert_eq!((refused.code, refused.out), (ExitCode::FAILURE, String::new()));
         assert_eq!(refused.err, format!("unknown flag: -bogus\n\n{usage}"));

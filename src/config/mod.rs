@@ -24,7 +24,7 @@ mod files;
 pub(crate) mod flags;
 mod handlers;
 pub mod json;
-mod nearest;
+pub(crate) mod nearest;
 pub mod options;
 pub mod raw;
 mod reading;

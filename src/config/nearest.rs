@@ -12,11 +12,14 @@ pub(super) fn nearest(key: &str) -> Option<&'static str> {
     // And where the object is left out: `disable_ipv4` is `mdns.disable_ipv4`.
     let part = || keys().find(|k| k.split('.').any(|part| part == key));
     let inside = || keys().find(|k| key.len() > 4 && (k.contains(&key) || key.contains(k)));
-    let like = || {
-        let (key, distance) = keys().map(|k| (k, distance(k, &key))).min_by_key(|(_, d)| *d)?;
-        (distance <= 2.max(key.len() / 4)).then_some(key)
-    };
+    let like = || nearest_among(&key, keys());
     flag.and_then(|option| option.key).or_else(like).or_else(part).or_else(inside)
+}
+
+/// The known word that is most like this one, if any is like it at all.
+pub(crate) fn nearest_among<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (known, distance) = known.map(|known| (known, distance(known, word))).min_by_key(|(_, d)| *d)?;
+    (distance <= 2.max(known.len() / 4)).then_some(known)
 }
 
 /// Letters to add, remove or change to get from one text to the other (Levenshtein).
@@ -63,6 +66,16 @@ mod tests {
             assert_eq!(nearest(key), meant, "{key}");
         }
         assert_eq!(nearest(&"bind".repeat(1000)), Some("bind"));
+    }
+
+    #[test]
+    fn a_word_among_others() {
+        for (word, meant) in
+            [("limts", Some("limits")), ("tag", Some("tags")), ("snapshots", None), ("", None)]
+        {
+            assert_eq!(nearest_among(word, ["limits", "tags"].into_iter()), meant, "{word}");
+        }
+        assert_eq!(nearest_among("x", [].into_iter()), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The reference of an agent's settings, made from the option table. The README has it; a test
+//! The reference of an agent's settings, made from the option table. The manual has it; a test
 //! holds it there.
 
 use super::options::{AGENT, FILE_ONLY, Form, OptionSpec};
@@ -8,6 +8,23 @@ use super::options::{AGENT, FILE_ONLY, Form, OptionSpec};
 pub fn reference() -> Vec<String> {
     let head = ["| flag | key | value | default | meaning |", "| --- | --- | --- | --- | --- |"];
     let rows = AGENT.options.iter().chain(FILE_ONLY).map(row);
+    head.into_iter().map(str::to_string).chain(rows).collect()
+}
+
+/// The same of every setting that is a duration, by key.
+pub fn durations() -> Vec<String> {
+    let head = ["| key | default | meaning |", "| --- | --- | --- |"];
+    let settings = AGENT.options.iter().chain(FILE_ONLY);
+    let durations = settings.filter(|option| option.kind.form() == Form::Duration);
+    let row = |option: &OptionSpec| {
+        let default = match option.default_text() {
+            text if text.is_empty() => "none".to_string(),
+            text => text,
+        };
+        format!("| `{}` | {default} | {} |", option.key.unwrap_or_default(), option.help())
+    };
+    let mut rows: Vec<String> = durations.map(row).collect();
+    rows.sort_unstable();
     head.into_iter().map(str::to_string).chain(rows).collect()
 }
 

@@ -73,7 +73,7 @@ fn describe(out: &mut String, option: &OptionSpec) {
 
 /// Breaks text between words into lines of at most `width` characters; a longer word has a
 /// line to itself.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

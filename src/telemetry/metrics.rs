@@ -272,7 +272,7 @@ pub fn all() -> impl Iterator<Item = Metric> {
     counters.chain(families).chain(gauges).chain(SAMPLES.iter().copied().map(Metric::Sample))
 }
 
-/// The table of all metrics for the README, in Markdown: a line for its head, one for the rule, and
+/// The table of all metrics for the manual, in Markdown: a line for its head, one for the rule, and
 /// one for each metric.
 pub fn reference() -> Vec<String> {
     let head = ["| Prometheus | statsd, statsite, SIGUSR1 | kind | what |", "| --- | --- | --- | --- |"];
