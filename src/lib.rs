@@ -57,7 +57,7 @@
 //! One `RwLock` around the membership table with two outboxes (`agent/table.rs`): events and
 //! broadcasts are put there while the table is locked, so that they are told in the order in
 //! which the changes came about. Everything else has one owner, and others send it a message;
-//! all corridors are declared in `agent/channels.rs`.
+//! all channels are declared in `agent/channels.rs`.
 //!
 //! ## Invariants
 //!

@@ -286,7 +286,7 @@ impl<T> Mailbox<T> {
 /// The sending ends that carry out what rules ask for; every thread that changes the table has
 /// one.
 #[derive(Clone)]
-pub(crate) struct Corridors {
+pub(crate) struct Channels {
     /// To `serf-probe`.
     pub(crate) probe: Mailbox<ToProbe>,
     /// To `serf-gossip`.
@@ -300,7 +300,7 @@ pub(crate) struct Corridors {
 }
 
 /// The receiving ends, one for each thread.
-pub(crate) struct CorridorEnds {
+pub(crate) struct ChannelEnds {
     /// Of `serf-probe`.
     pub(crate) probe: Receiver<ToProbe>,
     /// Of `serf-gossip`.
@@ -328,15 +328,15 @@ pub(crate) struct Wakers {
 }
 
 /// Opens all channels.
-pub(crate) fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
+pub(crate) fn open(wakers: Wakers) -> (Channels, ChannelEnds) {
     let (probe, probe_end) = Mailbox::new(256, wakers.probe);
     let (gossip, gossip_end) = bounded(1024);
     let (sync, sync_end) = Mailbox::new(256, wakers.sync);
     let (events, events_end) = bounded(1024);
     let (main, main_end) = Mailbox::new(256, wakers.main);
     let (piggyback_in, piggyback_out) = bounded(1);
-    let corridors = Corridors { probe, gossip, sync, events, main };
-    let ends = CorridorEnds {
+    let channels = Channels { probe, gossip, sync, events, main };
+    let ends = ChannelEnds {
         probe: probe_end,
         gossip: gossip_end,
         sync: sync_end,
@@ -345,10 +345,10 @@ pub(crate) fn open(wakers: Wakers) -> (Corridors, CorridorEnds) {
         piggyback_in,
         piggyback_out,
     };
-    (corridors, ends)
+    (channels, ends)
 }
 
-impl Corridors {
+impl Channels {
     /// Wakes the threads for which something was put into an outbox of the table.
     pub(crate) fn ring(&self, gossip: bool, events: bool) {
         if gossip {

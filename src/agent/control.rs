@@ -1,6 +1,6 @@
 //! What control connections can ask of the agent: the agent's side of the control protocol.
 
-use super::channels::{Corridors, JoinRequest, JoinResult, ToEvents, ToMain, ToProbe, ToSync};
+use super::channels::{Channels, JoinRequest, JoinResult, ToEvents, ToMain, ToProbe, ToSync};
 use super::clock::Clock;
 use super::metrics::process_levels;
 use super::rpc::{Busy, Control, RecentLog, RpcMessage, RpcSender};
@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 /// Answers requests from the table, or hands them to the thread that can.
 pub(super) struct AgentControl {
     table: SharedTable,
-    corridors: Corridors,
+    channels: Channels,
     rpc: RpcSender,
     logger: LoggerHandle,
     log_subscription: Option<SubscriberId>,
@@ -36,7 +36,7 @@ impl AgentControl {
     /// Puts the parts together.
     pub(super) fn new(
         table: SharedTable,
-        corridors: Corridors,
+        channels: Channels,
         rpc: RpcSender,
         logger: LoggerHandle,
         depths: Arc<Depths>,
@@ -44,7 +44,7 @@ impl AgentControl {
         clock: Clock,
     ) -> Self {
         let (log_subscription, encrypted) = (None, false);
-        AgentControl { table, corridors, rpc, logger, log_subscription, depths, handlers, encrypted, clock }
+        AgentControl { table, channels, rpc, logger, log_subscription, depths, handlers, encrypted, clock }
     }
 
     /// Whether gossip is encrypted, for `stats`.
@@ -108,9 +108,9 @@ impl AgentControl {
             table.members.force_leave(&node, prune, self.clock.now(), &mut fx);
             table.post(fx, None)
         };
-        self.corridors.ring(out.gossip, out.events);
+        self.channels.ring(out.gossip, out.events);
         // A full channel wakes that thread as well.
-        let _ = self.corridors.probe.send(ToProbe::TableChanged);
+        let _ = self.channels.probe.send(ToProbe::TableChanged);
         Ok(())
     }
 
@@ -122,7 +122,7 @@ impl AgentControl {
             rpc.reply(token, RpcReply::to::<JoinCall>(result.map(joined)));
         });
         let request = JoinRequest::new(addrs, replay, reply);
-        if let Err(ToSync::Join(request)) = self.corridors.sync.send(ToSync::Join(request)) {
+        if let Err(ToSync::Join(request)) = self.channels.sync.send(ToSync::Join(request)) {
             request.withdraw();
             return Err(Busy::Joins);
         }
@@ -134,7 +134,7 @@ impl AgentControl {
     }
 
     fn to_events(&self, message: ToEvents) -> Result<(), Busy> {
-        self.corridors.events.try_send(message).map_err(|_| Busy::Overloaded)
+        self.channels.events.try_send(message).map_err(|_| Busy::Overloaded)
     }
 
     /// Members whose datagrams do not come through as they should, with the counts.
@@ -215,11 +215,11 @@ impl Control for AgentControl {
         match request {
             LaterRequest::Join(call) => self.join(call.existing, call.replay, token),
             LaterRequest::Leave(LeaveCall) => {
-                self.corridors.main.send(ToMain::Leave(token)).map_err(|_| Busy::Leave)
+                self.channels.main.send(ToMain::Leave(token)).map_err(|_| Busy::Leave)
             }
             LaterRequest::Tags(TagsCall { tags: set, delete_tags: delete }) => {
                 let message = ToMain::Tags { set, delete, token };
-                self.corridors.main.send(message).map_err(|_| Busy::Overloaded)
+                self.channels.main.send(message).map_err(|_| Busy::Overloaded)
             }
             LaterRequest::Event(EventCall { name, payload, coalesce }) => {
                 log::debug!(

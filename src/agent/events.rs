@@ -4,7 +4,7 @@
 //! Architecture invariant: it waits for nobody. A consumer that does not keep up loses its
 //! messages, and only its own.
 
-use super::channels::{Corridors, ToEvents, ToMain, ToSync};
+use super::channels::{Channels, ToEvents, ToMain, ToSync};
 use super::clock::Clock;
 use super::handlers::{HandlerAnswer, HandlerSender};
 use super::rpc::{RpcMessage, RpcSender};
@@ -38,7 +38,7 @@ pub(crate) struct EventActor {
     /// What other threads say.
     pub messages: Receiver<ToEvents>,
     /// To the other threads.
-    pub corridors: Corridors,
+    pub channels: Channels,
     /// Where answers to queries go out.
     pub sender: DatagramSender,
     /// To the event handlers.
@@ -123,7 +123,7 @@ impl EventActor {
             ToEvents::Streams(filters) => self.conversation.set_streams(filters),
             ToEvents::Recall(plan) => {
                 let serf = self.conversation.recall();
-                if self.corridors.sync.send(ToSync::Recalled(plan, serf)).is_err() {
+                if self.channels.sync.send(ToSync::Recalled(plan, serf)).is_err() {
                     counters::STREAMS_SKIPPED.inc();
                 }
             }
@@ -164,7 +164,7 @@ impl EventActor {
     fn carry_out(&mut self, effect: ConversationEffect) {
         match effect {
             ConversationEffect::Broadcast(message) => {
-                self.corridors.queue(message, &self.table);
+                self.channels.queue(message, &self.table);
             }
             ConversationEffect::Send(transmit) => {
                 // Lost like any datagram; the sender counts it. A relayed copy may get through.
@@ -185,16 +185,16 @@ impl EventActor {
                 self.reply(token, reply);
             }
             ConversationEffect::ChangeKey { change, query } => {
-                if self.corridors.main.send(ToMain::ChangeKey { change, query }).is_err() {
+                if self.channels.main.send(ToMain::ChangeKey { change, query }).is_err() {
                     self.turn(|conversation, turn| conversation.key_change_refused(query, turn));
                 }
             }
             ConversationEffect::HashicorpMemberCame => {
                 // The next exchange makes up for it.
-                let _ = self.corridors.sync.send(ToSync::HashicorpMemberCame);
+                let _ = self.channels.sync.send(ToSync::HashicorpMemberCame);
             }
             ConversationEffect::NameLost(how) => {
-                if self.corridors.main.send(ToMain::NameLost(how)).is_err() {
+                if self.channels.main.send(ToMain::NameLost(how)).is_err() {
                     // The next claim that is heard makes for another vote.
                     log::warn!(target: "agent", "The main thread is too busy to hear of a lost name");
                 }

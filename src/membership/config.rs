@@ -184,7 +184,7 @@ impl Config {
     /// `members`: gossip may have passed that one by, then a push/pull may fail, then the next
     /// one makes the member a suspect there. A process that was stopped may take longer to find
     /// out, so it is at least `recent_intent_timeout`. Until then a reaped member is remembered.
-    pub fn ghost_memory(&self, members: usize) -> Duration {
+    pub fn reaped_memory(&self, members: usize) -> Duration {
         let levelled = self.push_pull_period(members) * 2 + self.suspicion_timeouts(members).1;
         levelled.max(self.recent_intent_timeout)
     }
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(lan.suspicion_timeouts(100).0, Duration::from_secs(8));
         let periods = [1, 32, 33, 64, 65, 128].map(|n| lan.push_pull_period(n).as_secs());
         assert_eq!(periods, [30, 30, 60, 60, 90, 90]);
-        let memories = [5, 32, 1000].map(|n| lan.ghost_memory(n).as_secs());
+        let memories = [5, 32, 1000].map(|n| lan.reaped_memory(n).as_secs());
         assert_eq!(memories, [300, 300, 432]);
     }
 

@@ -108,7 +108,7 @@ impl Members {
     /// How long a conflict about this process's own name has to wait for its vote: until a former
     /// life of this process at another address, which others still take for alive, has been found
     /// to be dead. Three times the least time that this takes once someone suspects it.
-    pub fn time_to_bury(&self) -> Duration {
+    pub fn conflict_grace_period(&self) -> Duration {
         self.config.suspicion_timeouts(self.present()).0 * 3
     }
 }

@@ -47,7 +47,7 @@ pub struct Transmit {
     pub probe: Option<u32>,
     /// Whether queued news may ride along. Not to a stranger: a small forged ping must not earn a
     /// large datagram.
-    pub rides: bool,
+    pub piggybacks: bool,
 }
 
 /// An exchange over TCP that rules ask for.
@@ -104,11 +104,11 @@ impl Effects {
 
     /// Asks for one message to a member.
     pub fn send(&mut self, to: Target, message: Message) {
-        self.transmits.push(Transmit { to, messages: vec![message], probe: None, rides: true });
+        self.transmits.push(Transmit { to, messages: vec![message], probe: None, piggybacks: true });
     }
 
     /// Asks for one message to an address about which nothing is known.
     pub fn send_to_stranger(&mut self, to: Target, message: Message) {
-        self.transmits.push(Transmit { to, messages: vec![message], probe: None, rides: false });
+        self.transmits.push(Transmit { to, messages: vec![message], probe: None, piggybacks: false });
     }
 }

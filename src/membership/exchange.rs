@@ -192,11 +192,11 @@ impl ExchangeSchedule {
     }
 
     /// One of HashiCorp's agents has come.
-    pub fn foreigner_came(&mut self, members: &Members, now: Moment, rng: &mut Rng) {
+    pub fn hashicorp_member_came(&mut self, members: &Members, now: Moment, rng: &mut Rng) {
         if members.present() > ROUND_CLUSTER {
             return;
         }
-        let foreign = members.rows().filter(|row| row.is_alive() && is_foreign(row)).count();
+        let foreign = members.rows().filter(|row| row.is_alive() && is_hashicorp(row)).count();
         let ours = members.present().saturating_sub(foreign).max(1);
         self.round.left = foreign.div_ceil(ours);
         self.round.done.clear();
@@ -227,7 +227,7 @@ impl ExchangeSchedule {
 
 impl Round {
     fn step(&mut self, members: &Members, now: Moment, rng: &mut Rng) -> Option<StreamRequest> {
-        let request = members.exchange_with(rng, |row| is_foreign(row) && !self.done.contains(&row.name));
+        let request = members.exchange_with(rng, |row| is_hashicorp(row) && !self.done.contains(&row.name));
         if let Some(StreamRequest::PushPull { node, .. }) = &request {
             self.done.push(node.clone());
         }
@@ -239,7 +239,7 @@ impl Round {
     }
 }
 
-fn is_foreign(row: &Row) -> bool {
+fn is_hashicorp(row: &Row) -> bool {
     !row.versions.speaks_native()
 }
 

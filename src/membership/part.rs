@@ -13,7 +13,7 @@ use crate::wire::message::Message;
 use fastrand::Rng;
 
 /// How many members are told directly. They pass it on to the others at once.
-const MAX_TOLD: usize = 32;
+const MAX_RECEIVERS: usize = 32;
 
 impl Members {
     /// This process ends without leaving.
@@ -25,12 +25,13 @@ impl Members {
         self.change(&me, now, |row| row.versions = Versions::ANY_SUCCESSOR);
         self.restate(Incarnation::default(), now, fx);
         let last = Message::from(self.my_row().alive_message());
-        let to_tell = self.random_rows(MAX_TOLD, rng, |row| row.is_present() && row.versions.speaks_native());
-        fx.transmits.extend(to_tell.into_iter().map(|row| Transmit {
+        let receivers =
+            self.random_rows(MAX_RECEIVERS, rng, |row| row.is_present() && row.versions.speaks_native());
+        fx.transmits.extend(receivers.into_iter().map(|row| Transmit {
             to: row.target(),
             messages: vec![last.clone()],
             probe: None,
-            rides: false,
+            piggybacks: false,
         }));
     }
 }

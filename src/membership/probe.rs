@@ -174,7 +174,7 @@ impl Prober {
                 from: source.node,
             }));
         }
-        fx.transmits.push(Transmit { to: row.target(), messages, probe: Some(seq_no), rides: true });
+        fx.transmits.push(Transmit { to: row.target(), messages, probe: Some(seq_no), piggybacks: true });
         counters::PROBES_SENT.inc();
         counters::PROBES_DEGRADED.add(usize::from(degraded));
         self.round = Some(Round {

@@ -72,7 +72,7 @@ impl Members {
             None => self.admit_stranger(msg, addr, spread, now, rng, fx),
             Some(row) => {
                 if msg.incarnation == row.incarnation && row.addr == addr && row.is_present() {
-                    return self.admit_twin(msg, now, spread, fx);
+                    return self.admit_second_run(msg, now, spread, fx);
                 }
                 if !row.incarnation.admits(msg.incarnation) {
                     return self.refuse_jump("alive", &msg.node, msg.incarnation, now);
@@ -108,7 +108,7 @@ impl Members {
         row.challenged = Some(now);
         let suspect = Suspect { incarnation: row.incarnation, node: node.clone(), from };
         let (to, messages) = (row.target(), vec![Message::from(suspect)]);
-        fx.transmits.push(Transmit { to, messages, probe: None, rides: false });
+        fx.transmits.push(Transmit { to, messages, probe: None, piggybacks: false });
     }
 
     fn admit_stranger(
@@ -222,7 +222,7 @@ impl Members {
     /// of the other. So that all come to hear the same of the two, whichever they heard first,
     /// one is preferred: that which understands less, because both understand what it is sent,
     /// and else the one with the greater tags.
-    fn admit_twin(&mut self, msg: &Alive, now: Moment, spread: Spread, fx: &mut Effects) {
+    fn admit_second_run(&mut self, msg: &Alive, now: Moment, spread: Spread, fx: &mut Effects) {
         let rank = |versions: &Versions| Reverse((versions.protocol_max, versions.to_bytes()));
         let row = &self.rows[&msg.node];
         if (rank(&row.versions), &row.meta) >= (rank(&msg.versions), &msg.meta) {

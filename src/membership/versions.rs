@@ -17,7 +17,7 @@ pub(super) enum Unfit {
     /// The same for Serf's.
     Delegate(Versions),
     /// It does not speak the native dialect, and no other is allowed.
-    Foreign,
+    OtherDialect,
 }
 
 impl fmt::Display for Unfit {
@@ -54,7 +54,7 @@ impl fmt::Display for Unfit {
                 ours.delegate_min,
                 ours.delegate_max
             ),
-            Unfit::Foreign => write!(f, "it does not speak the native dialect and native_only is set"),
+            Unfit::OtherDialect => write!(f, "it does not speak the native dialect and native_only is set"),
         }
     }
 }
@@ -74,7 +74,7 @@ impl Members {
     ) -> bool {
         let Err(why) = judge(theirs, self.config.native_only) else { return true };
         match why {
-            Unfit::Foreign => counters::REFUSED_FOREIGN.inc(),
+            Unfit::OtherDialect => counters::REFUSED_DIALECT.inc(),
             _ => counters::REFUSED_MALFORMED.inc(),
         }
         self.complain(node, "versions", now, |_| {
@@ -123,7 +123,7 @@ pub(super) fn judge(theirs: &Versions, native_only: bool) -> Result<(), Unfit> {
         return Err(Unfit::Delegate(*v));
     }
     if native_only && !v.speaks_native() {
-        return Err(Unfit::Foreign);
+        return Err(Unfit::OtherDialect);
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ const MAX_ROUNDS: usize = 8;
 const NEARLY_FULL: usize = 64;
 
 /// The most broadcasts that ride along in one datagram.
-const MAX_RIDERS: usize = 32;
+const MAX_PIGGYBACKED: usize = 32;
 
 /// A datagram that is ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,8 +152,8 @@ impl Gossip {
 
     /// Up to `room` bytes of queued news to ride along in datagrams that are sent anyway, with
     /// probes and acks. Counts as a transmission.
-    pub fn riders(&mut self, room: usize, members: &Members) -> Vec<Shared> {
+    pub fn piggyback(&mut self, room: usize, members: &Members) -> Vec<Shared> {
         let limit = members.config().transmit_limit(members.present());
-        self.queue.select(room, MAX_RIDERS, members.widest_dialect(), u32::MAX, limit)
+        self.queue.select(room, MAX_PIGGYBACKED, members.widest_dialect(), u32::MAX, limit)
     }
 }

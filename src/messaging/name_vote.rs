@@ -107,7 +107,7 @@ impl NameVote {
 
     /// Someone else claims this agent's name.
     pub fn claimed(&mut self, rival: SocketAddr, members: &Members, now: Moment) {
-        let wait = members.time_to_bury();
+        let wait = members.conflict_grace_period();
         let (name, ours) = (members.me(), members.my_row().addr);
         let what_follows = match (self.enabled, &self.stage) {
             (false, _) => "Resolution enabled: false; both stay".to_string(),

@@ -294,7 +294,7 @@ pub fn relay(msg: Relay, members: &Members, fx: &mut Effects) -> Option<QueryRes
     match members.member_at(&msg.to) {
         Some(versions) => {
             let (to, messages) = (Target::member(msg.to.addr, &versions), vec![Message::from(msg.response)]);
-            fx.transmits.push(Transmit { to, messages, probe: None, rides: false });
+            fx.transmits.push(Transmit { to, messages, probe: None, piggybacks: false });
         }
         None => counters::REFUSED_UNKNOWN_SENDER.inc(),
     }

@@ -150,7 +150,7 @@ fn what_rides_along_counts_as_said() {
     let (mut b, mut g) = (Bench::with(&["a"]), Gossip::default());
     push(&mut g, &b, Message::from(dead("x", 1, "me")));
     for _ in 0..12 {
-        assert_eq!(g.riders(1000, &b.members).len(), 1);
+        assert_eq!(g.piggyback(1000, &b.members).len(), 1);
     }
     assert_eq!(run(&mut g, &mut b), []);
 }

@@ -21,5 +21,5 @@ pub fn queue(gossip: &mut Gossip, table: &mut Table, now: Moment) {
 
 /// News for the next datagram that is sent anyway, with a probe or an ack. None if nothing is queued.
 pub fn piggyback(gossip: &mut Gossip, members: &Members) -> Option<Vec<Shared>> {
-    (!gossip.queue.is_empty()).then(|| gossip.riders(PIGGYBACK_ROOM, members))
+    (!gossip.queue.is_empty()).then(|| gossip.piggyback(PIGGYBACK_ROOM, members))
 }

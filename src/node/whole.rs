@@ -425,7 +425,7 @@ impl Node {
 
     fn carry_out_with_news(&mut self, outgoing: Outgoing, now: Moment, out: &mut Outbox) {
         for transmit in &outgoing.transmits {
-            let news = if transmit.rides { self.piggyback.take() } else { None };
+            let news = if transmit.piggybacks { self.piggyback.take() } else { None };
             self.transmit(transmit, &news.unwrap_or_default(), out);
         }
         self.begin_exchanges(outgoing, now, out);

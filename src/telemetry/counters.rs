@@ -100,7 +100,7 @@ counters! {
     REFUSED_ENCRYPTED = "refused_encrypted", "Packets refused because they are encrypted and no key is configured.";
     REFUSED_FULL = "refused_full", "Members refused because the table was full.";
     REFUSED_UNKNOWN_SENDER = "refused_unknown_sender", "Requests refused because they came from or named a stranger.";
-    REFUSED_FOREIGN = "refused_foreign", "Packets and members refused because they do not speak the native dialect and native_only is set.";
+    REFUSED_DIALECT = "refused_dialect", "Packets and members refused because they do not speak the native dialect and native_only is set.";
     REFUSED_ABSURD = "refused_absurd", "Messages refused because a time or incarnation was out of range.";
     REFUSED_COORDINATE = "refused_coordinate" as "serf.coordinate.rejected", "Network coordinates refused because they were malformed or out of range.";
     STREAMS_ACCEPTED = "streams_accepted" as "memberlist.tcp.accept", "Gossip streams accepted.";
@@ -116,9 +116,9 @@ counters! {
     BROADCASTS_SUPERSEDED = "broadcasts_superseded", "Queued broadcasts replaced by newer news.";
     BROADCASTS_DROPPED = "broadcasts_dropped", "Broadcasts dropped because the queue was full or no datagram holds them.";
     NEWS_DROPPED = "news_dropped", "News dropped because its consumer did not keep up.";
-    EVENTS_TOLD = "events_told", "Events delivered to handlers and streams.";
+    EVENTS_DELIVERED = "events_delivered", "Events delivered to handlers and streams.";
     EVENTS_TOO_OLD = "events_too_old", "Events and queries refused because it was forgotten whether they were told.";
-    QUERIES_TOLD = "queries_told", "Queries delivered to handlers and streams.";
+    QUERIES_DELIVERED = "queries_delivered", "Queries delivered to handlers and streams.";
     HANDLERS_RUN = "handlers_run", "Event handler scripts started.";
     HANDLERS_FAILED = "handlers_failed", "Event handler scripts that could not start or ended with an error.";
     HANDLERS_TIMED_OUT = "handlers_timed_out", "Event handler scripts ended because they ran for too long.";

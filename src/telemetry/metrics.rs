@@ -309,7 +309,7 @@ metrics! { Sample, SAMPLES:
     PUSH_PULL_TIME = "push_pull_seconds" as "memberlist.pushPullNode", Seconds, "Time that a push/pull which we began takes.";
     SCRIPT_TIME = "script_seconds" as "agent.invoke", Seconds, "Time that an event handler script runs.";
     REMOTE_STATE_BYTES = "remote_state_bytes" as "memberlist.size.remote", Bytes, "Size of a state received in a push/pull.";
-    TALK_BYTES_RECEIVED = "talk_bytes_received" as "serf.msgs.received", Bytes, "Size of an intent, event, query or answer received in a datagram.";
+    SERF_BYTES_RECEIVED = "serf_bytes_received" as "serf.msgs.received", Bytes, "Size of an intent, event, query or answer received in a datagram.";
     MEMBERSHIP_QUEUE = "membership_queue" as "memberlist.queue.broadcasts", Items, "Membership news in the queue after a turn of gossip.";
     INTENT_QUEUE = "intent_queue" as "serf.queue.Intent", Items, "Intents in the queue after a turn of gossip.";
     EVENT_QUEUE = "event_queue" as "serf.queue.Event", Items, "User events in the queue after a turn of gossip.";

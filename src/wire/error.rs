@@ -74,7 +74,7 @@ impl std::error::Error for WireError {}
 
 impl WireError {
     /// Whether it comes from another cluster, or from a member with other keys or tongues.
-    pub fn is_foreign(&self) -> bool {
+    pub fn is_other_cluster(&self) -> bool {
         use WireError::*;
         matches!(self, Label(_) | NoKey | Undecryptable | NotEncrypted | Dialect)
     }

@@ -145,7 +145,7 @@ fn memory_and_push_pull_stay_flat_when_tombstones_expire() {
     now += timeout * 2;
     members.tick(now, &mut fx);
     assert_eq!(members.len(), 1);
-    now += config.ghost_memory(1).max(config.recent_intent_timeout) + Duration::from_secs(1);
+    now += config.reaped_memory(1).max(config.recent_intent_timeout) + Duration::from_secs(1);
     members.tick(now, &mut fx);
     members.next_to_probe(now, &mut rng);
     assert_eq!(members.entries(), entries);

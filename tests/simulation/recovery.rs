@@ -181,7 +181,7 @@ fn the_dead_do_not_walk() {
         world.run_for(S(600));
         world.settle_within(settling_bound(&config, 20));
         // Past the memory of the reaped as well.
-        world.run_for(config.ghost_memory(20) + S(600));
+        world.run_for(config.reaped_memory(20) + S(600));
         assert_eq!(world.agreement(), Ok(()), "seed {seed}");
         let walking: Vec<_> =
             told(&world, Join).into_iter().filter(|(_, _, _, subject)| gone.contains(subject)).collect();

@@ -20,13 +20,13 @@ impl Agent {
     pub(super) fn join_at_start(&mut self) {
         self.say(&format!("Joining cluster...(replay: {})", self.config.replay_on_join));
         self.notifier.status("Joining the cluster");
-        let main = self.running.corridors.main.clone();
+        let main = self.running.channels.main.clone();
         let reply = Box::new(move |result| {
             // The channel is wide enough for the one join at start.
             let _ = main.send(ToMain::StartJoined(result));
         });
         let request = JoinRequest::new(self.config.start_join.clone(), self.config.replay_on_join, reply);
-        self.running.corridors.sync.send_within(ToSync::Join(request), PATIENCE);
+        self.running.channels.sync.send_within(ToSync::Join(request), PATIENCE);
     }
 
     /// Goes on after the join of the command line.
@@ -54,13 +54,13 @@ impl Agent {
         }
         let replay = self.config.replay_on_join;
         log::info!(target: "agent", "Joining cluster...(replay: {replay})");
-        let main = self.running.corridors.main.clone();
+        let main = self.running.channels.main.clone();
         let reply = Box::new(move |result| {
             // There is one attempt at a time, and the main thread is never far behind.
             let _ = main.send(ToMain::RetryJoined(result));
         });
         let request = JoinRequest::new(self.config.retry_join.clone(), replay, reply);
-        if let Err(ToSync::Join(request)) = self.running.corridors.sync.send(ToSync::Join(request)) {
+        if let Err(ToSync::Join(request)) = self.running.channels.sync.send(ToSync::Join(request)) {
             request.answer(Err(JoinError::TooMany));
         }
     }
@@ -95,14 +95,14 @@ impl Agent {
     /// Goes on after an attempt to join a member of the snapshot.
     pub(super) fn rejoined(&mut self, result: JoinResult) {
         let Some(rejoin) = self.running.rejoin.take() else { return };
-        let corridors = &self.running.corridors;
+        let channels = &self.running.channels;
         match rejoin.heard(result.map(|_| ())) {
             NextAttempt::Rejoined => {}
             NextAttempt::Ask(rejoin) => {
-                corridors.rejoin(&rejoin);
+                channels.rejoin(&rejoin);
                 self.running.rejoin = Some(rejoin);
             }
-            NextAttempt::KeepSeeds(seeds) => corridors.keep_seeds(seeds, Origin::Found),
+            NextAttempt::KeepSeeds(seeds) => channels.keep_seeds(seeds, Origin::Found),
         }
     }
 }

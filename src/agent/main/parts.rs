@@ -1,6 +1,6 @@
 //! What the threads are made of: each actor put together from what all of them share and what is its own.
 
-use crate::agent::channels::{Corridors, ToEvents, ToGossip, ToProbe, ToSync};
+use crate::agent::channels::{Channels, ToEvents, ToGossip, ToProbe, ToSync};
 use crate::agent::clock::Clock;
 use crate::agent::control::AgentControl;
 use crate::agent::events::{self, EventActor};
@@ -11,7 +11,7 @@ use crate::agent::net::gossip::{Depths, GossipActor};
 use crate::agent::net::mdns::{self, MdnsError, MdnsSettings};
 use crate::agent::net::probe::ProbeActor;
 use crate::agent::net::refusals;
-use crate::agent::net::stream::Manner;
+use crate::agent::net::stream::StreamOptions;
 use crate::agent::net::sync::{SyncActor, SyncParts};
 use crate::agent::rpc::RpcSender;
 use crate::agent::snapshot::SnapshotSender;
@@ -42,7 +42,7 @@ pub(crate) struct Parts<'a> {
     /// The table.
     pub(crate) table: SharedTable,
     /// To the threads.
-    pub(crate) corridors: Corridors,
+    pub(crate) channels: Channels,
     /// Where datagrams go out.
     pub(crate) sender: DatagramSender,
     /// What packets must come in; it holds the keyring.
@@ -63,7 +63,7 @@ impl Parts<'_> {
     pub(crate) fn control(&self, rpc: RpcSender, logger: &LoggerHandle) -> AgentControl {
         AgentControl::new(
             self.table.clone(),
-            self.corridors.clone(),
+            self.channels.clone(),
             rpc,
             logger.clone(),
             Arc::clone(&self.depths),
@@ -79,7 +79,7 @@ impl Parts<'_> {
         let settings = HandlerSettings { scripts: event_handlers.clone(), timeout: *handler_timeout };
         let table = self.table.clone();
         let self_member = Box::new(move || table.read().members.my_row().member());
-        let events = self.corridors.events.clone();
+        let events = self.channels.events.clone();
         let answer = Box::new(move |query, answer| {
             if events.try_send(ToEvents::Handled { query, answer }).is_err() {
                 counters::NEWS_DROPPED.inc();
@@ -114,7 +114,7 @@ impl Parts<'_> {
             conversation,
             table: self.table.clone(),
             messages,
-            corridors: self.corridors.clone(),
+            channels: self.channels.clone(),
             sender: self.sender.clone(),
             handlers,
             rpc,
@@ -123,8 +123,8 @@ impl Parts<'_> {
             clock: self.clock,
             rng,
         };
-        let corridors = self.corridors.clone();
-        Thread::spawn(move || actor, move || corridors.wake_events())
+        let channels = self.channels.clone();
+        Thread::spawn(move || actor, move || channels.wake_events())
     }
 
     /// Starts `serf-gossip`.
@@ -140,13 +140,13 @@ impl Parts<'_> {
             sender: self.sender.clone(),
             messages,
             piggyback,
-            corridors: self.corridors.clone(),
+            channels: self.channels.clone(),
             depths: Arc::clone(&self.depths),
             clock: self.clock,
             rng,
         };
-        let corridors = self.corridors.clone();
-        Thread::spawn(move || actor, move || corridors.wake_gossip())
+        let channels = self.channels.clone();
+        Thread::spawn(move || actor, move || channels.wake_gossip())
     }
 
     /// Starts `serf-sync`, whose `poll` has the listener and the waker.
@@ -163,13 +163,13 @@ impl Parts<'_> {
             listener,
             table: self.table.clone(),
             messages,
-            corridors: self.corridors.clone(),
+            channels: self.channels.clone(),
             sender: self.sender.clone(),
-            manner: Manner { envelope, only, compress },
+            options: StreamOptions { envelope, only, compress },
             clock: self.clock,
             rng,
         });
-        let mailbox = self.corridors.sync.clone();
+        let mailbox = self.channels.sync.clone();
         Thread::spawn(move || actor, move || mailbox.wake())
     }
 
@@ -193,12 +193,12 @@ impl Parts<'_> {
             prober,
             messages,
             piggyback,
-            corridors: self.corridors.clone(),
+            channels: self.channels.clone(),
             clock: self.clock,
             rng,
             complaints: refusals::complaints(),
         };
-        let mailbox = self.corridors.probe.clone();
+        let mailbox = self.channels.probe.clone();
         Thread::spawn(move || actor, move || mailbox.wake())
     }
 
@@ -218,7 +218,7 @@ impl Parts<'_> {
             protocols: config.mdns.clone(),
             replay: config.replay_on_join,
         };
-        mdns::start(settings, self.table.clone(), self.corridors.clone(), self.clock).map(Some)
+        mdns::start(settings, self.table.clone(), self.channels.clone(), self.clock).map(Some)
     }
 }
 

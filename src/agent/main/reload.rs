@@ -49,7 +49,7 @@ impl Agent {
         }
         // An attempt that is under way ends as it began; the next one is for these.
         if changes.applied("retry_join") {
-            self.running.corridors.keep_seeds(self.config.retry_join.clone(), Origin::Configured);
+            self.running.channels.keep_seeds(self.config.retry_join.clone(), Origin::Configured);
         }
         log::info!(target: "agent", "Reloaded configuration; changed: {}", list(&changes.applied));
         if !changes.at_restart.is_empty() {
@@ -61,7 +61,7 @@ impl Agent {
         let scripts = self.config.event_handlers.clone();
         self.running.threads.rpc.sender().send(RpcMessage::Handlers(handlers_shown(&self.config)));
         self.running.threads.handlers.set_scripts(scripts.clone());
-        if self.running.corridors.events.send_timeout(ToEvents::Scripts(scripts), PATIENCE).is_err() {
+        if self.running.channels.events.send_timeout(ToEvents::Scripts(scripts), PATIENCE).is_err() {
             // It only decides whether an answer to a query is announced; the handlers themselves
             // are in place.
             log::warn!(target: "agent", "serf-events did not hear of the changed event handlers");

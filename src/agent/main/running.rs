@@ -3,7 +3,7 @@
 
 use super::inbox::Inbox;
 use super::keys::Keys;
-use crate::agent::channels::{Corridors, ToMain};
+use crate::agent::channels::{Channels, ToMain};
 use crate::agent::clock::Clock;
 use crate::agent::handlers::HandlersHandle;
 use crate::agent::net::datagrams::DatagramSender;
@@ -72,7 +72,7 @@ pub(crate) struct Running {
     /// The table.
     pub(crate) table: SharedTable,
     /// To the threads.
-    pub(crate) corridors: Corridors,
+    pub(crate) channels: Channels,
     /// The keys, which the main thread alone changes; none without encryption.
     pub(crate) keys: Option<Keys>,
     /// Time.
@@ -100,7 +100,7 @@ impl Running {
             table.members.set_tags(tags, self.clock.now(), &mut fx)?;
             table.post(fx, None)
         };
-        self.corridors.ring(out.gossip, out.events);
+        self.channels.ring(out.gossip, out.events);
         Ok(())
     }
 
@@ -108,7 +108,7 @@ impl Running {
     pub(crate) fn begin_leave(&self, broadcast_timeout: Duration) -> Departure {
         log::info!(target: "agent", "requesting graceful leave from Serf");
         let (departure, out) = Departure::begin(broadcast_timeout, &mut self.table.write(), self.clock.now());
-        self.corridors.ring(out.gossip, out.events);
+        self.channels.ring(out.gossip, out.events);
         departure
     }
 
@@ -117,7 +117,7 @@ impl Running {
         let now = self.clock.now();
         if now >= departure.deadline() {
             let out = departure.advance(&mut self.table.write(), now);
-            self.corridors.ring(out.gossip, out.events);
+            self.channels.ring(out.gossip, out.events);
         }
         departure.is_complete()
     }
@@ -135,7 +135,7 @@ impl Running {
             // A member that does not hear it takes a successor for one of ours, until that says otherwise.
             let _ = self.sender.transmit(transmit, &[]);
         }
-        self.corridors.ring(out.gossip, out.events);
+        self.channels.ring(out.gossip, out.events);
     }
 
     /// Ends the threads.

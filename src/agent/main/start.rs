@@ -52,11 +52,11 @@ pub(crate) fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> 
     let rules = rules(config, &network.envelope);
     let (table, prober) = membership(rules.clone(), me, resumed.member, clock.now(), &mut rng)?;
 
-    let (corridors, ends) = channels::open(wakers);
+    let (channels, ends) = channels::open(wakers);
     let udp = Arc::new(polls.udp);
     let sender = DatagramSender::new(Arc::clone(&udp), rules, network.envelope.clone(), clock);
     let depths = Arc::default();
-    let parts = Parts { config, table, corridors, sender, envelope: network.envelope, depths, clock };
+    let parts = Parts { config, table, channels, sender, envelope: network.envelope, depths, clock };
 
     let auth_key = config.rpc_auth.clone().unwrap_or_default();
     let server = RpcServer::bind(RpcSettings { listen: config.rpc_addr.clone(), auth_key })
@@ -81,22 +81,22 @@ pub(crate) fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> 
         .start_probe(polls.probe, udp, prober, ends.probe, ends.piggyback_out, rng.fork())
         .map_err(&started)?;
     // What the rules have said about this member when they were built.
-    parts.corridors.ring(true, true);
+    parts.channels.ring(true, true);
     let seeds = config.start_join.iter().chain(&config.retry_join).cloned().collect();
-    parts.corridors.keep_seeds(seeds, Origin::Configured);
+    parts.channels.keep_seeds(seeds, Origin::Configured);
     let mdns = parts.start_mdns(&network.endpoints).map_err(StartError::Mdns)?;
     let threads = Threads { metrics, rpc, handlers, snapshot, events, gossip, sync, probe, mdns };
 
-    let Parts { table, corridors, sender, .. } = parts;
+    let Parts { table, channels, sender, .. } = parts;
     let me = (&config.node_name, table.read().members.my_row().addr);
     let rejoin = Rejoin::begin(previous, me, &mut rng);
     if let Some(rejoin) = &rejoin {
-        corridors.rejoin(rejoin);
+        channels.rejoin(rejoin);
     }
     say(logger, "Serf agent running!");
     banner(config, &network.endpoints, logger);
     let (keys, messages) = (network.keys, ends.main);
-    Ok(Running { table, corridors, keys, clock, inbox, messages, rejoin, sender, rng, threads })
+    Ok(Running { table, channels, keys, clock, inbox, messages, rejoin, sender, rng, threads })
 }
 
 /// What the agent has of the network.

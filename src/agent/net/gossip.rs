@@ -1,7 +1,7 @@
 //! The thread `serf-gossip`: owns the broadcast queue, and sends what is in it.
 
 use super::datagrams::DatagramSender;
-use crate::agent::channels::{Corridors, ToGossip, ToMain};
+use crate::agent::channels::{Channels, ToGossip, ToMain};
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::{Actor, Received, Stop, receive};
@@ -47,7 +47,7 @@ pub(crate) struct GossipActor {
     /// Where news for datagrams that are sent anyway goes.
     pub piggyback: Sender<Vec<Shared>>,
     /// To the other threads.
-    pub corridors: Corridors,
+    pub channels: Channels,
     /// Told to whoever asks for statistics.
     pub depths: Arc<Depths>,
     /// Time.
@@ -109,7 +109,7 @@ impl GossipActor {
         }
         for ticket in self.gossip.queue.take_finished() {
             // Whoever waits has a deadline of its own.
-            let _ = self.corridors.main.send(ToMain::Said(ticket));
+            let _ = self.channels.main.send(ToMain::Said(ticket));
         }
         for (kind, depth, sample) in [
             (Kind::Membership, &self.depths.membership, &metrics::MEMBERSHIP_QUEUE),

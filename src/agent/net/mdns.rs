@@ -9,7 +9,7 @@
 
 mod peers;
 
-use crate::agent::channels::{Corridors, JoinRequest, JoinResult, ToSync};
+use crate::agent::channels::{Channels, JoinRequest, JoinResult, ToSync};
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::{Actor, Stop, Thread};
@@ -107,7 +107,7 @@ pub(crate) fn check(
 pub(crate) fn start(
     settings: MdnsSettings,
     table: SharedTable,
-    corridors: Corridors,
+    channels: Channels,
     clock: Clock,
 ) -> Result<Thread, MdnsError> {
     let daemon = ServiceDaemon::new().map_err(MdnsError::Library)?;
@@ -124,7 +124,7 @@ pub(crate) fn start(
     };
     let waker = daemon.clone();
     let actor =
-        MdnsActor { daemon, found, peers: Peers::new(settings.addr), settings, table, corridors, clock };
+        MdnsActor { daemon, found, peers: Peers::new(settings.addr), settings, table, channels, clock };
     // The library says goodbye for what is registered, and closes the channel that the thread waits for. A
     // daemon that has ended is what we want.
     Thread::spawn(move || actor, move || drop(waker.shutdown())).map_err(MdnsError::Thread)
@@ -190,7 +190,7 @@ struct MdnsActor {
     peers: Peers,
     settings: MdnsSettings,
     table: SharedTable,
-    corridors: Corridors,
+    channels: Channels,
     clock: Clock,
 }
 
@@ -256,7 +256,7 @@ impl MdnsActor {
             Err(why) => log::error!(target: "agent.mdns", "Failed to join: {why}"),
         });
         let request = JoinRequest::new(addrs, self.settings.replay, reply);
-        if let Err(ToSync::Join(request)) = self.corridors.sync.send(ToSync::Join(request)) {
+        if let Err(ToSync::Join(request)) = self.channels.sync.send(ToSync::Join(request)) {
             request.answer(Err(JoinError::TooMany));
         }
     }

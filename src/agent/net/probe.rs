@@ -5,7 +5,7 @@
 
 use super::datagrams::DatagramSender;
 use super::refusals;
-use crate::agent::channels::{Corridors, ToEvents, ToProbe};
+use crate::agent::channels::{Channels, ToEvents, ToProbe};
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::{Actor, Stop, wait};
@@ -57,7 +57,7 @@ pub(crate) struct ProbeActor {
     /// News for datagrams that are sent anyway.
     pub piggyback: Receiver<Vec<Shared>>,
     /// To the other threads.
-    pub corridors: Corridors,
+    pub channels: Channels,
     /// Time.
     pub clock: Clock,
     /// The thread's own random source.
@@ -112,7 +112,7 @@ impl ProbeActor {
                     let read = content.and_then(|content| {
                         wire::read_datagram(content, self.only, |message, len| {
                             if message.is_serf_message() {
-                                metrics::TALK_BYTES_RECEIVED.record_size(len);
+                                metrics::SERF_BYTES_RECEIVED.record_size(len);
                             }
                             batch.push((from, message));
                         })
@@ -138,7 +138,7 @@ impl ProbeActor {
     fn refuse(&mut self, from: SocketAddr, why: &WireError) {
         refusals::count(why);
         if let Some(passed) = self.complaints.pass(from.ip(), refusals::cause(why), self.clock.now()) {
-            let level = if why.is_foreign() { Level::Warn } else { Level::Debug };
+            let level = if why.is_other_cluster() { Level::Warn } else { Level::Debug };
             let hint = refusals::hint(why);
             log::log!(target: "memberlist", level, "Ignoring a datagram from {from}: {why}{hint}{passed}");
         }
@@ -165,21 +165,22 @@ impl ProbeActor {
     /// Hands Serf's messages to `serf-events`.
     fn pass_on(&self, serf: Vec<SerfMessage>) {
         let count = serf.len();
-        if count > 0 && self.corridors.events.try_send(ToEvents::Serf(serf)).is_err() {
+        if count > 0 && self.channels.events.try_send(ToEvents::Serf(serf)).is_err() {
             counters::NEWS_DROPPED.add(count);
         }
     }
 
     fn carry_out(&mut self, out: Outgoing) {
-        self.corridors.ring(out.gossip, out.events);
-        self.corridors.request(out.streams);
+        self.channels.ring(out.gossip, out.events);
+        self.channels.request(out.streams);
         for transmit in &out.transmits {
             self.transmit(transmit);
         }
     }
 
     fn transmit(&mut self, transmit: &Transmit) {
-        let news = if transmit.rides { self.piggyback.try_recv().unwrap_or_default() } else { Vec::new() };
+        let news =
+            if transmit.piggybacks { self.piggyback.try_recv().unwrap_or_default() } else { Vec::new() };
         let failed = self.sender.transmit(transmit, &news).is_err();
         if let (true, Some(seq_no)) = (failed, transmit.probe) {
             self.prober.send_failed(seq_no, self.clock.now());

@@ -25,7 +25,7 @@ pub(crate) fn count(error: &WireError) {
         WireError::NoKey => counters::REFUSED_ENCRYPTED.inc(),
         WireError::Undecryptable => counters::REFUSED_UNDECRYPTABLE.inc(),
         WireError::NotEncrypted => counters::REFUSED_PLAINTEXT.inc(),
-        WireError::Dialect => counters::REFUSED_FOREIGN.inc(),
+        WireError::Dialect => counters::REFUSED_DIALECT.inc(),
         WireError::Empty
         | WireError::UnknownType(_)
         | WireError::Nested

@@ -68,7 +68,7 @@ impl From<&StreamError> for StreamFailure {
 
 /// What is around the messages of a stream, and how they are written.
 #[derive(Clone, Debug)]
-pub(crate) struct Manner {
+pub(crate) struct StreamOptions {
     /// Label and encryption.
     pub(crate) envelope: Envelope,
     /// The one dialect that is read and spoken, if it is only one.
@@ -81,7 +81,7 @@ pub(crate) struct Manner {
 #[derive(Debug)]
 pub(crate) struct Stream {
     socket: TcpStream,
-    manner: Manner,
+    options: StreamOptions,
     reader: stream::Reader,
     /// The dialect that is spoken; in answering, that of what was read.
     dialect: Option<Dialect>,
@@ -99,12 +99,17 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// A connection that was accepted.
-    pub(crate) fn accepted(socket: TcpStream, peer: SocketAddr, deadline: Moment, manner: Manner) -> Self {
+    pub(crate) fn accepted(
+        socket: TcpStream,
+        peer: SocketAddr,
+        deadline: Moment,
+        options: StreamOptions,
+    ) -> Self {
         Stream {
             socket,
-            reader: stream::Reader::new(manner.only),
-            dialect: manner.only,
-            manner,
+            reader: stream::Reader::new(options.only),
+            dialect: options.only,
+            options,
             reads_from: Side::Opener,
             peer,
             deadline,
@@ -119,13 +124,13 @@ impl Stream {
     pub(crate) fn connect(
         to: Target,
         deadline: Moment,
-        manner: Manner,
+        options: StreamOptions,
         message: &StreamMessage,
     ) -> io::Result<Self> {
-        let frame = encode(to.dialect, manner.compress, message);
-        let outbox = manner.envelope.wrap_request(frame).map_err(io::Error::other)?;
+        let frame = encode(to.dialect, options.compress, message);
+        let outbox = options.envelope.wrap_request(frame).map_err(io::Error::other)?;
         let socket = TcpStream::connect(to.addr)?;
-        let stream = Stream::accepted(socket, to.addr, deadline, manner);
+        let stream = Stream::accepted(socket, to.addr, deadline, options);
         Ok(Stream { connected: false, reads_from: Side::Answerer, outbox, ..stream })
     }
 
@@ -136,7 +141,7 @@ impl Stream {
 
     /// Queues the answer to whoever opened the stream; [`Stream::drive`] sends it.
     pub(crate) fn queue(&mut self, message: &StreamMessage) -> io::Result<()> {
-        let bytes = self.manner.envelope.wrap_answer(self.encode(message)).map_err(io::Error::other)?;
+        let bytes = self.options.envelope.wrap_answer(self.encode(message)).map_err(io::Error::other)?;
         self.outbox.extend(bytes);
         Ok(())
     }
@@ -146,7 +151,7 @@ impl Stream {
         // Also what is not spoken otherwise: it is to be understood.
         self.dialect = self.reader.dialect().or(self.dialect);
         let reason = self.encode(&StreamMessage::Error(why.to_string()));
-        if let Ok(bytes) = self.manner.envelope.wrap_refusal(reason, why) {
+        if let Ok(bytes) = self.options.envelope.wrap_refusal(reason, why) {
             self.outbox.extend(bytes);
             // Whoever does not listen learns nothing.
             let _ = self.flush();
@@ -219,7 +224,7 @@ impl Stream {
     }
 
     fn read(&mut self) -> Result<Option<StreamMessage>, WireError> {
-        let read = self.manner.envelope.read_stream(self.reads_from, &mut self.reader, &mut self.inbox);
+        let read = self.options.envelope.read_stream(self.reads_from, &mut self.reader, &mut self.inbox);
         // A stranger whose tongue did not show is addressed in the one that everyone reads.
         self.dialect = self.dialect.or(self.reader.dialect());
         read
@@ -227,7 +232,7 @@ impl Stream {
 
     fn encode(&self, message: &StreamMessage) -> Vec<u8> {
         let dialect = self.dialect.unwrap_or_else(|| Dialect::for_receiver(None));
-        encode(dialect, self.manner.compress, message)
+        encode(dialect, self.options.compress, message)
     }
 
     /// Sends only; for a stream whose message has been received.

@@ -5,8 +5,8 @@
 use super::datagrams::DatagramSender;
 use super::refusals;
 use super::resolve;
-use super::stream::{Manner, Stream, StreamError};
-use crate::agent::channels::{Corridors, JoinRequest, ToEvents, ToProbe, ToSync};
+use super::stream::{Stream, StreamError, StreamOptions};
+use crate::agent::channels::{Channels, JoinRequest, ToEvents, ToProbe, ToSync};
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::{Actor, Stop, wait};
@@ -72,7 +72,7 @@ pub(crate) struct SyncActor {
     listener: TcpListener,
     table: SharedTable,
     messages: Receiver<ToSync>,
-    corridors: Corridors,
+    channels: Channels,
     sender: DatagramSender,
     clock: Clock,
     rng: Rng,
@@ -81,7 +81,7 @@ pub(crate) struct SyncActor {
     /// Joins under way, to answer them.
     joins: BTreeMap<JoinId, JoinRequest>,
     complaints: RateLimit<IpAddr>,
-    manner: Manner,
+    options: StreamOptions,
 }
 
 /// What a [`SyncActor`] is made of.
@@ -95,11 +95,11 @@ pub(crate) struct SyncParts {
     /// What other threads say.
     pub messages: Receiver<ToSync>,
     /// To the other threads.
-    pub corridors: Corridors,
+    pub channels: Channels,
     /// Where a member is told that another claims its name.
     pub sender: DatagramSender,
     /// What streams go and must come in.
-    pub manner: Manner,
+    pub options: StreamOptions,
     /// Time.
     pub clock: Clock,
     /// The thread's own random source.
@@ -147,7 +147,7 @@ impl SyncActor {
             listener: parts.listener,
             table: parts.table,
             messages: parts.messages,
-            corridors: parts.corridors,
+            channels: parts.channels,
             sender: parts.sender,
             clock: parts.clock,
             rng: parts.rng,
@@ -155,7 +155,7 @@ impl SyncActor {
             next_token: FIRST_STREAM,
             joins: BTreeMap::new(),
             complaints: refusals::complaints(),
-            manner: parts.manner,
+            options: parts.options,
         }
     }
 
@@ -214,7 +214,7 @@ impl SyncActor {
                 ExchangeEffect::Table(out) => self.changed(&out),
                 ExchangeEffect::PingDone { seq_no, answered } => {
                     // When the channel is full the prober's deadline decides.
-                    let _ = self.corridors.probe.send(ToProbe::StreamPingDone { seq_no, answered });
+                    let _ = self.channels.probe.send(ToProbe::StreamPingDone { seq_no, answered });
                 }
                 ExchangeEffect::Joined(id, result) => {
                     if let Some(request) = self.joins.remove(&id) {
@@ -233,13 +233,13 @@ impl SyncActor {
             // Lost like any datagram; the sender counts it.
             let _ = self.sender.transmit(transmit, &[]);
         }
-        self.corridors.ring(out.gossip, out.events);
+        self.channels.ring(out.gossip, out.events);
         // A full channel wakes that thread as well.
-        let _ = self.corridors.probe.send(ToProbe::TableChanged);
+        let _ = self.channels.probe.send(ToProbe::TableChanged);
     }
 
     fn tell_events(&mut self, message: ToEvents) {
-        if self.corridors.events.try_send(message).is_err() {
+        if self.channels.events.try_send(message).is_err() {
             counters::NEWS_DROPPED.inc();
         }
     }
@@ -251,7 +251,7 @@ impl SyncActor {
         {
             *role = Role::Prepares;
         }
-        if let Err(refused) = self.corridors.events.try_send(ToEvents::Recall(plan))
+        if let Err(refused) = self.channels.events.try_send(ToEvents::Recall(plan))
             && let ToEvents::Recall(plan) = refused.into_inner()
         {
             // Members matter more than events; those come with the next exchange.
@@ -275,7 +275,7 @@ impl SyncActor {
                     }
                     self.make_room();
                     let deadline = self.clock.now() + self.tcp_timeout();
-                    self.add(Stream::accepted(socket, peer, deadline, self.manner.clone()), Role::Listens);
+                    self.add(Stream::accepted(socket, peer, deadline, self.options.clone()), Role::Listens);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -333,7 +333,7 @@ impl SyncActor {
         }
         counters::STREAMS_OPENED.inc();
         let deadline = self.clock.now() + self.tcp_timeout();
-        match Stream::connect(to, deadline, self.manner.clone(), message) {
+        match Stream::connect(to, deadline, self.options.clone(), message) {
             Ok(stream) => self.add(stream, role),
             Err(e) => self.failed(role, addr, &StreamError::Io(e)),
         }
@@ -379,7 +379,7 @@ impl SyncActor {
         let port = self.table.read().members.my_row().addr.port();
         match resolve::literals(&request.addrs, port) {
             Some(addrs) => self.contact(request, addrs, Vec::new()),
-            None => resolve::look_up(request, port, self.corridors.sync.clone()),
+            None => resolve::look_up(request, port, self.channels.sync.clone()),
         }
     }
 
@@ -387,7 +387,7 @@ impl SyncActor {
         let port = self.table.read().members.my_row().addr.port();
         match resolve::literals(std::slice::from_ref(&seed), port) {
             Some(addrs) => self.seed_found(&seed, addrs),
-            None => resolve::look_up_seed(seed, port, self.corridors.sync.clone()),
+            None => resolve::look_up_seed(seed, port, self.channels.sync.clone()),
         }
     }
 

@@ -60,7 +60,7 @@ impl Dispatcher {
         self.control.handlers_changed(handlers);
     }
 
-    /// Asks for log lines up to the most talkative monitor and no more.
+    /// Asks for log lines up to the monitor that wants most and no more.
     pub(super) fn narrow_log(&mut self, most: Option<Level>) {
         let wanted = most.map_or(LevelFilter::Off, |level| level.to_level_filter());
         if wanted != self.wanted_log {

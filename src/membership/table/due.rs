@@ -58,7 +58,7 @@ impl Members {
                 self.forgotten.insert(row);
             }
         }
-        self.forgotten.expire(self.config.ghost_memory(self.present()), now);
+        self.forgotten.expire(self.config.reaped_memory(self.present()), now);
         self.bound_tombstones(now, fx);
         let keep = self.config.recent_intent_timeout;
         self.intents.retain(|_, intent| now.since(intent.at) <= keep);

@@ -214,7 +214,7 @@ fn round_among(foreign: usize, ours: usize) -> (Bench, ExchangeSchedule) {
         b.news(Message::from(Alive { versions, ..alive(&format!("h{i}"), 1) }));
     }
     let mut schedule = ExchangeSchedule::new(&b.members, b.now, &mut b.rng);
-    schedule.foreigner_came(&b.members, b.now, &mut b.rng);
+    schedule.hashicorp_member_came(&b.members, b.now, &mut b.rng);
     (b, schedule)
 }
 

@@ -294,7 +294,7 @@ fn the_memory_of_the_reaped_ends_and_with_the_usual_timeouts_never_begins() {
     b.dead("a", 1, "x");
     b.pass(S(1));
     assert_eq!(b.members.remembered(), 1);
-    let memory = b.members.config().ghost_memory(1);
+    let memory = b.members.config().reaped_memory(1);
     b.pass(memory - S(2));
     assert_eq!(b.members.remembered(), 1);
     b.pass(S(1));

@@ -274,10 +274,10 @@ fn deliver(event: Event, turn: &mut Turn) {
         Event::Query(query) => log::info!(target: "agent", "Received event: query: {}", query.name),
     }
     match &event {
-        Event::Query(_) => counters::QUERIES_TOLD.inc(),
-        Event::Members(_) => counters::EVENTS_TOLD.inc(),
+        Event::Query(_) => counters::QUERIES_DELIVERED.inc(),
+        Event::Members(_) => counters::EVENTS_DELIVERED.inc(),
         Event::User(user) => {
-            counters::EVENTS_TOLD.inc();
+            counters::EVENTS_DELIVERED.inc();
             // Before it is delivered: after a crash it must not be delivered again.
             turn.fx.push(ConversationEffect::Keep(Line::Clock(ClockKind::Event, user.ltime)));
         }

@@ -77,7 +77,7 @@ impl Exchanges {
 
     /// One of HashiCorp's agents has come.
     pub fn hashicorp_member_came(&mut self, members: &Members, now: Moment, rng: &mut Rng) {
-        self.schedule.foreigner_came(members, now, rng);
+        self.schedule.hashicorp_member_came(members, now, rng);
     }
 
     /// Keeps addresses through which others may be found, as people write them; for ever, if they

@@ -61,7 +61,7 @@ fn a_full_disk_is_spoken_of_and_the_agent_goes_on() {
     let both = [("n1", "alive"), ("n2", "alive")];
     wait_until(soon(), "the two agree", || all_list(&[&n1, &n2], &both));
     let told = |agent: &Agent, n: u64| {
-        let told = counter(agent, "events_told");
+        let told = counter(agent, "events_delivered");
         if told >= n { Ok(()) } else { Err(format!("{told} of {n}")) }
     };
 
