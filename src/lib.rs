@@ -1,32 +1,37 @@
-//! Serf: a daemon that runs on every host of a cluster and keeps one question answered: *who is
-//! here?* This crate is the library behind two programs, `serf` and `serf-ctl`.
+//! Serf: a daemon that runs on every host of a cluster and keeps one question answered: *which members
+//! are here?* This crate is the library behind two programs, `serf` and `serf-ctl`.
 //!
 //! # The map
 //!
 //! ## Floors
 //!
-//! An import only ever goes down (a test holds it so). A line of code belongs on the lowest floor
-//! that can hold it.
+//! An import only ever goes down, and imports between files have no circles (tests hold both). A line
+//! of code belongs on the lowest floor that can hold it.
 //!
 //! ```text
-//! bin/serf.rs   bin/serf-ctl.rs   a few lines each
+//! bin/          serf.rs, serf-ctl.rs: a few lines each
 //! cli/          one file per command; talks to a human
 //! manual/       the topics of `serf help`, and how they are printed
-//! agent/        the threads: sockets, clocks, processes. One file per thread
-//! rpc/          the control protocol: records, a connection as a state machine, a client
-//! config/       one table of options, flags, files, the validated configuration
+//! agent/        the threads: sockets, clocks, processes, files
+//! rpc/          the control protocol: one table of commands, records, a connection, a client
+//! config/       one table of settings, flags, files, the validated configuration
+//! node/         one member without its threads: how the rules are wired    (rules, no I/O)
 //! messaging/    what is said: gossip, user events, queries, coalescing    (rules, no I/O)
-//! membership/   who is here, and where: table, probes, push/pull, coordinates (rules, no I/O)
+//! membership/   which members are here, and where: table, probes, push/pull (rules, no I/O)
 //! wire/         messages and their bytes: dialects and framing            (no sockets)
 //! model/        the nouns: Member, Tags, LamportTime, Incarnation, Moment, Coordinate
 //! telemetry/    counters and the logger; any floor may count and log
 //! ```
 //!
-//! **Rules do no I/O.** They take a message, `now` and a random source, and answer with
-//! [`membership::Effects`]: what should be sent, spread, told. Threads carry that out; the
-//! simulator in `tests/simulation` does the same in virtual time. `.clippy.toml` forbids clocks,
-//! sockets, threads and global random sources, and only `agent/`, `cli/` and the blocking client
-//! in `rpc/` allow them again.
+//! **Rules do no I/O.** They take an input, `now` and a random source, and fill an out-parameter with
+//! what should happen ([`membership::Effects`], [`node::conversation::ConversationEffect`],
+//! [`node::exchanges::ExchangeEffect`]). `.clippy.toml` forbids clocks, files, sockets, threads and global
+//! random sources. `agent/`, `cli/`, the blocking client in `rpc/`, `config/` for its files and
+//! `telemetry/` for what writes the log allow them again.
+//!
+//! **The simulator runs what ships.** How the rules are wired is a rule, too: the machines in `node/` are
+//! each owned by one thread of the agent, and all of them by one [`node::Node`] in `tests/simulation`.
+//! `agent/` moves bytes, time and processes.
 //!
 //! ## Threads
 //!
@@ -34,19 +39,19 @@
 //! | --- | --- | --- | --- |
 //! | `serf-probe` | the UDP socket's receiving end, the [`membership::Prober`] | mio, until the next deadline | answers pings; applies alive, suspect, dead; probes; learns coordinates |
 //! | `serf-gossip` | the [`messaging::Gossip`] queue | its channel, until the next tick | spreads what is queued |
-//! | `serf-sync` | the TCP listener and its streams | mio | push/pull, joins, TCP pings |
-//! | `serf-events` | what was heard of user events and queries, open queries, the coalescers | its channel, until the next deadline | answers, collects, tells everyone in order |
+//! | `serf-sync` | the TCP listener and its streams, the [`node::Exchanges`] | mio, until the next deadline | push/pull, joins, TCP pings |
+//! | `serf-events` | the [`node::Conversation`] | its channel, until the next deadline | answers, collects, delivers in order |
 //! | `serf-handlers` | running scripts | mio: their pipes, SIGCHLD, its channel | runs event handlers, each in a lane of its own |
-//! | `serf-rpc` | control connections | mio | serves clients |
-//! | `serf-snapshot` | the snapshot file | its channel | disk, and nothing but disk |
-//! | `serf-mdns` | whom multicast DNS has announced; only with `-discover` | what the library finds | joins them |
+//! | `serf-rpc` | control connections | mio, until the next deadline | serves clients |
+//! | `serf-snapshot` | the snapshot file, its [`node::snapshot::Notes`] | its channel | disk, and nothing but disk |
+//! | `serf-mdns` | what multicast DNS has announced; only with `-discover` | what the library finds | joins it |
 //! | `serf-log` | standard output, the recent lines, the way to syslog | its channel | writes the log |
 //! | `serf-metrics` | the ways to statsd and statsite, Prometheus' connections | mio, until the next report | reports; exists only if asked for |
-//! | main | signals, the leave, start and stop | mio | waits |
+//! | main | signals, the [`node::Departure`], the [`node::Rejoin`], start and stop | mio | waits |
 //!
 //! Each is an actor inside, which owns what the table says, and a handle outside; `agent/thread.rs` builds,
 //! stops and waits for all of them in one way. They start in an order with reasons and end in the opposite
-//! one (`agent/running.rs`).
+//! one (`agent/main/running.rs`). `serf-log` is built alike, and apart, below the agent.
 //!
 //! `serf-dump` exists while a dump of the metrics is written to standard error, `serf-resolve` while
 //! a host name is looked up, because the system's resolver blocks; with `-discover` there is also
@@ -54,24 +59,42 @@
 //!
 //! ## What they share
 //!
-//! One `RwLock` around the membership table with two outboxes (`agent/table.rs`): events and
-//! broadcasts are put there while the table is locked, so that they are told in the order in
-//! which the changes came about. Everything else has one owner, and others send it a message;
-//! all channels are declared in `agent/channels.rs`.
+//! One `RwLock` around the membership table with its outboxes (`agent/table.rs`, `node/table.rs`): events
+//! and broadcasts are put there while the table is locked, so that they are delivered in the order in
+//! which the changes came about. Everything else has one owner, and others send it a message; all
+//! channels are declared in `agent/channels.rs`. The keyring is a value that is replaced as a whole.
 //!
 //! ## Invariants
 //!
-//! * Nothing blocks while the table is locked: no I/O, no send that could wait, no foreign code.
+//! * Nothing blocks while the table is locked: no I/O, no send that could wait, no code of others.
 //!   Even logging only hands a line to `serf-log`.
-//! * Every queue is bounded or supersedes itself, and counts what it drops. Whoever does not keep
-//!   up loses its own messages and nobody else's.
-//! * `serf-probe` waits for nobody.
+//! * Every queue between threads is bounded, and counts what it drops; so are the outboxes of the table. A
+//!   consumer that does not keep up loses its own messages and no others.
+//! * `serf-probe` waits for no other thread.
 //! * Bytes are chosen per receiver ([`wire::Dialect`]), never globally.
 //! * A datagram never exceeds its budget, counted with every overhead.
-//! * Nothing is sent to an address that only a message names, but the answer to who was refused a
-//!   name here and asks who has it.
+//! * Nothing is sent to an address that only a message names, but the answer to a process that was
+//!   refused a name here and asks which member has it.
 //! * A member's SWIM state and its Serf status are one row, so that they cannot contradict.
 //! * Nothing that input can reach panics; a panic that happens all the same ends the process.
+//!
+//! ## To add a …
+//!
+//! The compiler names the places after the first one; no match has a silent arm.
+//!
+//! * **Setting**: its row in `config/options/settings.rs`, its field in `config/agent.rs`, the file that uses
+//!   it. (The table in `manual/settings.md` is generated.)
+//! * **RPC command**: its records in `rpc/record/`, its row in `rpc/commands.rs`, what it means in
+//!   `agent/control.rs`; if another thread answers it, a message in `agent/channels.rs` and that thread's
+//!   file. As a command of the programs: `cli/`, its row in `cli/mod.rs`, its flags in
+//!   `config/options/control.rs`.
+//! * **Gossip message**: `wire/message.rs`, its bytes in `wire/native.rs` and `wire/hashicorp/`, the rule
+//!   that deals with it (`membership/receive.rs`, or `node/conversation/mod.rs` for Serf's), and
+//!   `messaging/queue.rs` for how it supersedes others.
+//! * **Member event**: its row in `model/event.rs`, the rule that finds it in `membership/`, its counter in
+//!   `telemetry/counters.rs`.
+//! * **Metric**: its row in `telemetry/counters.rs` or `telemetry/metrics.rs`, and where it is counted.
+//! * **Topic of the manual**: a file in `manual/`, and its name in `manual/mod.rs`.
 //!
 //! ## How to debug
 //!

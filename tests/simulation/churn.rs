@@ -1,6 +1,6 @@
 //! A hundred thousand names that come and go: what a member keeps of them stays bounded.
 
-use crate::directed::lan;
+use crate::bench::lan;
 use fastrand::Rng;
 use serf::membership::{Config, Effects, MAX_INTENTS, MAX_TOMBSTONES, Members, SelfDescription};
 use serf::messaging::{BroadcastQueue, Kind};

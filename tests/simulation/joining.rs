@@ -1,6 +1,6 @@
 //! Many members that join at once through one.
 
-use crate::directed::{lan, spread, strangers};
+use crate::bench::{lan, spread, strangers};
 use serf::membership::Config;
 use std::time::Duration;
 

@@ -7,46 +7,48 @@
 //! | `calendar` | what happens when |
 //! | `network` | datagrams between addresses, and a decorator that spoils them |
 //! | `streams` | TCP between addresses |
+//! | `clients` | handlers, control connections and keyrings around a process |
 //! | `process` | an agent at an address, and what the kernel keeps for it |
 //! | `world` | processes, network and time together |
-//! | `observer` | the laws that hold for what one process sees |
-//! | `listener` | the same for what it was told of events and queries |
+//! | `membership_laws` | the laws that hold for what one process sees |
+//! | `delivery_laws` | the same for what it was told of events and queries |
 //! | `agreement` | when all agree, and how long that may take |
-//! | `storm`, `hostile`, `chatter`, `chaos` | chaos from a seed, then calm |
-//! | `directed` | the test bench of the directed simulations |
-//! | `failing` | pauses, kills, loss, half-connected members |
-//! | `joining`, `churn`, `parting` | joining at once, 100,000 names, partitions |
+//! | `storm`, `forgeries`, `random_events`, `chaos` | chaos from a seed, then calm |
+//! | `bench` | the test bench of the directed simulations |
+//! | `failure_detection` | pauses, kills, loss, half-connected members |
+//! | `joining`, `churn`, `partitions` | joining at once, 100,000 names, partitions |
 //! | `recovery` | partitions that outlast every memory, seeds, ghosts |
-//! | `locating` | network coordinates |
-//! | `talking` | events and queries, directed |
-//! | `delivering` | what handlers hear after coalescing; leaving |
-//! | `naming`, `rotating`, `restarting` | votes about names, keys, snapshots |
-//! | `laws` | proof that each law can be broken |
+//! | `coordinates` | network coordinates |
+//! | `events_and_queries` | events and queries, directed |
+//! | `deliveries` | what handlers hear after coalescing; leaving |
+//! | `name_votes`, `key_rotation`, `restarts` | votes about names, keys, snapshots |
+//! | `laws_can_fail` | proof that each law can be broken |
 //! | `tally` | what has happened, so that no run is vacuous |
 
 mod agreement;
+mod bench;
 mod calendar;
 mod chaos;
-mod chatter;
 mod churn;
-mod delivering;
-mod directed;
-mod failing;
-mod hostile;
+mod clients;
+mod coordinates;
+mod deliveries;
+mod delivery_laws;
+mod events_and_queries;
+mod failure_detection;
+mod forgeries;
 mod joining;
-mod laws;
-mod listener;
-mod locating;
-mod naming;
+mod key_rotation;
+mod laws_can_fail;
+mod membership_laws;
+mod name_votes;
 mod network;
-mod observer;
-mod parting;
+mod partitions;
 mod process;
+mod random_events;
 mod recovery;
-mod restarting;
-mod rotating;
+mod restarts;
 mod storm;
 mod streams;
-mod talking;
 mod tally;
 mod world;

@@ -1,8 +1,8 @@
 //! One process: an agent at an address, with what the kernel, the disk, its handlers and its control
 //! connections keep for it.
 
-use crate::listener::Listener;
-use crate::observer::Observer;
+use crate::delivery_laws::Listener;
+use crate::membership_laws::Observer;
 use crate::streams::StreamEvent;
 use serf::model::{Moment, NodeName, QueryKey, Token};
 use serf::node::Node;

@@ -2,9 +2,9 @@
 //! and only then, and ghosts that must not walk.
 
 use crate::agreement::settling_bound;
-use crate::directed::{cluster, lan, spread, told};
+use crate::bench::{cluster, lan, spread, told};
 use crate::network::Weather;
-use crate::parting::halve;
+use crate::partitions::halve;
 use crate::process::Pid;
 use crate::world::World;
 use serf::membership::{Config, Origin};

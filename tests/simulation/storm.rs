@@ -2,10 +2,10 @@
 //! and move while the network loses, delays, repeats and damages what they say.
 
 use crate::agreement::settling_bound;
-use crate::chatter;
-use crate::hostile;
+use crate::forgeries;
 use crate::network::{Cut, Weather};
 use crate::process::{Pid, Process};
+use crate::random_events;
 use crate::world::World;
 use fastrand::Rng;
 use serf::membership::{Config, Profile};
@@ -88,7 +88,7 @@ impl Storm {
         while world.now < end {
             world.run_for(self.up_to(pace));
             self.act(world);
-            chatter::say(world, &mut self.chatter);
+            random_events::say(world, &mut self.chatter);
         }
     }
 
@@ -107,7 +107,7 @@ impl Storm {
             63..72 => self.weather(world),
             72..82 => self.cut(world),
             82..90 => self.remove(world),
-            _ => hostile::send(world, self.kind, &mut self.rng),
+            _ => forgeries::send(world, self.kind, &mut self.rng),
         }
     }
 
@@ -129,7 +129,7 @@ impl Storm {
     fn start(&mut self, world: &mut World, name: &NodeName, addr: SocketAddr) {
         let tags = self.tags();
         let pid = world.start(name, addr, tags);
-        chatter::character(world, pid, &mut self.chatter);
+        random_events::character(world, pid, &mut self.chatter);
         world.join_somewhere(pid);
     }
 

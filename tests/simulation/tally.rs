@@ -1,6 +1,6 @@
 //! Counts of what happened in a run, to show that it was not vacuous.
 
-use crate::observer::Seen;
+use crate::membership_laws::Seen;
 use std::collections::BTreeMap;
 use std::fmt;
 

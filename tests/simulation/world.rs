@@ -1,23 +1,19 @@
 //! The world: processes at addresses, a network between them, and virtual time.
 
 use crate::calendar::Calendar;
-use crate::listener::{Record, Told, remembers_little};
+use crate::delivery_laws::{Record, remembers_little};
+use crate::membership_laws;
 use crate::network::{Cut, Faulty, Lan, Network, Weather};
-use crate::observer;
-use crate::process::{Habit, Pid, Process};
+use crate::process::{Pid, Process};
 use crate::streams::{Stream, StreamEvent};
 use crate::tally::Tally;
 use fastrand::Rng;
 use serf::membership::{Config, SelfDescription};
-use serf::messaging::filter::EventFilter;
-use serf::messaging::keys::{KeyChange, KeyCommand};
+use serf::messaging::Kind;
 use serf::messaging::queries::QueryLimits;
-use serf::messaging::{Kind, QueryParams};
-use serf::model::{
-    Event as Delivered, Incarnation, MemberEvent, MemberEventKind, Moment, NodeName, QueryKey, Tags,
-};
+use serf::model::{Incarnation, MemberEvent, MemberEventKind, Moment, NodeName, Tags};
 use serf::node::Node;
-use serf::node::conversation::{ConversationReply, ConversationSettings};
+use serf::node::conversation::ConversationSettings;
 use serf::node::snapshot::{Clocks, Known};
 use serf::node::whole::{Datagram, NodeSettings, Outbox};
 use serf::wire::keyring::{Keyring, SharedKeyring};
@@ -190,57 +186,6 @@ impl World {
         }
     }
 
-    // ---- what handlers and control connections do -----------------------------------------
-
-    /// Fires an event.
-    pub(crate) fn fire(&mut self, pid: Pid, name: &str, payload: &[u8], coalesce: bool) {
-        let token = self.processes[pid].next_token();
-        self.via = Via::Fire;
-        self.act(pid, |node, now, out| node.fire(name, payload, coalesce, token, now, out));
-        self.via = Via::Gossip;
-    }
-
-    /// Asks a query.
-    pub(crate) fn ask(&mut self, pid: Pid, params: QueryParams) {
-        let token = self.processes[pid].next_token();
-        self.processes[pid].listener.asks(token, params.request_ack);
-        self.act(pid, |node, now, out| node.ask(params, token, now, out));
-    }
-
-    /// Asks everyone to do something with a key; the outcome is in the process's listener.
-    pub(crate) fn ask_about_keys(&mut self, pid: Pid, command: &KeyCommand) {
-        let token = self.processes[pid].next_token();
-        self.processes[pid].listener.asks_about_keys();
-        self.act(pid, |node, now, out| node.ask_about_keys(command, token, now, out));
-    }
-
-    /// Gives a process handlers for queries, or none.
-    pub(crate) fn set_habit(&mut self, pid: Pid, habit: Habit) {
-        self.processes[pid].habit = habit;
-        let filters = match habit {
-            Habit::Silent => Vec::new(),
-            Habit::Answers(_) | Habit::Declines(_) => vec![EventFilter::Query(None)],
-        };
-        self.act(pid, |node, _, _| node.conversation.set_handlers(filters));
-    }
-
-    /// Lets handlers that are through with a query say so.
-    fn handle(&mut self, pid: Pid) {
-        let (now, process) = (self.now, &mut self.processes[pid]);
-        let due: Vec<QueryKey> =
-            process.looking.extract_if(.., |(at, _)| *at <= now).map(|(_, key)| key).collect();
-        let answer = match process.habit {
-            Habit::Answers(_) => Some(process.name.to_string().into_bytes()),
-            Habit::Declines(_) | Habit::Silent => None,
-        };
-        for key in due {
-            let answer = answer.clone();
-            self.act(pid, |node, now, out| {
-                node.converse(now, out, |conversation, turn| conversation.handled(key, answer, turn));
-            });
-        }
-    }
-
     /// The process at an address.
     pub(crate) fn at(&self, addr: SocketAddr) -> Option<Pid> {
         self.listeners.get(&addr).copied()
@@ -402,7 +347,7 @@ impl World {
         // Whatever is sent goes to a member: nothing is an answer to a stranger here.
         self.send_all(pid, out.datagrams, &out.answered);
         for (to, message, purpose) in out.connects {
-            self.obey(pid, observer::known_or_asking(to.addr, &self.addresses, &[]));
+            self.obey(pid, membership_laws::known_or_asking(to.addr, &self.addresses, &[]));
             self.open(pid, to.addr, &message, purpose);
         }
         for (stream, message) in out.replies {
@@ -444,7 +389,7 @@ impl World {
             self.trace(|| lost.to_string());
             self.tally.count("names lost");
             let namesakes = self.pick(|p| p.name == lost.name && p.node.is_some());
-            self.obey(pid, observer::loses_to_another(namesakes.len(), &lost));
+            self.obey(pid, membership_laws::loses_to_another(namesakes.len(), &lost));
             self.crash(pid);
         }
     }
@@ -453,8 +398,8 @@ impl World {
         let addr = self.processes[pid].addr;
         for Datagram { to, bytes, probe } in datagrams {
             let node = self.node(pid);
-            self.obey(pid, observer::fits_budget(bytes.len(), node.members()));
-            self.obey(pid, observer::known_or_asking(to, &self.addresses, answered));
+            self.obey(pid, membership_laws::fits_budget(bytes.len(), node.members()));
+            self.obey(pid, membership_laws::known_or_asking(to, &self.addresses, answered));
             if self.rng.f64() < self.network.weather.refusal {
                 self.tally.count("sends refused");
                 if let (Some(seq_no), Some(node)) = (probe, &mut self.processes[pid].node) {
@@ -483,56 +428,6 @@ impl World {
         self.obey(pid, verdict);
     }
 
-    /// Handlers hear of an event.
-    fn deliver(&mut self, pid: Pid, event: Delivered) {
-        let process = &mut self.processes[pid];
-        match event {
-            Delivered::User(event) => self.hear(pid, Told::Event(event, self.via)),
-            Delivered::Members(events) => {
-                self.tally.count("deliveries of member events");
-                let verdict = process.observer.delivered(&events);
-                self.obey(pid, verdict);
-            }
-            Delivered::Query(query) => {
-                if let Habit::Answers(after) | Habit::Declines(after) = process.habit {
-                    process.looking.push((self.now + after, query.key));
-                }
-            }
-        }
-    }
-
-    /// A control connection hears of what it asked for.
-    fn answer_client(&mut self, pid: Pid, token: serf::model::Token, reply: ConversationReply) {
-        match reply {
-            ConversationReply::Fired(result) => result.expect("events of the simulator are small"),
-            ConversationReply::QueryStarted(started) => {
-                let started = started.expect("queries of the simulator are few and small");
-                let told = self.processes[pid].listener.started(token, started);
-                self.hear(pid, told);
-            }
-            ConversationReply::Progress(progress) => {
-                let told = self.processes[pid].listener.progress_of(token, progress);
-                self.hear(pid, told);
-            }
-            ConversationReply::Responded(_) => {}
-            ConversationReply::Keys(report) => {
-                self.tally.count("commands about keys");
-                self.processes[pid].listener.keys_told(*report.expect("the simulator's keys are base64"));
-            }
-        }
-    }
-
-    fn change_key(&mut self, pid: Pid, change: &KeyChange, query: QueryKey) {
-        let shared = self.processes[pid].keyring.clone().expect("only agents with keys change them");
-        let mut ring = (*shared.now()).clone();
-        let result = change.apply(&mut ring);
-        if result.is_ok() {
-            shared.replace(ring);
-        }
-        self.tally.count("changes of keyrings");
-        self.act(pid, |node, now, out| node.key_changed(query, change.step, result, now, out));
-    }
-
     /// Remembers the incarnation that a process gives itself; nobody else may give it one.
     fn state_incarnation(&mut self, pid: Pid) {
         let row = self.node(pid).members().my_row();
@@ -556,10 +451,10 @@ impl World {
         let names = self.stated.len();
         let mut verdict = process.observer.table(members.rows().map(Into::into), &self.stated);
         if !node.is_leaving() {
-            verdict = verdict.and(observer::believes_in_itself(members.my_row()));
+            verdict = verdict.and(membership_laws::believes_in_itself(members.my_row()));
         }
         for queued in [queue.len(Kind::Membership), queue.len(Kind::Intent), members.early_intents()] {
-            verdict = verdict.and(observer::queue_is_bounded(queued, names));
+            verdict = verdict.and(membership_laws::queue_is_bounded(queued, names));
         }
         self.obey(pid, verdict);
         self.obey(pid, remembers_little(&self.node(pid).conversation));
@@ -585,7 +480,7 @@ impl World {
             self.calendar.enter(at, Event::Wakes(pid));
         }
         let spins = process.spins;
-        self.obey(pid, observer::moves_on(spins));
+        self.obey(pid, membership_laws::moves_on(spins));
     }
 
     fn end_leave(&mut self, pid: Pid) {

@@ -7,6 +7,7 @@ mod floors;
 mod graph;
 mod known;
 mod manifest;
+mod map;
 mod paths;
 mod source;
 mod style;
@@ -89,6 +90,11 @@ fn functions_fit_two_screens() {
     let shipped = files.iter().filter(|(path, _)| !tree::is_test_file(path));
     let findings = shipped.flat_map(|(path, source)| style::functions(path, source)).collect();
     report(known::beyond(known::LONG_FUNCTIONS, findings));
+}
+
+#[test]
+fn the_map_names_what_is_there() {
+    report(map::missing_places(&read("src/lib.rs"), tree::exists));
 }
 
 #[test]

@@ -11,6 +11,11 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// Whether there is a file or a folder of this path.
+pub(crate) fn exists(path: &str) -> bool {
+    root().join(path).exists()
+}
+
 /// What lies at the top level.
 pub(crate) fn top_level() -> Vec<String> {
     let entries = fs::read_dir(root()).expect("the repository can be listed");

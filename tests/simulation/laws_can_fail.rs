@@ -2,7 +2,7 @@
 //! close by that does not.
 
 use crate::agreement::{Disagreement, Fact, Facts, compare};
-use crate::observer::{
+use crate::membership_laws::{
     Observer, Phase, Sight, Violation, believes_in_itself, fits_budget, known_or_asking, moves_on,
     queue_is_bounded,
 };

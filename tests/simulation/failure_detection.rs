@@ -1,6 +1,6 @@
 //! Failure detection: who is gone is found out soon, and nobody who is there is given up.
 
-use crate::directed::{cluster, lan, spread, told};
+use crate::bench::{cluster, lan, spread, told};
 use crate::network::{Cut, Weather};
 use crate::world::World;
 use serf::membership::Config;

@@ -1,7 +1,7 @@
 //! Network coordinates: estimates come close to the truth in a cluster of several sites, and a
 //! member that tells nonsense about itself harms nobody.
 
-use crate::directed::{lan, strangers};
+use crate::bench::{lan, strangers};
 use crate::process::Pid;
 use crate::world::World;
 use fastrand::Rng;

@@ -2,7 +2,7 @@
 //! where they are, and delivers nothing again.
 
 use crate::agreement::settling_bound;
-use crate::directed::{cluster, lan};
+use crate::bench::{cluster, lan};
 use crate::process::Pid;
 use crate::world::{Start, World};
 use serf::model::NodeName;

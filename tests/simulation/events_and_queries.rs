@@ -1,8 +1,8 @@
 //! User events and queries: who hears what, how soon, how often, and whether the one who asked is
 //! told exactly what was answered.
 
-use crate::directed::{cluster, lan, spread};
-use crate::listener::{Record, Told};
+use crate::bench::{cluster, lan, spread};
+use crate::delivery_laws::{Record, Told};
 use crate::network::Weather;
 use crate::process::{Habit, Pid};
 use crate::world::{Via, World};

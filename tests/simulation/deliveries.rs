@@ -1,7 +1,7 @@
 //! What handlers hear: member events and user events after coalescing.
 
-use crate::directed::{cluster, lan, strangers};
-use crate::listener::{Record, Told};
+use crate::bench::{cluster, lan, strangers};
+use crate::delivery_laws::{Record, Told};
 use crate::network::Weather;
 use crate::process::Pid;
 use crate::world::World;
@@ -107,9 +107,9 @@ fn a_member_that_leaves_has_left_for_everyone_when_its_process_ends() {
                 assert!(world.now.since(start) < S(12), "n {n}, seed {seed}: it never ends");
             }
             let others = n - 1;
-            assert_eq!(crate::directed::told(&world, Leave).len(), others + 1, "n {n}, seed {seed}");
+            assert_eq!(crate::bench::told(&world, Leave).len(), others + 1, "n {n}, seed {seed}");
             world.run_for(S(60));
-            assert_eq!(crate::directed::told(&world, Failed), [], "n {n}, seed {seed}");
+            assert_eq!(crate::bench::told(&world, Failed), [], "n {n}, seed {seed}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Partitions: short ones heal by themselves, long ones need someone to make contact.
 
 use crate::agreement::settling_bound;
-use crate::directed::{cluster, lan, spread, told};
+use crate::bench::{cluster, lan, spread, told};
 use crate::network::Cut;
 use crate::world::World;
 use serf::model::MemberEventKind::Failed;

@@ -1,6 +1,6 @@
 //! Rotating the keys of a cluster: internal queries to everyone, and keyrings that agree.
 
-use crate::directed::lan;
+use crate::bench::lan;
 use crate::network::Weather;
 use crate::process::Pid;
 use crate::world::{Start, World};

@@ -1,8 +1,8 @@
 //! Two processes with one name: the vote, and who stays.
 
 use crate::agreement::settling_bound;
-use crate::directed::{cluster, lan};
-use crate::observer::{Violation, loses_to_another};
+use crate::bench::{cluster, lan};
+use crate::membership_laws::{Violation, loses_to_another};
 use crate::world::World;
 use serf::messaging::name_vote::NameLost;
 use serf::model::{NodeName, Tags};
