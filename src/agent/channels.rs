@@ -80,26 +80,26 @@ pub(crate) enum ToEvents {
         payload: Vec<u8>,
         /// Whether it may be coalesced.
         coalesce: bool,
-        /// Whom to tell how it went.
+        /// Where the outcome is reported.
         token: Token,
     },
     /// A control connection asks a query.
     Ask {
-        /// What and whom.
+        /// What is asked, and of which members.
         params: Box<QueryParams>,
-        /// Whom to tell.
+        /// Where the answers are delivered.
         token: Token,
     },
     /// A control connection asks everyone about keys.
     AskKeys {
         /// What they are to do.
         command: KeyCommand,
-        /// Whom to tell.
+        /// Where the answers are delivered.
         token: Token,
     },
     /// The keyring has been changed, or has not.
     KeyChanged {
-        /// Who asked for it.
+        /// The query that asked for it.
         query: QueryKey,
         /// What was asked for.
         step: KeyStep,
@@ -112,7 +112,7 @@ pub(crate) enum ToEvents {
         query: QueryKey,
         /// The answer.
         payload: Vec<u8>,
-        /// Whom to tell how it went.
+        /// Where the outcome is reported.
         token: Token,
     },
     /// The handlers are through with a query.
@@ -140,11 +140,11 @@ pub(crate) enum ToEvents {
 /// Outcome of a join: how many of the addresses answered, or why none did.
 pub(crate) type JoinResult = Result<usize, JoinError>;
 
-/// Whom to tell how a join went. Called on `serf-sync`; must not block.
+/// Reports how a join went. Called on `serf-sync`; must not block.
 pub(crate) type JoinReply = Box<dyn FnOnce(JoinResult) + Send>;
 
-/// A join that someone asked for. Whoever asked is always told how it went, even when the request
-/// is dropped half-way because the agent stops.
+/// A join that someone asked for. How it went is always reported, even when the request is dropped
+/// half-way because the agent stops.
 pub(crate) struct JoinRequest {
     /// Addresses as people write them.
     pub(crate) addrs: Vec<String>,
@@ -164,7 +164,7 @@ impl JoinRequest {
         self.reply = None;
     }
 
-    /// Tells whoever asked.
+    /// Reports how it went.
     pub(crate) fn answer(mut self, result: JoinResult) {
         if let Some(reply) = self.reply.take() {
             reply(result);
@@ -226,7 +226,7 @@ pub(crate) enum ToMain {
         set: BTreeMap<String, String>,
         /// Tags to delete before that.
         delete: Vec<String>,
-        /// Whom to tell how it went.
+        /// Where the outcome is reported.
         token: Token,
     },
     /// The others have decided that another agent keeps this one's name.
@@ -235,7 +235,7 @@ pub(crate) enum ToMain {
     ChangeKey {
         /// How.
         change: KeyChange,
-        /// Who asks for it; answered by [`ToEvents::KeyChanged`].
+        /// The query that asks for it; answered by [`ToEvents::KeyChanged`].
         query: QueryKey,
     },
 }
@@ -350,7 +350,7 @@ pub(crate) fn open(wakers: Wakers) -> (Channels, ChannelEnds) {
 
 impl Channels {
     /// Wakes the threads for which something was put into an outbox of the table.
-    pub(crate) fn ring(&self, gossip: bool, events: bool) {
+    pub(crate) fn wake(&self, gossip: bool, events: bool) {
         if gossip {
             self.wake_gossip();
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Permissions of what is written here: tags, keys and addresses are nobody else's business.
 const MODE: u32 = 0o600;
 
-/// Replaces the file at `path`: whoever reads it, even after a power failure, finds all of the old
+/// Replaces the file at `path`: a reader, even after a power failure, finds all of the old
 /// content or all of the new one. On an error the old file is still there.
 pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     renew(path, content).map(drop)

@@ -202,7 +202,7 @@ impl EventActor {
         }
     }
 
-    /// Tells a control connection what has come of its request.
+    /// Reports to a control connection what has come of its request.
     fn reply(&self, token: Token, reply: ConversationReply) {
         let reply = match reply {
             ConversationReply::Progress(progress) => {

@@ -35,7 +35,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// Complaints about one receiver: at most this many in this time.
 const COMPLAINTS: (u32, Duration) = (1, Duration::from_secs(60));
 
-/// Starts the thread, if `config` names anybody who wants metrics.
+/// Starts the thread, if `config` names a receiver of metrics.
 pub(crate) fn spawn(config: &AgentConfig, table: SharedTable, clock: Clock) -> io::Result<Option<Thread>> {
     if config.statsd_addr.is_none() && config.statsite_addr.is_none() && config.metrics_addr.is_none() {
         return Ok(None);
@@ -44,7 +44,7 @@ pub(crate) fn spawn(config: &AgentConfig, table: SharedTable, clock: Clock) -> i
     let waker = Waker::new(poll.registry(), WAKER)?;
     let http = config.metrics_addr.map(|addr| HttpServer::bind(addr, &poll)).transpose()?;
     if let Some(addr) = config.metrics_addr.filter(|addr| !addr.ip().is_loopback()) {
-        log::warn!(target: "agent", "Metrics are served at {addr} to whoever asks; nothing protects them there");
+        log::warn!(target: "agent", "Metrics are served at {addr} to anyone who asks; nothing protects them there");
     }
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let actor = MetricsActor {
@@ -139,7 +139,7 @@ impl MetricsActor {
         }
     }
 
-    /// Sends what is new to whoever listens.
+    /// Sends what is new to the receivers.
     fn report(&mut self) {
         if !self.reports() {
             return;
@@ -159,8 +159,8 @@ impl MetricsActor {
     }
 }
 
-fn complain(complaints: &mut RateLimit<&'static str>, whom: &'static str, why: &io::Error, now: Moment) {
-    if let Some(passed) = complaints.pass(whom, "unsent", now) {
-        log::warn!(target: "agent", "Failed to send metrics to {whom}: {why}{passed}");
+fn complain(complaints: &mut RateLimit<&'static str>, receiver: &'static str, why: &io::Error, now: Moment) {
+    if let Some(passed) = complaints.pass(receiver, "unsent", now) {
+        log::warn!(target: "agent", "Failed to send metrics to {receiver}: {why}{passed}");
     }
 }

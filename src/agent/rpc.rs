@@ -94,7 +94,7 @@ impl RpcServer {
         {
             log::warn!(
                 target: "agent.ipc",
-                "RPC listens on {addr}, beyond loopback, without rpc_auth: whoever reaches it controls this agent"
+                "RPC listens on {addr}, beyond loopback, without rpc_auth: anyone who reaches it controls this agent"
             );
         }
         Ok(RpcServer { poll, listener, auth_key: settings.auth_key, sender, receiver })

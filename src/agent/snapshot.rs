@@ -1,7 +1,7 @@
 //! The thread `serf-snapshot`: keeps the snapshot file, and does nothing but disk. From the file an
-//! agent that crashed learns whom it knew and how far the clocks were.
+//! agent that crashed learns which members it knew and how far the clocks were.
 //!
-//! `serf-events` tells it of every change of a member, and of the Lamport time of each user event
+//! `serf-events` reports to it every change of a member, and the Lamport time of each user event
 //! and query before they are delivered. It writes as soon as nothing more is waiting, so that a
 //! line is in the file about as soon as a handler's process has started; when the disk is slow,
 //! later. An agent that is killed in between may deliver that one event again, nothing older.
@@ -53,7 +53,7 @@ impl Snapshot {
         self.known.clocks()
     }
 
-    /// Who was alive, by name.
+    /// The members that were alive, by name.
     pub(crate) fn previous(&self) -> Vec<(NodeName, SocketAddr)> {
         self.known.alive().map(|(name, addr)| (name.clone(), addr)).collect()
     }

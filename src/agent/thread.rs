@@ -149,7 +149,7 @@ pub(crate) enum Received<T> {
     Message(T),
     /// The deadline.
     Deadline,
-    /// Nobody is left who could send.
+    /// No sender is left.
     Closed,
 }
 

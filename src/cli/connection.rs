@@ -4,7 +4,7 @@ use super::console::Failure;
 use crate::config::Flags;
 use crate::rpc::{Client, ClientConfig};
 
-/// Where an agent listens unless told otherwise.
+/// Where an agent listens unless configured otherwise.
 const DEFAULT_ADDR: &str = "127.0.0.1:7373";
 
 /// Connects to the agent that the flags or the environment name.

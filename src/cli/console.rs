@@ -9,12 +9,12 @@ use std::io::{self, IsTerminal, Write};
 /// How a command that did not succeed ends.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Whoever read standard output has seen enough. Nothing went wrong.
+    /// The reader of standard output has seen enough. Nothing went wrong.
     ReaderGone,
     /// Standard output cannot be written (a full disk, most likely).
     Output(io::Error),
     /// What went wrong is the result, and has been printed.
-    Told,
+    Printed,
     /// Something went wrong; the text says what.
     Message(String),
     /// The command was called in a wrong way; the text says what is missing and the usage
@@ -87,7 +87,7 @@ impl<'a> Console<'a> {
     }
 
     /// Prints a text and a line break to standard error. If even that fails there is nobody
-    /// left to tell.
+    /// left to report it to.
     pub(super) fn error(&mut self, text: impl AsRef<str>) {
         let mut line = text.as_ref().to_string();
         line.push('\n');

@@ -3,8 +3,8 @@
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
-/// From now on an interrupt ends the process with `code`, after telling standard error `complaint`
-/// if there is one.
+/// From now on an interrupt ends the process with `code`, after printing `complaint`, if there
+/// is one, to standard error.
 ///
 /// It does so from a thread of its own: the command may be waiting for the agent, or for a reader
 /// that does not read, and neither may keep it from ending.

@@ -61,7 +61,7 @@ fn perform(change: &Change, flags: &Flags, console: &mut Console<'_>) -> Result<
     let key = flags.text(change.flag).unwrap_or_default().to_string();
     let (report, error) = (change.ask)(&mut client, key).map_err(|e| Failure::message(change.failed, e))?;
     if !error.is_empty() {
-        tell_failures(&report, console);
+        print_failures(&report, console);
         return Err(Failure::message(change.failed, error));
     }
     console.line(change.done)
@@ -73,7 +73,7 @@ fn list(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     console.line("==> Asking all members for installed keys...")?;
     let (report, error) = client.call_partly(&ListKeysCall).map_err(|e| Failure::message(FAILED, e))?;
     if !error.is_empty() {
-        tell_failures(&report, console);
+        print_failures(&report, console);
         return Err(Failure::message(FAILED, error));
     }
     // A list that is not whole must not look like one.
@@ -96,7 +96,7 @@ fn listed(report: &KeyResponse) -> String {
     columns(&lines.collect::<Vec<_>>()).lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
-fn tell_failures(report: &KeyResponse, console: &mut Console<'_>) {
+fn print_failures(report: &KeyResponse, console: &mut Console<'_>) {
     if let Some(failures) = messages(report, "failed:") {
         console.error(failures);
     }
@@ -116,7 +116,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn lists_show_who_has_which_key_and_which_is_primary() {
+    fn lists_show_how_many_have_which_key_and_which_is_primary() {
         let counts = |pairs: &[(&str, i64)]| pairs.iter().map(|(k, n)| (k.to_string(), *n)).collect();
         let report = KeyResponse {
             keys: counts(&[("a=", 3), ("longer=", 2), ("old=", 1)]),
@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn what_members_say_drives_no_terminal() {
-        let told = BTreeMap::from([("a".to_string(), "no".to_string()), ("bb".into(), "\u{1b}[2J".into())]);
-        let report = KeyResponse { messages: told, ..KeyResponse::default() };
+        let said = BTreeMap::from([("a".to_string(), "no".to_string()), ("bb".into(), "\u{1b}[2J".into())]);
+        let report = KeyResponse { messages: said, ..KeyResponse::default() };
         let expected = "failed:  a   no\nfailed:  bb  \\u{1b}[2J";
         assert_eq!(messages(&report, "failed:").as_deref(), Some(expected));
         assert_eq!(messages(&KeyResponse::default(), "failed:"), None);

@@ -1,4 +1,4 @@
-//! `serf members`: who is here.
+//! `serf members`: which members there are.
 
 use super::connection::connect;
 use super::console::{Console, Failure};

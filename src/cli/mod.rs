@@ -1,4 +1,4 @@
-//! One file per command; talks to a human. Both programs are this floor with another list.
+//! One file per command; speaks to a human. Both programs are this floor with another list.
 //!
 //! | file | what it holds |
 //! | --- | --- |
@@ -205,7 +205,7 @@ fn execute(
     finish(outcome, program, Some(command), console)
 }
 
-/// Tells the person what went wrong and picks the exit code.
+/// Says what went wrong and picks the exit code.
 fn finish(
     outcome: Result<ExitCode, Failure>,
     program: Program,
@@ -216,7 +216,7 @@ fn finish(
         Ok(code) => return code,
         Err(Failure::ReaderGone) => return ExitCode::SUCCESS,
         Err(Failure::Output(error)) => console.error(format!("Error writing output: {error}")),
-        Err(Failure::Told) => {}
+        Err(Failure::Printed) => {}
         Err(Failure::Message(text)) => console.error(text),
         Err(Failure::Misuse(text)) => {
             console.error(text);
@@ -230,7 +230,7 @@ fn finish(
     ExitCode::FAILURE
 }
 
-/// What control commands log is for whoever hunts a fault: nothing unless `SERF_LOG` asks.
+/// What control commands log is for people who look for a fault: nothing unless `SERF_LOG` asks.
 /// The agent has a log of its own.
 fn log_to_stderr() {
     let wanted = env_logger::Env::new().filter_or("SERF_LOG", "off");

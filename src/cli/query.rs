@@ -32,7 +32,7 @@ pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failur
     let request = request(flags)?;
     let mut client = connect(flags)?;
     interrupt::ends_with(1, None).map_err(|e| Failure::message("Error sending query", e))?;
-    // Before the query, so that nobody is missed who was not there to be asked.
+    // Before the query, so that no member is missed that was not there to be asked.
     let expected = match format {
         OutputFormat::Text if request.request_ack => expected(&mut client, &request),
         _ => BTreeSet::new(),
@@ -74,7 +74,7 @@ fn request(flags: &Flags) -> Result<QueryCall, Failure> {
     })
 }
 
-/// The members that should acknowledge. Nobody if that cannot be told: it only makes the output
+/// The members that should acknowledge. None if that cannot be found out: it only makes the output
 /// richer.
 fn expected(client: &mut Client, request: &QueryCall) -> BTreeSet<String> {
     let alive = MembersFilteredCall { status: Status::Alive.to_string(), ..Default::default() };
@@ -94,7 +94,7 @@ fn asked(members: &[MemberInfo], request: &QueryCall) -> BTreeSet<String> {
         .collect()
 }
 
-/// Prints what comes in. Returns who acknowledged.
+/// Prints what comes in. Returns the members that acknowledged.
 fn print_text(
     answers: impl Iterator<Item = Result<QueryAnswer, Failure>>,
     request: &QueryCall,

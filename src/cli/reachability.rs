@@ -92,7 +92,7 @@ impl Test {
         }
         if missing.is_empty() && surplus.is_empty() {
             console.line("Successfully contacted all live nodes")?;
-            return if self.duplicates { Err(Failure::Told) } else { Ok(()) };
+            return if self.duplicates { Err(Failure::Printed) } else { Ok(()) };
         }
         for (names, title, meaning) in [
             (surplus, "Received more acks than live nodes! Acks from non-live nodes:", TOO_MANY),
@@ -107,7 +107,7 @@ impl Test {
             }
         }
         console.line(ADVICE)?;
-        Err(Failure::Told)
+        Err(Failure::Printed)
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
         }
         let alive = alive.iter().map(|name| name.to_string()).collect();
         let ended = test.conclude(&alive, &mut console);
-        assert!(matches!(ended, Ok(()) | Err(Failure::Told)) && err.is_empty());
+        assert!(matches!(ended, Ok(()) | Err(Failure::Printed)) && err.is_empty());
         (ended.is_ok(), String::from_utf8(out).unwrap())
     }
 

@@ -1,4 +1,4 @@
-//! `serf rtt`: how long a round trip between two members takes, as their coordinates tell.
+//! `serf rtt`: how long a round trip between two members takes, as their coordinates say.
 
 use super::connection::connect;
 use super::console::{Console, Failure};
@@ -28,7 +28,7 @@ pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failur
 fn own_name(client: &mut Client) -> Result<String, Failure> {
     let stats = client.stats().map_err(|e| Failure::message("Error querying agent", e))?;
     let name = stats.get("agent").and_then(|agent| agent.get("name"));
-    name.cloned().ok_or_else(|| Failure::message("Error querying agent", "it does not tell its name"))
+    name.cloned().ok_or_else(|| Failure::message("Error querying agent", "it does not say its name"))
 }
 
 fn coordinate(client: &mut Client, node: &str) -> Result<Coordinate, Failure> {

@@ -63,7 +63,7 @@ pub(super) fn rpc_address(text: &str, default_port: Option<u16>) -> Result<RpcAd
     }
 }
 
-/// The address that the others are told.
+/// The address that others are to use.
 pub(super) fn advertise_address(text: &str, default_port: u16) -> Result<SocketAddr, Problem> {
     let addr = address("advertise", text, default_port)?;
     if addr.ip().is_unspecified() { Err(Problem::AdvertiseUnspecified(addr)) } else { Ok(addr) }
@@ -93,7 +93,7 @@ fn address(option: &'static str, text: &str, default_port: u16) -> Result<Socket
         return Ok(addr);
     }
     let unresolved = |reason: String| Problem::Unresolved { option, host: host_port.host.clone(), reason };
-    // A mistyped address must not become a question to the name server. A `%` is the zone of a
+    // A mistyped address must not become a query to the name server. A `%` is the zone of a
     // link-local IPv6 address, which the resolver understands.
     let host = &host_port.host;
     if !host.contains('%') && !host.chars().all(|c| c.is_alphanumeric() || "-._".contains(c)) {

@@ -84,7 +84,7 @@ agent_config! {
         node_name: NodeName = node_name(reader)?;
         /// Where gossip listens, UDP and TCP. Port 0 lets the system choose.
         bind: SocketAddr;
-        /// What others are told instead of `bind`.
+        /// What others are to use instead of `bind`.
         advertise: Option<SocketAddr> = advertise(reader, bind)?;
         /// Interface whose address is used where `bind` is unspecified, and which must have the
         /// address of `bind` otherwise.

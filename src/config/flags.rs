@@ -153,7 +153,7 @@ enum Walked {
     Version,
 }
 
-/// Walks the arguments with the table in hand, which alone tells whether `-a -b` are two
+/// Walks the arguments with the table in hand, which alone says whether `-a -b` are two
 /// switches or a flag and its value.
 fn normalise(command: &CommandSpec, arguments: Vec<String>) -> Result<Walked, FlagError> {
     let (mut normal, mut order) = (Vec::new(), Vec::new());

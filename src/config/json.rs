@@ -1,7 +1,7 @@
 //! The text of one configuration file: a JSON object of settings, each found with its line.
 //!
 //! The syntax is checked by `serde_json`. Values are taken as slices of the text
-//! ([`RawValue`]), so that where a slice begins tells its line, and nothing is read deeper than the
+//! ([`RawValue`]), so that where a slice begins shows its line, and nothing is read deeper than the
 //! option table asks for.
 
 use super::error::FileProblem;

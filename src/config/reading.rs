@@ -124,7 +124,7 @@ fn camel_case(key: &str) -> String {
     key.split(['_', '.']).filter(|word| !word.is_empty()).map(capital).collect()
 }
 
-/// A type that the row of a setting alone tells how to read.
+/// A type of which the row of a setting alone says how to read it.
 pub(super) trait FromRow: Sized {
     /// How its values are written.
     const FORM: Form;

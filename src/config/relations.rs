@@ -45,7 +45,7 @@ pub(super) fn host_name() -> Option<String> {
         .find(|name| !name.is_empty())
 }
 
-/// What others are told instead of `bind`, whose port it has if none is written.
+/// What others are to use instead of `bind`, whose port it has if none is written.
 pub(super) fn advertise(
     reader: &mut SettingReader<'_>,
     bind: SocketAddr,

@@ -23,7 +23,7 @@ pub(crate) enum Value {
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// Nowhere: it is what an agent does unless it is told otherwise.
+    /// Nowhere: it is what an agent does unless something else is set.
     Default,
     /// On the command line, with this flag.
     Flag(&'static str),

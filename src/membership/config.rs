@@ -69,9 +69,9 @@ pub struct Config {
     pub suspicion_max_timeout_mult: u32,
     /// Time between gossip ticks while there is something to say.
     pub gossip_interval: Duration,
-    /// Members told on each tick.
+    /// How many members are sent news on each tick.
     pub gossip_nodes: usize,
-    /// How long the dead are still told, so that they can refute when they return.
+    /// How long the dead are still sent news, so that they can refute when they return.
     pub gossip_to_the_dead: Duration,
     /// Each broadcast is sent this × ⌈log10(n+1)⌉ times.
     pub retransmit_mult: u32,

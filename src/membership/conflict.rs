@@ -1,9 +1,9 @@
 //! Name conflicts: two processes at two addresses that go by one name.
 //!
-//! Whoever had the name first keeps it here until it has left, or has been dead for a while; the
-//! other is refused, but not forgotten: it may ask who has its name, and is answered. Whoever
-//! holds the name is told of the other, because nobody else would tell it. None of this is said
-//! more than once a minute about one name, however often the claim is heard.
+//! The one that had the name first keeps it here until it has left, or has been dead for a while;
+//! the other is refused, but not forgotten: it may ask who has its name, and is answered. The
+//! holder of the name is informed of the other, because nobody else would do so. None of this is
+//! said more than once a minute about one name, however often the claim is heard.
 
 use super::effects::Effects;
 use super::row::{Row, State};
@@ -24,8 +24,8 @@ impl Members {
         }
     }
 
-    /// Remembers who was refused a name. That it is said in an old incarnation may be a memory of
-    /// where the member once was, so it is not worth a line by itself.
+    /// Remembers a member that was refused a name. That it is said in an old incarnation may be a
+    /// memory of where the member once was, so it is not worth a line by itself.
     pub(super) fn note_rival(&mut self, msg: &Alive, addr: SocketAddr, now: Moment) {
         self.rivals.note(&msg.node, addr, msg.versions, now);
     }
@@ -61,7 +61,7 @@ impl Members {
                 );
             }
         }
-        // Perhaps it has moved. Whoever else has noticed accuses an incarnation that is over, so
+        // Perhaps it has moved. Others that have noticed accuse an incarnation that is over, so
         // this process must find out by itself, and not only when the round comes to it.
         self.probe_next(name);
     }
@@ -92,10 +92,10 @@ impl Members {
         self.row_at(&source.node, source.addr).map(|row| row.versions)
     }
 
-    /// The same of someone who was refused its name here a short while ago.
+    /// The same of a member that was refused its name here a short while ago.
     ///
-    /// Only who was refused by this very process: such claims are not passed on, so that a forged
-    /// one costs as much as the answer that it earns.
+    /// Only a member that was refused by this very process: such claims are not passed on, so that
+    /// a forged one costs as much as the answer that it earns.
     pub fn rival_at(&self, source: &Source) -> Option<Versions> {
         self.rivals.versions(&source.node, source.addr)
     }
@@ -106,7 +106,7 @@ impl Members {
     }
 
     /// How long a conflict about this process's own name has to wait for its vote: until a former
-    /// life of this process at another address, which others still take for alive, has been found
+    /// run of this process at another address, which others still take for alive, has been found
     /// to be dead. Three times the least time that this takes once someone suspects it.
     pub fn conflict_grace_period(&self) -> Duration {
         self.config.suspicion_timeouts(self.present()).0 * 3

@@ -1,4 +1,4 @@
-//! Where members are on the network. Each tells its coordinate in its acks; what an ack says and
+//! Where members are on the network. Each sends its coordinate in its acks; what an ack says and
 //! how long it took moves this process's own (`vivaldi`). A member's coordinate is a part of its
 //! row, so it is forgotten with it.
 

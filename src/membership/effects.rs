@@ -1,4 +1,4 @@
-//! What rules ask to be done. Rules fill an [`Effects`]; whoever drives them (a thread after it
+//! What rules ask to be done. Rules fill an [`Effects`]; their driver (a thread after it
 //! has released the table, or the simulator) carries it out and clears it.
 
 use super::config::Config;
@@ -36,7 +36,7 @@ impl Target {
     }
 }
 
-/// One datagram's worth of direct messages to one receiver; queued news may ride along.
+/// One datagram's worth of direct messages to one receiver; queued news may be piggybacked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transmit {
     /// To whom.
@@ -45,16 +45,16 @@ pub struct Transmit {
     pub messages: Vec<Message>,
     /// The probe that depends on it, if one does: a failure to send it is a failed probe.
     pub probe: Option<u32>,
-    /// Whether queued news may ride along. Not to a stranger: a small forged ping must not earn a
-    /// large datagram.
+    /// Whether queued news may be piggybacked. Not to a stranger: a small forged ping must not
+    /// earn a large datagram.
     pub piggybacks: bool,
 }
 
 /// An exchange over TCP that rules ask for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StreamRequest {
-    /// Probe a member over TCP because its datagrams do not come through. The outcome is told
-    /// to the prober under the ping's sequence number.
+    /// Probe a member over TCP because its datagrams do not come through. The outcome is
+    /// reported to the prober under the ping's sequence number.
     Ping {
         /// To whom.
         to: Target,
@@ -68,7 +68,7 @@ pub enum StreamRequest {
         /// To whom.
         to: Target,
     },
-    /// Exchange everything with someone who may well not answer: a failed member, or a seed.
+    /// Exchange everything with one that may well not answer: a failed member, or a seed.
     Reach {
         /// The member's name, or the seed as it is written. For the log.
         whom: String,
@@ -84,7 +84,7 @@ pub struct Effects {
     pub transmits: Vec<Transmit>,
     /// News to spread by gossip.
     pub broadcasts: Vec<Message>,
-    /// Changes to tell handlers, streams and the log.
+    /// Changes to deliver to handlers, streams and the log.
     pub events: Vec<MemberEvent>,
     /// Exchanges over TCP.
     pub streams: Vec<StreamRequest>,

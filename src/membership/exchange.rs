@@ -1,4 +1,4 @@
-//! Push/pull: two members tell each other all they know (memberlist's anti-entropy, which SWIM
+//! Push/pull: two members send each other all they know (memberlist's anti-entropy, which SWIM
 //! leaves out). It heals what gossip has missed, and it is how a join works.
 
 use super::effects::{Effects, StreamRequest};
@@ -100,7 +100,7 @@ impl Members {
     }
 
     /// Brings a row's last intent up to the other member's knowledge. Nothing is passed on:
-    /// whoever first heard of the intent has done that.
+    /// the member that first heard of the intent has done that.
     fn merge_intent(&mut self, row: &PeerRow, now: Moment, fx: &mut Effects) {
         let Some(mine) = self.rows.get(&row.node) else { return };
         if row.node == self.me {
@@ -115,7 +115,7 @@ impl Members {
         let tied = row.status_ltime == mine.status_ltime;
         match row.state {
             PeerState::Left => {
-                // With no intent that decides, only the same life can have left rather than failed.
+                // With no intent that decides, only the same run can have left rather than failed.
                 let forced = matches!(mine.state, State::Dead)
                     && (newer || tied && row.incarnation >= mine.incarnation);
                 if (newer || forced) && self.clock.witness(row.status_ltime) {
@@ -128,7 +128,7 @@ impl Members {
                         })
                     });
                     if let Some(Some(event)) = event {
-                        self.tell(event, fx);
+                        self.report(event, fx);
                     }
                 }
             }
@@ -196,9 +196,9 @@ impl ExchangeSchedule {
         if members.present() > ROUND_CLUSTER {
             return;
         }
-        let foreign = members.rows().filter(|row| row.is_alive() && is_hashicorp(row)).count();
-        let ours = members.present().saturating_sub(foreign).max(1);
-        self.round.left = foreign.div_ceil(ours);
+        let hashicorp = members.rows().filter(|row| row.is_alive() && is_hashicorp(row)).count();
+        let ours = members.present().saturating_sub(hashicorp).max(1);
+        self.round.left = hashicorp.div_ceil(ours);
         self.round.done.clear();
         let (least, most) = AFTER_JOIN;
         let start = now + least + random_up_to(most - least, rng) / 2;

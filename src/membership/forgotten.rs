@@ -1,12 +1,12 @@
 //! Members that were reaped a short while ago: gone for everyone who asks, and remembered by the
-//! rules for as long as someone else may still take them for alive.
+//! rules for as long as other members may still take them for alive.
 //!
-//! A member is reaped when its timeout says so, and that may be set to seconds. Whoever has not
-//! heard yet that it is gone would then bring it back here as a stranger; it would be told to all,
-//! suspected, declared dead, reaped, and brought back by the next one who has missed that. So the
-//! tombstone outlasts the reaping: stale news about it is not believed, and in push/pull it is
-//! still told as dead, which nobody takes on who does not know it, and which gives the member
-//! itself, if it lives after all, the chance to refute.
+//! A member is reaped when its timeout says so, and that may be set to seconds. A member that
+//! has not heard yet that it is gone would then bring it back here as a stranger; it would be
+//! announced to all, suspected, declared dead, reaped, and brought back by the next one that has
+//! missed that. So the tombstone outlasts the reaping: stale news about it is not believed, and in
+//! push/pull it is still reported as dead, which no member takes on that does not know it, and
+//! which gives the member itself, if it is alive after all, the chance to refute.
 
 use super::row::Row;
 use crate::model::{Moment, NodeName};
@@ -50,14 +50,14 @@ impl Forgotten {
         self.rows.len()
     }
 
-    /// Ends the memory of everyone who has been gone for `keep`.
+    /// Ends the memory of all that have been gone for `keep`.
     pub(crate) fn expire(&mut self, keep: Duration, now: Moment) {
         while self.by_age.first().is_some_and(|(since, _)| *since + keep <= now) {
             self.drop_oldest();
         }
     }
 
-    /// Ends the memory of whoever has been gone longest.
+    /// Ends the memory of the member that has been gone longest.
     pub(crate) fn drop_oldest(&mut self) {
         if let Some((_, name)) = self.by_age.pop_first() {
             self.rows.remove(&name);

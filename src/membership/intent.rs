@@ -17,9 +17,10 @@ use std::time::Duration;
 /// its broadcast timeout and propagation delay, 5 s + 1 s, with the table locked.)
 const PRUNE_DELAY: Duration = Duration::from_secs(6);
 
-/// How far the time of a leave may have drifted elsewhere. HashiCorp's agents do not tell each
-/// other the time of a leave, only who has left, and take it to be one later than what they are
-/// told: with each exchange it grows. A prune that is not later still is ignored by them.
+/// How far the time of a leave may have drifted elsewhere. HashiCorp's agents do not send each
+/// other the time of a leave, only the names of those that have left, and take it to be one later
+/// than the time they receive: with each exchange it grows. A prune that is not later still is
+/// ignored by them.
 const LEAVE_DRIFT: u64 = 64;
 
 impl Members {
@@ -119,7 +120,7 @@ impl Members {
             }
         });
         if let Some(Some(event)) = event {
-            self.tell(event, fx);
+            self.report(event, fx);
         }
         if msg.prune {
             self.prune(&msg.node, now, fx);
@@ -142,7 +143,7 @@ impl Members {
                     oldest.and_then(|oldest| self.pruned.remove(&oldest));
                 }
                 self.pruned.insert(name.clone(), Pruned { incarnation, ltime, at: now });
-                // Every trace of it: not even remembered as a tombstone that is told to others.
+                // Every trace of it: not even remembered as a tombstone that is sent to others.
                 drop(self.erase(name, now, fx));
             }
             None => {}
@@ -190,7 +191,7 @@ impl Members {
         true
     }
 
-    /// Tells everyone that this process is here and means to be; after each join.
+    /// Announces to everyone that this process is here and means to be; after each join.
     ///
     /// The member that was joined through spreads the former as well, unless it stops before it
     /// can, or is one of HashiCorp's that refuses to merge because of someone else's versions.
@@ -251,7 +252,7 @@ impl Members {
         });
         if let Some((dead, event)) = gone {
             fx.broadcasts.push(Message::from(dead));
-            self.tell(event, fx);
+            self.report(event, fx);
             self.bound_tombstones(now, fx);
         }
     }

@@ -1,4 +1,4 @@
-//! Who is here: the membership table and the rules that change it. No I/O.
+//! The membership table and the rules that change it. No I/O.
 //!
 //! | file | rules |
 //! | --- | --- |
@@ -7,14 +7,14 @@
 //! | `table` | the rows; beneath it views of them, their order for probing, what comes due |
 //! | `row` | one member: SWIM state and Serf status in one |
 //! | `swim` | alive, suspect, dead; refutation |
-//! | `versions` | who understands whom |
+//! | `versions` | which members understand each other |
 //! | `suspicion`, `awareness` | Lifeguard |
 //! | `conflict`, `rivals` | two processes with one name |
 //! | `intent` | join and leave intents, leaving, force-leave, prune |
 //! | `exchange` | push/pull |
-//! | `reconnect`, `seeds`, `retry_join` | reaching for those who are missing |
+//! | `reconnect`, `seeds`, `retry_join` | reaching for members that are missing |
 //! | `part` | ending without leaving |
-//! | `forgotten` | what is remembered of the reaped, so that they do not haunt |
+//! | `forgotten` | what is remembered of the reaped, so that stale gossip does not resurrect them |
 //! | `probe` | the probe state machine |
 //! | `coordinates`, `vivaldi` | where members are on the network |
 //! | `effects` | what rules ask to be done |

@@ -1,8 +1,8 @@
 //! Ending without leaving: this member is to come back, but perhaps as an agent of another kind.
 //!
 //! A host can be handed from one kind of agent to the other in a moment, before anyone has missed
-//! the old one. Whoever still took the new one for one of ours would say things to it that it
-//! cannot read, and HashiCorp's agents log each of them as an error. So the last thing that an
+//! the old one. A member that still took the new one for one of ours would say things to it that
+//! it cannot read, and HashiCorp's agents log each of them as an error. So the last thing that an
 //! agent says, by an ordinary alive message, is that from now on it is to be addressed in the
 //! dialect that everyone reads. If its successor is one of ours, it soon says otherwise.
 
@@ -12,7 +12,7 @@ use crate::model::{Incarnation, Moment, Versions};
 use crate::wire::message::Message;
 use fastrand::Rng;
 
-/// How many members are told directly. They pass it on to the others at once.
+/// How many members are informed directly. They pass it on to the others at once.
 const MAX_RECEIVERS: usize = 32;
 
 impl Members {

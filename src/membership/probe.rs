@@ -27,7 +27,7 @@ const NACK_PROTOCOL: u8 = 4;
 /// How one probe went, for coordinates and statistics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeOutcome {
-    /// Who answered.
+    /// The member that answered.
     pub node: NodeName,
     /// After how long.
     pub round_trip: Duration,
@@ -43,7 +43,7 @@ pub struct Prober {
     round: Option<Round>,
     /// Probes on behalf of others, by the sequence number of our own ping.
     relays: BTreeMap<u32, Relay>,
-    /// When the driver was last told to wake up.
+    /// When the driver was last asked to wake up.
     planned: Moment,
     /// Since when a member's digest has differed from ours, while ours stayed the same.
     differs_since: Option<Moment>,
@@ -166,8 +166,8 @@ impl Prober {
         let ping = Message::from(Ping { seq_no, node: row.name.clone(), source: source.clone() });
         let mut messages = vec![ping];
         if let State::Suspect(_) = row.state {
-            // Tell a suspect what it is suspected of, so that it can refute at once (Lifeguard's
-            // "buddy system").
+            // Inform a suspect of what it is suspected of, so that it can refute at once
+            // (Lifeguard's "buddy system").
             messages.push(Message::from(Suspect {
                 incarnation: row.incarnation,
                 node: row.name.clone(),
@@ -240,7 +240,7 @@ impl Prober {
         }
         counters::PROBES_FAILED.inc();
         record(members, &round.node, |r| r.tcp_failed = r.tcp_failed.saturating_add(1));
-        // Nacks that are missing show that those who were asked do not hear this process either;
+        // Nacks that are missing show that those that were asked do not hear this process either;
         // with nobody to ask, the failure itself is all there is to go by.
         let missing = if round.nacks_expected > 0 {
             round.nacks_expected.saturating_sub(round.nacks) as i32
@@ -359,7 +359,7 @@ impl Prober {
         })
     }
 
-    /// Someone who was asked had no answer either, but is there.
+    /// A member that was asked had no answer either, but is there.
     pub fn nack(&mut self, msg: &Nack) {
         if let Some(round) = &mut self.round
             && round.seq_no == msg.seq_no

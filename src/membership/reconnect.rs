@@ -1,4 +1,4 @@
-//! Reaching for failed members: perhaps one is back and nobody has told it that it was given up.
+//! Reaching for failed members: perhaps one is back and does not know that it was given up.
 
 use super::effects::StreamRequest;
 use super::exchange::random_up_to;

@@ -45,7 +45,7 @@ fn leave(node: &str, ltime: u64) -> LeaveIntent {
     LeaveIntent { ltime: LamportTime(ltime), node: name(node), prune: false }
 }
 
-/// The table of "me", who knows these others; host numbers count from 2.
+/// The table of "me", which knows these others; host numbers count from 2.
 fn table(others: &[&str]) -> (Members, Rng) {
     let me = SelfDescription { name: name("me"), addr: addr(1), tags: Tags::default() };
     let (mut fx, mut rng) = (Effects::default(), Rng::with_seed(1));
@@ -71,13 +71,13 @@ fn a_suspicion_of_a_later_incarnation_starts_anew() {
     members.suspect(&suspect("a", 2, "c"), after(20), &mut fx);
     assert_eq!(members.next_deadline(), deadline + Duration::from_secs(20));
     let State::Suspect(suspicion) = &members.row("a").unwrap().state else { panic!("not suspected") };
-    assert_eq!(suspicion.confirmations(), 0, "who suspected the old one does not confirm the new");
+    assert_eq!(suspicion.confirmations(), 0, "one that suspected the old one does not confirm the new");
     members.tick(deadline, &mut fx);
     assert_eq!(status(&members, "a"), Status::Alive);
 }
 
 /// An operator removes a member whose return he has not seen yet: join and leave intent have the
-/// same time, and whoever heard them in different order never agreed.
+/// same time, and members that heard them in different order never agreed.
 #[test]
 fn a_join_outweighs_a_leave_of_the_same_time() {
     let (mut members, mut rng) = table(&["a", "b"]);
@@ -135,7 +135,7 @@ fn a_member_objects_to_a_leave_of_its_own_time_however_it_hears_of_it() {
     members.check_invariants();
 }
 
-/// Two lives of a member had come to the same incarnation with different tags, and nobody noticed.
+/// Two runs of a member had come to the same incarnation with different tags, and nobody noticed.
 #[test]
 fn digests_differ_when_tags_do() {
     let (mut one, mut rng) = table(&[]);
@@ -147,27 +147,27 @@ fn digests_differ_when_tags_do() {
     assert_ne!(one.digest(), other.digest());
 }
 
-/// And those who knew one of the two could not learn of the other.
+/// And members that knew one of the two could not learn of the other.
 #[test]
-fn twins_are_told_apart_in_the_same_way_everywhere() {
+fn two_runs_in_one_incarnation_are_distinguished_in_the_same_way_everywhere() {
     let meta = |v: u8| Tags::from_pairs([format!("version={v}")]).unwrap().encode().unwrap();
-    let twin = |v| Alive { meta: meta(v), ..alive("a", 2, 3) };
+    let run = |v| Alive { meta: meta(v), ..alive("a", 2, 3) };
     for (first, second) in [(1, 2), (2, 1)] {
         let (mut members, mut rng) = table(&["a"]);
         let mut fx = Effects::default();
-        members.alive(&twin(first), START, &mut rng, &mut fx);
+        members.alive(&run(first), START, &mut rng, &mut fx);
         members.suspect(&suspect("a", 3, "x"), START, &mut fx);
         for _ in 0..2 {
-            members.alive(&twin(second), START, &mut rng, &mut fx);
+            members.alive(&run(second), START, &mut rng, &mut fx);
         }
         assert_eq!(members.row("a").unwrap().meta, meta(2));
         assert!(!members.row("a").unwrap().is_alive(), "it has not refuted");
         let updates = fx.events.iter().filter(|e| e.kind == MemberEventKind::Update).count();
         assert_eq!(updates, if first == 1 { 2 } else { 1 });
         // It neither moves nor comes back in this way.
-        members.alive(&Alive { addr: addr(9), ..twin(3) }, START, &mut rng, &mut fx);
+        members.alive(&Alive { addr: addr(9), ..run(3) }, START, &mut rng, &mut fx);
         members.dead(&Dead { incarnation: Incarnation(3), node: name("a"), from: name("x") }, START, &mut fx);
-        members.alive(&twin(3), START, &mut rng, &mut fx);
+        members.alive(&run(3), START, &mut rng, &mut fx);
         assert_eq!(
             (members.row("a").unwrap().meta.clone(), status(&members, "a")),
             (meta(2), Status::Failed)
@@ -185,21 +185,21 @@ fn accusers_remind_the_suspect_until_the_end() {
     members.suspect(&suspect("a", 1, "me"), START, &mut fx);
     members.suspect(&suspect("b", 1, "c"), START, &mut fx);
     fx.transmits.clear();
-    let mut told = 0;
+    let mut reminders = 0;
     while status(&members, "a") == Status::Alive {
         let now = members.next_deadline();
         members.tick(now, &mut fx);
         for transmit in fx.transmits.drain(..) {
-            assert_eq!(transmit.to.addr, addr(2), "only who accuses reminds");
+            assert_eq!(transmit.to.addr, addr(2), "only an accuser reminds");
             assert_eq!(transmit.messages, [Message::from(suspect("a", 1, "me"))]);
-            told += 1;
+            reminders += 1;
         }
     }
     // The longest suspicion of five lasts 24 s.
-    assert_eq!(told, 23);
+    assert_eq!(reminders, 23);
 }
 
-/// Of a member that had moved, whoever missed that its old self was given up found out only when
+/// When a member had moved, others that missed that its old self was given up found out only when
 /// the round of probes came to it: after minutes among hundreds.
 #[test]
 fn a_disputed_address_is_probed_next() {

@@ -1,4 +1,4 @@
-//! Those who were refused a name, remembered for as long as they may ask who has it.
+//! Members that were refused a name, remembered for as long as they may ask who has it.
 
 use crate::model::{Moment, NodeName, Versions};
 use std::collections::BTreeMap;

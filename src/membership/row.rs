@@ -47,10 +47,10 @@ pub struct Row {
     pub status_ltime: LamportTime,
     /// How probes of it went.
     pub probes: ProbeRecord,
-    /// Where it is on the network, since it first told so in an ack.
+    /// Where it is on the network, since it first said so in an ack.
     pub located: Option<Box<Located>>,
-    /// When it was last told that it counts as dead, because it said to be alive in a life that is
-    /// over.
+    /// When it was last informed that it counts as dead, because it said to be alive in a run that
+    /// is over.
     pub(super) challenged: Option<Moment>,
     /// Whether only one dialect is spoken here.
     pub(super) native_only: bool,
@@ -102,8 +102,8 @@ impl Row {
         matches!(self.state, State::Alive)
     }
 
-    /// Where to send, and in which dialect. Whoever is suspected or dead may come back as another
-    /// kind of agent, and is addressed in the dialect that everyone reads.
+    /// Where to send, and in which dialect. A member that is suspected or dead may come back as
+    /// another kind of agent, and is addressed in the dialect that everyone reads.
     pub fn target(&self) -> Target {
         let target = Target::member(self.addr, &self.versions);
         match self.state {
@@ -155,8 +155,8 @@ impl Row {
         }
     }
 
-    /// This row's share of the table's digest: who is present, in which incarnation, with which
-    /// tags and versions (two lives of a member can both have come to the same incarnation), and
+    /// This row's share of the table's digest: whether it is present, in which incarnation, with which
+    /// tags and versions (two runs of a member can both have come to the same incarnation), and
     /// whether it is about to leave. Suspicions pass and tombstones expire at each member's own
     /// pace, so they do not count.
     pub(super) fn fingerprint(&self) -> u64 {

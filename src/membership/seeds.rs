@@ -1,5 +1,5 @@
 //! Seeds for ever: the addresses through which this process may find the others are never
-//! forgotten, and tried whenever they seem to lead to someone who is missing.
+//! forgotten, and tried whenever they seem to lead to a member that is missing.
 //!
 //! Failed members are reached for by `reconnect`, but only until they are forgotten. A partition
 //! that lasts longer leaves two clusters, each content with itself: nobody is alone, nobody has
@@ -9,12 +9,12 @@
 //! * Every reconnect interval, give or take half of it, it is considered whether to try a seed.
 //!   There is reason to if one of them has an address that no present member has (or has not been
 //!   looked up yet), if this process is alone, or if there are failed members.
-//! * All who are present together make about one attempt for each missing seed in an interval:
+//! * All that are present together make about one attempt for each missing seed in an interval:
 //!   each draws with the chance missing ÷ present. So that few members with seeds among many
 //!   without any still try, nobody's chance is below one in [`RAREST`]. Alone it is certain.
 //! * An attempt looks one missing seed up anew, as its address may have changed, and exchanges
 //!   everything with one of the addresses that no present member has. If there is none, there is
-//!   nothing to do: whoever is at a present member's address is in touch already.
+//!   nothing to do: what is at a present member's address is in touch already.
 //!
 //! The side of a partition that has all the seeds makes no attempts, and need not. A seed that is
 //! retired for good costs a connection that fails now and then, until it is taken out of the

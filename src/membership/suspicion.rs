@@ -15,11 +15,11 @@ pub struct Suspicion {
     max: Duration,
     /// How many confirmations bring the timeout down to `min`.
     wanted: u32,
-    /// Who suspects: the first accuser, then those who confirmed. At most `wanted + 1`.
+    /// The members that suspect: the first accuser, then those that confirmed. At most `wanted + 1`.
     accusers: Vec<NodeName>,
     /// Whether it was postponed before.
     postponed: bool,
-    /// When this process, being one of them, next tells the suspect.
+    /// When this process, being one of them, next informs the suspect.
     remind_at: Moment,
 }
 
@@ -50,12 +50,12 @@ impl Suspicion {
         self.start + timeout(self.confirmations(), self.wanted, self.min, self.max)
     }
 
-    /// When the suspect is next to be told by this process; never, unless it is an accuser.
+    /// When the suspect is next to be informed by this process; never, unless it is an accuser.
     pub fn remind_at(&self) -> Moment {
         self.remind_at
     }
 
-    /// Sets when the suspect is next to be told.
+    /// Sets when the suspect is next to be informed.
     pub fn remind(&mut self, at: Moment) {
         self.remind_at = at;
     }

@@ -38,8 +38,8 @@ impl Members {
         fx: &mut Effects,
     ) {
         let addr = SocketAddr::new(canonical_ip(msg.addr.ip()), msg.addr.port());
-        // What is said of this very process is put right, whatever vector it names: whoever believes
-        // that would go on speaking to this process in the wrong tongue, or not at all.
+        // What is said of this very process is put right, whatever vector it names: a member that
+        // believes that would go on speaking to this process in the wrong tongue, or not at all.
         let about_me = msg.node == self.me && addr == self.my_row().addr;
         if !about_me && !self.admits_versions(&msg.node, addr, &msg.versions, now) {
             return;
@@ -94,11 +94,11 @@ impl Members {
         }
     }
 
-    /// Someone who counts as gone says to be alive in an incarnation that is over: old news, or a
-    /// new life that does not know of the old one. HashiCorp's agents forget the dead after a
-    /// while, so that nobody tells one of theirs that comes back, in its first incarnation again.
-    /// Told what its last was, it raises its own. It is asked at its address, where nobody else is
-    /// bothered, and not often.
+    /// A member that counts as gone says to be alive in an incarnation that is over: old news, or a
+    /// new run that does not know of the old one. HashiCorp's agents forget the dead after a while,
+    /// so that nobody informs one of theirs that comes back, in its first incarnation again. Once
+    /// it hears what its last was, it raises its own. It is asked at its address, where nobody else
+    /// is bothered, and not often.
     fn challenge(&mut self, node: &NodeName, now: Moment, fx: &mut Effects) {
         let (pause, from) = (self.config.probe_interval, self.me.clone());
         let Some(row) = self.rows.get_mut(node) else { return };
@@ -127,8 +127,8 @@ impl Members {
             return;
         }
         if self.forgotten.get(&msg.node).is_some_and(|gone| msg.incarnation <= gone.incarnation) {
-            // A ghost: someone has not heard yet that it is gone. If it is not, it learns from
-            // push/pull what is believed of it, and says so in a later incarnation.
+            // Stale gossip: some member has not heard yet that it is gone. If it is not, it learns
+            // from push/pull what is believed of it, and says so in a later incarnation.
             return;
         }
         if self.present() >= MAX_PRESENT {
@@ -163,7 +163,7 @@ impl Members {
         self.insert(row, now);
         self.enlist(&msg.node, rng);
         self.pass_on(msg, addr, spread, fx);
-        self.tell(event, fx);
+        self.report(event, fx);
     }
 
     fn admit_known(
@@ -188,7 +188,7 @@ impl Members {
             row.addr = addr;
             row.versions = msg.versions;
             // As in memberlist, a member is updated when its tags are; an address changes only for
-            // who returns, and what it speaks is nobody's news.
+            // a member that returns, and what it speaks is nobody's news.
             let differs = row.meta != msg.meta;
             if differs {
                 row.meta = msg.meta.clone();
@@ -210,14 +210,14 @@ impl Members {
         self.pass_on(msg, addr, spread, fx);
         if let Some(Some(event)) = event {
             if event.kind == MemberEventKind::Join {
-                // Who was to be pruned has gone; this is its next life.
+                // The run that was to be pruned has gone; this is the next one.
                 self.prunes.remove(&msg.node);
             }
-            self.tell(event, fx);
+            self.report(event, fx);
         }
     }
 
-    /// Two lives of one member can have come to the same incarnation with different tags, or as
+    /// Two runs of one member can have come to the same incarnation with different tags, or as
     /// different kinds of agent. Only the member knows which is over, and restates when it hears
     /// of the other. So that all come to hear the same of the two, whichever they heard first,
     /// one is preferred: that which understands less, because both understand what it is sent,
@@ -239,7 +239,7 @@ impl Members {
         if let Some((addr, event)) = changed {
             self.pass_on(msg, addr, spread, fx);
             if let Some(event) = event {
-                self.tell(event, fx);
+                self.report(event, fx);
             }
         }
     }
@@ -252,7 +252,7 @@ impl Members {
     }
 
     /// An alive message about this very process: an echo of what it said, a memory of its
-    /// former life, or someone else under the same name.
+    /// former run, or another process under the same name.
     fn hear_of_myself(&mut self, msg: &Alive, addr: SocketAddr, now: Moment, fx: &mut Effects) {
         let me = self.my_row();
         if self.presence != Presence::Here || msg.incarnation < me.incarnation {
@@ -323,7 +323,7 @@ impl Members {
         }
     }
 
-    /// As an accuser, tells suspects directly what they are suspected of, once every probe
+    /// As an accuser, informs suspects directly of what they are suspected of, once every probe
     /// interval. Gossip about it ends after a few ticks; a suspect that could not be reached
     /// during those must not be declared dead without ever having heard of it.
     pub(super) fn remind_suspects(&mut self, now: Moment, fx: &mut Effects) {
@@ -360,7 +360,7 @@ impl Members {
             if !row.is_present() {
                 return None;
             }
-            // Who has announced to leave, or says so now, has left; anyone else has failed.
+            // A member that has announced to leave, or says so now, has left; any other has failed.
             let left = row.leaving || msg.node == msg.from;
             row.state = if left { State::Left } else { State::Dead };
             row.since = now;
@@ -370,7 +370,7 @@ impl Members {
         if let Some(Some(event)) = event {
             counters::MESSAGES_DEAD.inc();
             fx.broadcasts.push(Message::from(msg.clone()));
-            self.tell(event, fx);
+            self.report(event, fx);
             self.bound_tombstones(now, fx);
         }
     }
@@ -397,7 +397,7 @@ impl Members {
         false
     }
 
-    /// Whether an accusation can be believed: it is about a known member, not about a life that
+    /// Whether an accusation can be believed: it is about a known member, not about a run that
     /// is over, and not at an incarnation that the accused could never refute.
     fn admits_accusation(
         &mut self,
@@ -422,7 +422,7 @@ impl Members {
         self.restate(accused, now, fx);
     }
 
-    /// Raises this process's incarnation above `than` and its own, and tells everyone.
+    /// Raises this process's incarnation above `than` and its own, and announces it.
     pub(super) fn restate(&mut self, than: Incarnation, now: Moment, fx: &mut Effects) {
         let me = self.me.clone();
         let alive = self.change(&me, now, |row| {
@@ -432,8 +432,8 @@ impl Members {
         fx.broadcasts.extend(alive.map(Message::from));
     }
 
-    /// Changes this process's tags and tells everyone. Once it has left they are only noted, for
-    /// the day it comes back: whoever heard of a new incarnation would take it for present.
+    /// Changes this process's tags and announces them. Once it has left they are only noted, for
+    /// the day it comes back: a member that heard of a new incarnation would take it for present.
     pub fn set_tags(&mut self, tags: Tags, now: Moment, fx: &mut Effects) -> Result<(), TagsError> {
         let meta = tags.encode()?;
         let me = self.me.clone();
@@ -446,7 +446,7 @@ impl Members {
         if changed == Some(true) && self.presence != Presence::Gone {
             self.restate(Incarnation::default(), now, fx);
             let member = self.my_row().member();
-            self.tell(MemberEvent { kind: MemberEventKind::Update, member }, fx);
+            self.report(MemberEvent { kind: MemberEventKind::Update, member }, fx);
         }
         Ok(())
     }
@@ -467,7 +467,7 @@ impl Members {
         });
         self.restate(Incarnation::default(), now, fx);
         if let Some(Some(event)) = event {
-            self.tell(event, fx);
+            self.report(event, fx);
         }
     }
 

@@ -38,7 +38,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 /// Whether this process takes part in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// It does, and refutes whoever says otherwise.
+    /// It does, and refutes members that say otherwise.
     Here,
     /// It has said that it leaves.
     Leaving,
@@ -64,7 +64,7 @@ pub(super) struct Pruned {
     pub at: Moment,
 }
 
-/// Who is here. One row a member, this process included.
+/// The members that are here. One row a member, this process included.
 #[derive(Debug)]
 pub struct Members {
     pub(super) config: Config,
@@ -89,7 +89,7 @@ pub struct Members {
     /// Where this process is on the network, if it takes part in that.
     pub(super) vivaldi: Option<Box<Vivaldi>>,
     pub(super) complaints: RateLimit<NodeName>,
-    /// Who was refused a name a short while ago.
+    /// Members that were refused a name a short while ago.
     pub(super) rivals: Rivals,
     digest: u64,
     digest_since: Moment,
@@ -158,11 +158,11 @@ impl Members {
         };
         let event = MemberEvent { kind: MemberEventKind::Join, member: row.member() };
         members.insert(row, now);
-        members.tell(event, fx);
+        members.report(event, fx);
         Ok(members)
     }
 
-    /// Goes on after an earlier life that had seen the Lamport time `last`, so that this one's
+    /// Goes on after an earlier run that had seen the Lamport time `last`, so that this one's
     /// intents are newer. A time too far away to be believed is ignored.
     pub fn resume(&mut self, last: LamportTime) {
         let _ = self.clock.witness(last);
@@ -246,12 +246,12 @@ impl Members {
                 self.cursor -= 1;
             }
         }
-        self.tell(MemberEvent { kind: MemberEventKind::Reap, member: row.member() }, fx);
+        self.report(MemberEvent { kind: MemberEventKind::Reap, member: row.member() }, fx);
         Some(row)
     }
 
     /// Logs an event as Serf does and asks for it to be delivered.
-    pub(super) fn tell(&self, event: MemberEvent, fx: &mut Effects) {
+    pub(super) fn report(&self, event: MemberEvent, fx: &mut Effects) {
         let MemberEvent { kind, member } = &event;
         match kind {
             MemberEventKind::Join => {

@@ -83,9 +83,9 @@ impl Members {
         false
     }
 
-    /// Why an exchange with this sender is refused as a whole: it knows others who are present, and
+    /// Why an exchange with this sender is refused as a whole: it knows others that are present, and
     /// not one of them could be a member here. It has no cluster to join, or to be joined, and its
-    /// operator should hear of that. One who can be admitted is enough to go on.
+    /// operator should hear of that. One that can be admitted is enough to go on.
     pub fn refuses(&self, theirs: &PushPull) -> Option<String> {
         let present = |row: &&PeerRow| matches!(row.state, PeerState::Alive | PeerState::Suspect);
         let others = theirs.rows.iter().filter(present).filter(|row| row.node != self.me);
@@ -101,9 +101,9 @@ impl Members {
 
 /// Whether a member that announces `theirs` and this process understand each other.
 ///
-/// Who is admitted is passed on to all others. A vector of which memberlist's `verifyProtocol`
-/// says, in a cluster of HashiCorp's agents and ours, that it is incompatible must therefore be
-/// refused: passed on, it would end their exchanges.
+/// A member that is admitted is passed on to all others. A vector of which memberlist's
+/// `verifyProtocol` says, in a cluster of HashiCorp's agents and ours, that it is incompatible must
+/// therefore be refused: passed on, it would end their exchanges.
 pub(super) fn judge(theirs: &Versions, native_only: bool) -> Result<(), Unfit> {
     let (ours, v) = (Versions::OURS, theirs);
     let sound = v.protocol_min > 0

@@ -3,8 +3,8 @@
 //! faults).
 //!
 //! A burst ends one quiescent period after its last event, or one coalesce period after its first.
-//! Member events go one better than Serf: after a quiet period the first is told at once, and only
-//! what follows it is held back.
+//! Member events go one better than Serf: after a quiet period the first is delivered at once, and
+//! only what follows it is held back.
 
 use crate::model::{
     Member, MemberEvent, MemberEventKind, MemberEvents, Moment, NodeName, Standing, UserEvent,
@@ -16,11 +16,11 @@ use std::time::Duration;
 pub const COALESCE_PERIOD: Duration = Duration::from_secs(3);
 /// How long nothing must happen for a burst to be over.
 pub const QUIESCENT_PERIOD: Duration = Duration::from_secs(1);
-/// The most members and event names that one burst may hold back; beyond it, the burst is told
-/// early.
+/// The most members and event names that one burst may hold back; beyond it, the burst is
+/// delivered early.
 pub const MAX_PENDING: usize = 10_000;
 
-/// When a burst is to be told.
+/// When a burst is to be delivered.
 #[derive(Clone, Copy, Debug, Default)]
 struct Burst {
     /// When the first and the last event of the burst came.
@@ -38,7 +38,7 @@ impl Burst {
     }
 }
 
-/// What is still to be told of one member.
+/// What is still to be delivered about one member.
 #[derive(Debug)]
 struct Pending {
     member: Member,
@@ -52,14 +52,14 @@ struct Pending {
 #[derive(Debug, Default)]
 pub struct MemberCoalescer {
     pending: BTreeMap<NodeName, Pending>,
-    /// What each member was last told to have done, so that a flap within a burst is silent.
-    told: BTreeMap<NodeName, MemberEventKind>,
+    /// What each member was last reported to have done, so that a flap within a burst is silent.
+    delivered: BTreeMap<NodeName, MemberEventKind>,
     burst: Burst,
     last_event: Option<Moment>,
 }
 
 impl MemberCoalescer {
-    /// Takes an event in. Answers with what is to be told at once.
+    /// Takes an event in. Answers with what is to be delivered at once.
     pub fn offer(&mut self, event: MemberEvent, now: Moment) -> Vec<MemberEvents> {
         let quiet = self.last_event.is_none_or(|last| now.since(last) >= QUIESCENT_PERIOD);
         self.last_event = Some(now);
@@ -91,28 +91,28 @@ impl MemberCoalescer {
         }
     }
 
-    /// When [`MemberCoalescer::tick`] has something to tell.
+    /// When [`MemberCoalescer::tick`] has something to deliver.
     pub fn next_deadline(&self) -> Moment {
         self.burst.deadline()
     }
 
-    /// Tells the burst if it is over.
+    /// Delivers the burst if it is over.
     pub fn tick(&mut self, now: Moment) -> Vec<MemberEvents> {
         if now >= self.next_deadline() { self.flush() } else { Vec::new() }
     }
 
-    /// Tells everything that is held back: one entry for each kind, members by name.
+    /// Delivers everything that is held back: one entry for each kind, members by name.
     pub fn flush(&mut self) -> Vec<MemberEvents> {
         self.burst = Burst::default();
         let mut groups: BTreeMap<MemberEventKind, Vec<Member>> = BTreeMap::new();
         for (name, pending) in std::mem::take(&mut self.pending) {
             if let Some(kind) = pending.change
-                && self.told.get(&name) != Some(&kind)
+                && self.delivered.get(&name) != Some(&kind)
             {
                 groups.entry(kind).or_default().push(pending.member.clone());
                 match kind.standing() {
-                    Standing::Forgotten => self.told.remove(&name),
-                    Standing::Came | Standing::Stays | Standing::Went => self.told.insert(name, kind),
+                    Standing::Forgotten => self.delivered.remove(&name),
+                    Standing::Came | Standing::Stays | Standing::Went => self.delivered.insert(name, kind),
                 };
             }
             for kind in pending.updates {
@@ -123,7 +123,7 @@ impl MemberCoalescer {
     }
 }
 
-/// Coalesces user events by name: of each name only the latest Lamport time is told.
+/// Coalesces user events by name: of each name only the latest Lamport time is delivered.
 #[derive(Debug, Default)]
 pub struct UserCoalescer {
     pending: BTreeMap<String, Vec<UserEvent>>,
@@ -131,8 +131,8 @@ pub struct UserCoalescer {
 }
 
 impl UserCoalescer {
-    /// Takes an event in. Answers with what is to be told at once: an event that may not be
-    /// coalesced.
+    /// Takes an event in. Answers with what is to be delivered at once: an event that may not
+    /// be coalesced.
     pub fn offer(&mut self, event: UserEvent, now: Moment) -> Vec<UserEvent> {
         if !event.coalesce {
             return vec![event];
@@ -147,17 +147,17 @@ impl UserCoalescer {
         if self.pending.len() >= MAX_PENDING { self.flush() } else { Vec::new() }
     }
 
-    /// When [`UserCoalescer::tick`] has something to tell.
+    /// When [`UserCoalescer::tick`] has something to deliver.
     pub fn next_deadline(&self) -> Moment {
         self.burst.deadline()
     }
 
-    /// Tells the burst if it is over.
+    /// Delivers the burst if it is over.
     pub fn tick(&mut self, now: Moment) -> Vec<UserEvent> {
         if now >= self.next_deadline() { self.flush() } else { Vec::new() }
     }
 
-    /// Tells everything that is held back, in the order of Lamport times.
+    /// Delivers everything that is held back, in the order of Lamport times.
     pub fn flush(&mut self) -> Vec<UserEvent> {
         self.burst = Burst::default();
         let mut events: Vec<UserEvent> = std::mem::take(&mut self.pending).into_values().flatten().collect();
@@ -190,28 +190,28 @@ mod tests {
         Moment::from_start(Duration::from_millis(ms))
     }
 
-    fn told(events: &[MemberEvents]) -> Vec<(MemberEventKind, Vec<&str>)> {
+    fn delivered(events: &[MemberEvents]) -> Vec<(MemberEventKind, Vec<&str>)> {
         events.iter().map(|e| (e.kind, e.members.iter().map(|m| m.name.as_str()).collect())).collect()
     }
 
     use MemberEventKind::{Failed, Join, Leave, Reap, Update};
 
     #[test]
-    fn the_first_after_a_quiet_second_is_told_at_once_and_the_burst_once() {
+    fn the_first_after_a_quiet_second_is_delivered_at_once_and_the_burst_once() {
         let mut c = MemberCoalescer::default();
-        assert_eq!(told(&c.offer(event(Join, "a"), at(0))), [(Join, vec!["a"])]);
+        assert_eq!(delivered(&c.offer(event(Join, "a"), at(0))), [(Join, vec!["a"])]);
         assert!(c.offer(event(Join, "c"), at(100)).is_empty());
         assert!(c.offer(event(Join, "b"), at(200)).is_empty());
         assert!(c.offer(event(Failed, "d"), at(300)).is_empty());
         assert_eq!(c.next_deadline(), at(1300));
         assert!(c.tick(at(1299)).is_empty());
-        assert_eq!(told(&c.tick(at(1300))), [(Join, vec!["b", "c"]), (Failed, vec!["d"])]);
+        assert_eq!(delivered(&c.tick(at(1300))), [(Join, vec!["b", "c"]), (Failed, vec!["d"])]);
         assert_eq!(c.next_deadline(), Moment::NEVER);
-        assert!(c.flush().is_empty(), "told once");
+        assert!(c.flush().is_empty(), "delivered once");
     }
 
     #[test]
-    fn a_long_burst_is_told_every_three_seconds() {
+    fn a_long_burst_is_delivered_every_three_seconds() {
         let mut c = MemberCoalescer::default();
         c.offer(event(Join, "x"), at(0));
         for ms in (100..3100).step_by(500) {
@@ -229,11 +229,11 @@ mod tests {
         assert!(c.flush().is_empty(), "failed and back within a burst");
         c.offer(event(Join, "b"), at(30));
         c.offer(event(Update, "b"), at(40));
-        assert_eq!(told(&c.flush()), [(Join, vec!["b"]), (Update, vec!["b"])]);
-        assert!(c.flush().is_empty(), "an update is not told again");
+        assert_eq!(delivered(&c.flush()), [(Join, vec!["b"]), (Update, vec!["b"])]);
+        assert!(c.flush().is_empty(), "an update is not delivered again");
         c.offer(event(Update, "b"), at(50));
         c.offer(event(Leave, "b"), at(60));
-        assert_eq!(told(&c.flush()), [(Leave, vec!["b"])]);
+        assert_eq!(delivered(&c.flush()), [(Leave, vec!["b"])]);
     }
 
     #[test]
@@ -241,10 +241,10 @@ mod tests {
         let mut c = MemberCoalescer::default();
         c.offer(event(Join, "a"), at(0));
         c.offer(event(Reap, "a"), at(10));
-        assert_eq!(told(&c.flush()), [(Reap, vec!["a"])]);
-        assert!(c.told.is_empty());
+        assert_eq!(delivered(&c.flush()), [(Reap, vec!["a"])]);
+        assert!(c.delivered.is_empty());
         c.offer(event(Join, "a"), at(20));
-        assert_eq!(told(&c.flush()), [(Join, vec!["a"])]);
+        assert_eq!(delivered(&c.flush()), [(Join, vec!["a"])]);
     }
 
     #[test]
@@ -263,8 +263,9 @@ mod tests {
         c.offer(e(6, "deploy", "z", true), at(100));
         c.offer(e(2, "gc", "", true), at(200));
         assert!(c.tick(at(1199)).is_empty());
-        let told: Vec<_> = c.tick(at(1200)).into_iter().map(|e| (e.ltime.0, e.name, e.payload)).collect();
+        let delivered: Vec<_> =
+            c.tick(at(1200)).into_iter().map(|e| (e.ltime.0, e.name, e.payload)).collect();
         let expected = [(2, "gc", ""), (6, "deploy", "y"), (6, "deploy", "z")];
-        assert_eq!(told, expected.map(|(t, n, p)| (t, n.to_string(), p.as_bytes().to_vec())));
+        assert_eq!(delivered, expected.map(|(t, n, p)| (t, n.to_string(), p.as_bytes().to_vec())));
     }
 }

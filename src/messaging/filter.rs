@@ -125,7 +125,8 @@ impl EventFilter {
         }
     }
 
-    /// Everything that [`EventFilter::parse`] knows, to be shown to who wrote something else.
+    /// Everything that [`EventFilter::parse`] knows, to be shown to an operator who wrote
+    /// something else.
     pub fn known() -> String {
         let members = MemberEventKind::ALL.iter().map(|kind| kind.as_str());
         members.chain(["user", "user:name", "query", "query:name or *"]).collect::<Vec<_>>().join(", ")

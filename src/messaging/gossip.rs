@@ -22,7 +22,7 @@ const MAX_ROUNDS: usize = 8;
 /// A datagram with less room than this is full: hardly any message is smaller.
 const NEARLY_FULL: usize = 64;
 
-/// The most broadcasts that ride along in one datagram.
+/// The most broadcasts that are piggybacked in one datagram.
 const MAX_PIGGYBACKED: usize = 32;
 
 /// A datagram that is ready to be sent.
@@ -42,10 +42,10 @@ pub struct Gossip {
     next_tick: Option<Moment>,
     next_burst: Option<Moment>,
     last_burst: Moment,
-    /// Who was told last, the latest at the end. Others come first, so that the transmissions of
-    /// one broadcast reach as many members as they can; picked afresh each time, some would get it
-    /// thrice and others never.
-    told: VecDeque<NodeName>,
+    /// The members that were sent news last, the latest at the end. Others come first, so that
+    /// the transmissions of one broadcast reach as many members as they can; picked afresh each
+    /// time, some would get it thrice and others never.
+    reached: VecDeque<NodeName>,
 }
 
 impl Gossip {
@@ -94,8 +94,8 @@ impl Gossip {
             self.next_tick = Some(now + config.gossip_interval);
         }
         if out.is_empty() && (on_tick || members.gossip_targets(1, now, rng, |_| true).is_empty()) {
-            // Nobody is left to tell, or nothing that is left fits a datagram: waiting changes
-            // neither. Whoever comes later learns everything by push/pull.
+            // Nobody is left to inform, or nothing that is left fits a datagram: waiting changes
+            // neither. A member that comes later learns everything by push/pull.
             self.queue.clear();
         }
         if self.queue.is_empty() {
@@ -127,20 +127,20 @@ impl Gossip {
             }
             full = packer.room() < NEARLY_FULL;
             out.push(Datagram { to, bytes: packer.finish_in(to.wrapping(config)) });
-            self.told.push_back(row.name.clone());
+            self.reached.push_back(row.name.clone());
         }
-        while self.told.len() > limit as usize {
-            self.told.pop_front();
+        while self.reached.len() > limit as usize {
+            self.reached.pop_front();
         }
         full
     }
 
-    /// A few random members who were not told something lately, or failing that, longest ago.
+    /// A few random members that were not sent news lately, or failing that, longest ago.
     fn targets<'a>(&mut self, members: &'a Members, now: Moment, rng: &mut Rng) -> Vec<&'a Row> {
         let wanted = members.config().gossip_nodes;
-        let mut targets = members.gossip_targets(wanted, now, rng, |row| !self.told.contains(&row.name));
+        let mut targets = members.gossip_targets(wanted, now, rng, |row| !self.reached.contains(&row.name));
         while targets.len() < wanted
-            && let Some(name) = self.told.pop_front()
+            && let Some(name) = self.reached.pop_front()
         {
             let again = members.row(name.as_str()).filter(|row| members.hears_gossip(row, now));
             if let Some(row) = again.filter(|row| !targets.iter().any(|other| other.name == row.name)) {
@@ -150,8 +150,8 @@ impl Gossip {
         targets
     }
 
-    /// Up to `room` bytes of queued news to ride along in datagrams that are sent anyway, with
-    /// probes and acks. Counts as a transmission.
+    /// Up to `room` bytes of queued news to be piggybacked on datagrams that are sent anyway,
+    /// with probes and acks. Counts as a transmission.
     pub fn piggyback(&mut self, room: usize, members: &Members) -> Vec<Shared> {
         let limit = members.config().transmit_limit(members.present());
         self.queue.select(room, MAX_PIGGYBACKED, members.widest_dialect(), u32::MAX, limit)

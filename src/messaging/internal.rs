@@ -1,4 +1,4 @@
-//! Internal queries, those whose names begin with [`INTERNAL_PREFIX`]: questions that agents ask
+//! Internal queries, whose names begin with [`INTERNAL_PREFIX`]: those that agents ask
 //! each other. Handlers and streams never see them, and clients cannot ask them (`_serf_ping`,
 //! which `reachability` sends, aside).
 //!
@@ -12,9 +12,9 @@ use crate::wire::payload::{PayloadError, write_conflict_response};
 
 /// Names that begin so belong to agents themselves.
 pub const INTERNAL_PREFIX: &str = "_serf_";
-/// The name of the query that asks who has a name.
+/// The name of the query that asks which member has a name.
 pub const CONFLICT: &str = "_serf_conflict";
-/// The name of the query that asks who is there.
+/// The name of the query that asks which members are there.
 pub const PING: &str = "_serf_ping";
 
 /// What an internal query asks.
@@ -22,9 +22,9 @@ pub const PING: &str = "_serf_ping";
 pub enum InternalQuery {
     /// Whether it arrives; the ack says so.
     Ping,
-    /// Who has this name.
+    /// Which member has this name.
     Conflict(String),
-    /// To change the keyring, or why nobody can tell how.
+    /// To change the keyring, or why the payload does not say how.
     ChangeKey(Result<KeyChange, PayloadError>),
     /// Which keys are on the keyring.
     ListKeys,

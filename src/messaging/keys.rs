@@ -2,8 +2,8 @@
 //! becomes of the answers of all.
 //!
 //! Each step is an internal query to everyone: install a new key, use it, remove the old one. All
-//! of them may be repeated. A step has worked when everyone who was there has said so; until then
-//! the next one would cut off whoever has not.
+//! of them may be repeated. A step has worked when all that were there have said so; until then the
+//! next one would cut off those that have not.
 
 use super::query_params::QueryParams;
 use crate::wire::keyring::{Keyring, KeyringError};
@@ -60,7 +60,7 @@ impl KeyStep {
 /// The name of the internal query that lists keys.
 pub const LIST_KEYS: &str = "_serf_list-keys";
 
-/// A question about keys, as someone asks it of the whole cluster.
+/// A query about keys, as an operator asks it of the whole cluster.
 #[derive(Clone, PartialEq, Eq)]
 pub enum KeyCommand {
     /// Do this with this key, in base64.
@@ -189,7 +189,7 @@ pub struct KeyReport {
     pub primary_keys: BTreeMap<String, usize>,
 }
 
-/// The most keys that are told apart: every member of a cluster could claim others.
+/// The most keys that are distinguished: every member of a cluster could claim others.
 const MAX_LISTED: usize = 1024;
 
 impl KeyReport {

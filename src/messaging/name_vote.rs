@@ -1,9 +1,9 @@
-//! The vote on a name that two agents claim: who has it, the others decide.
+//! The vote on a name that two agents claim: which of them has it, the others decide.
 //!
-//! Someone else claims this agent's name. The agent waits until a former life of its own, which
+//! Another process claims this agent's name. The agent waits until a former run of its own, which
 //! others may still take for alive, has been found to be dead; then it asks everyone who has the
-//! name (`_serf_conflict`, as Serf does). Whoever names this agent's address is for it, whoever
-//! names another address is against it. An answer that the name is unknown, or that its holder
+//! name (`_serf_conflict`, as Serf does). An answer with this agent's address is a vote for it, one
+//! with another address is a vote against it. An answer that the name is unknown, or that its holder
 //! has failed or left, decides nothing. Without a majority of what counts the agent has lost its
 //! name and ends; of two with equal votes, the one at the lower address stays.
 //!
@@ -52,7 +52,7 @@ pub struct NameLost {
     pub name: NodeName,
     /// Where this agent is.
     pub ours: SocketAddr,
-    /// Where the one is who keeps the name.
+    /// Where the one is that keeps the name.
     pub theirs: SocketAddr,
     /// How many answers named this agent.
     pub matching: u32,
@@ -132,7 +132,7 @@ impl NameVote {
         }
     }
 
-    /// The query to ask now, if it is time. The caller then tells how that went:
+    /// The query to ask now, if it is time. The caller then reports how that went:
     /// [`NameVote::asked`] or [`NameVote::not_asked`].
     pub fn tick(&mut self, members: &Members, now: Moment) -> Option<QueryParams> {
         let Stage::Waits { at, .. } = self.stage else { return None };
@@ -159,7 +159,7 @@ impl NameVote {
         self.stage = Stage::Quiet;
     }
 
-    /// A member answered. Only those who are present have a say, and nobody in its own cause.
+    /// A member answered. Only those that are present have a say, and nobody in its own cause.
     pub fn answered(&mut self, from: &NodeName, payload: &[u8], members: &Members) {
         if let Stage::Asks { tally, .. } = &mut self.stage
             && from != members.me()

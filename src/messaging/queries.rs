@@ -1,8 +1,8 @@
-//! Queries: questions to the cluster, the answers that are collected, and those that are given.
+//! Queries: what is asked of the cluster, the answers that are collected, and those that are given.
 //!
-//! Whoever asks expects an answer of everyone who is present and passes the filters. A query ends
-//! at its timeout, as in Serf, or as soon as everyone expected has answered or said that it will
-//! not: our own agents say so.
+//! The asking agent expects an answer of every member that is present and passes the filters. A
+//! query ends at its timeout, as in Serf, or as soon as every expected member has answered or said
+//! that it will not: our own agents say so.
 
 mod asked;
 mod limits;
@@ -45,7 +45,7 @@ struct Pending {
     deadline: Moment,
     relay_factor: u8,
     answered: bool,
-    /// Whether someone who was refused its name may ask this as well.
+    /// Whether an agent that was refused its name may ask this as well.
     for_rivals: bool,
 }
 
@@ -67,7 +67,7 @@ pub struct Queries {
     asked: BTreeMap<QueryKey, Asked>,
     pending: BTreeMap<QueryKey, Pending>,
     limits: QueryLimits,
-    /// Holds back answers to those who were refused their names: a forged claim must not draw
+    /// Holds back answers to agents that were refused their names: a forged claim must not draw
     /// more than it costs.
     rivals: RateLimit<SocketAddr>,
 }
@@ -98,7 +98,8 @@ impl Queries {
         let _ = self.clock.witness(theirs.previous());
     }
 
-    /// Goes on after an earlier life in which queries up to `last` were told: none of them is news.
+    /// Goes on after an earlier run in which queries up to `last` were delivered: none of them is
+    /// news.
     pub fn resume(&mut self, last: LamportTime) {
         if last > LamportTime::ZERO && self.clock.witness(last) {
             self.floor = self.floor.max(last.next());
@@ -107,7 +108,7 @@ impl Queries {
 
     // ---- asking ------------------------------------------------------------------------
 
-    /// Makes a query of this process, to be heard here and to be told to everyone.
+    /// Makes a query of this process, to be heard here and to be sent to everyone.
     pub fn ask(
         &mut self,
         params: QueryParams,
@@ -153,7 +154,7 @@ impl Queries {
         Ok(query)
     }
 
-    /// An answer came. Says which query it belongs to and what is to be told of it.
+    /// An answer came. Says which query it belongs to and what is to be reported of it.
     pub fn response(&mut self, msg: QueryResponse) -> Option<(QueryKey, Vec<QueryProgress>)> {
         let key = QueryKey { ltime: msg.ltime, id: msg.id };
         let Some(asked) = self.asked.get_mut(&key) else {

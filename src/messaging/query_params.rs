@@ -1,4 +1,4 @@
-//! What someone who asks a query decides about it.
+//! What the one that asks a query decides about it.
 
 use crate::model::NodeName;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub struct QueryParams {
     pub nodes: Vec<NodeName>,
     /// Only members whose tags match these anchored expressions are asked.
     pub tags: BTreeMap<String, String>,
-    /// Whether everyone who is asked confirms that the query arrived.
+    /// Whether every member that is asked confirms that the query arrived.
     pub request_ack: bool,
     /// Through how many other members each answer is sent as well, against loss.
     pub relay_factor: u8,
@@ -23,7 +23,7 @@ pub struct QueryParams {
     pub timeout: Option<Duration>,
 }
 
-/// What the one who asked a query is told about it.
+/// What is reported about a query to the one that asked it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueryProgress {
     /// The query arrived at this member.
@@ -38,6 +38,6 @@ pub enum QueryProgress {
         /// Its answer.
         payload: Vec<u8>,
     },
-    /// The query is over: the time is up, or everyone who should answer has.
+    /// The query is over: the time is up, or every member that should answer has.
     Done,
 }

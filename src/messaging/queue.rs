@@ -31,7 +31,7 @@ pub enum Kind {
     Event,
 }
 
-/// Names a broadcast whose end someone waits for. Given by whoever queues it.
+/// Names a broadcast whose end someone waits for. Given by the caller that queues it.
 pub type Ticket = u64;
 
 /// What a broadcast is about. A newer one about the same replaces the older.
@@ -292,7 +292,7 @@ mod tests {
         q.push(Shared::new(Message::from(suspect)), Some(7), 5);
         q.push(Shared::new(dead("a", 1)), Some(8), 5);
         assert_eq!(q.len(Kind::Membership), 1);
-        assert_eq!(q.take_finished(), [7], "whoever waited for the replaced one is told");
+        assert_eq!(q.take_finished(), [7], "the one that waited for the replaced one is notified");
         assert_eq!(drain(&mut q, 1400, 2), [dead("a", 1)]);
         assert!(q.take_finished().is_empty());
         assert_eq!(drain(&mut q, 1400, 2), [dead("a", 1)]);

@@ -57,8 +57,8 @@ fn the_transmissions_of_one_broadcast_reach_as_many_members_as_they_can() {
         let limit = b.members.config().transmit_limit(n + 1) as usize;
         for round in 0..20 {
             push(&mut g, &b, Message::from(alive("m0", 100 + round)));
-            let told: BTreeSet<SocketAddr> = run(&mut g, &mut b).iter().map(|(_, d)| d.to.addr).collect();
-            assert_eq!(told.len(), n.min(limit), "of {n}");
+            let reached: BTreeSet<SocketAddr> = run(&mut g, &mut b).iter().map(|(_, d)| d.to.addr).collect();
+            assert_eq!(reached.len(), n.min(limit), "of {n}");
         }
     }
 }
@@ -78,16 +78,16 @@ fn news_that_comes_in_quick_succession_shares_datagrams() {
 }
 
 #[test]
-fn with_nobody_to_tell_nothing_is_kept_and_nothing_wakes() {
+fn with_nobody_to_inform_nothing_is_kept_and_nothing_wakes() {
     let (mut b, mut g) = (Bench::alone(), Gossip::default());
     assert_eq!(g.next_deadline(), Moment::NEVER);
     g.push(Shared::new(Message::from(join("me", 1))), Some(7), &b.members, b.now);
     assert_eq!(run(&mut g, &mut b), []);
-    assert_eq!(g.queue.take_finished(), [7], "whoever waits for its end is told");
+    assert_eq!(g.queue.take_finished(), [7], "the one that waits for its end is notified");
 }
 
 #[test]
-fn those_who_failed_recently_are_told_and_those_who_left_are_not() {
+fn members_that_failed_recently_are_informed_and_those_that_left_are_not() {
     let (mut b, mut g) = (Bench::with(&["failed", "left"]), Gossip::default());
     b.dead("failed", 1, "x");
     b.dead("left", 1, "left");
@@ -112,7 +112,7 @@ fn news_that_fits_no_datagram_does_not_keep_gossip_awake() {
 }
 
 #[test]
-fn events_that_fit_no_datagram_do_not_keep_others_from_being_told() {
+fn events_that_fit_no_datagram_do_not_keep_others_from_being_sent() {
     let (mut b, mut g) = (Bench::with_many(5), Gossip::default());
     let event = |name: &str, len: usize| {
         let (ltime, name) = (crate::model::LamportTime(1), name.to_string());
@@ -146,7 +146,7 @@ fn a_large_backlog_is_worked_off_and_every_part_of_it_said_as_often_as_it_should
 }
 
 #[test]
-fn what_rides_along_counts_as_said() {
+fn what_is_piggybacked_counts_as_said() {
     let (mut b, mut g) = (Bench::with(&["a"]), Gossip::default());
     push(&mut g, &b, Message::from(dead("x", 1, "me")));
     for _ in 0..12 {
@@ -193,7 +193,7 @@ proptest! {
     }
 
     #[test]
-    fn the_queue_keeps_its_invariants_and_tells_the_end_of_each_broadcast_once(
+    fn the_queue_keeps_its_invariants_and_reports_the_end_of_each_broadcast_once(
         steps in proptest::collection::vec((news(), any::<bool>(), 20usize..1500, 1u32..5, 1u32..9), 1..80),
     ) {
         let mut queue = BroadcastQueue::default();

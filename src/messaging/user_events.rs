@@ -1,4 +1,4 @@
-//! User events: told once each, in a window of Lamport times that grows with need.
+//! User events: delivered once each, in a window of Lamport times that grows with need.
 //!
 //! Serf keeps the last 512 Lamport times and drops what is older, so that a burst of two thousand
 //! events loses most of itself. Here everything heard lately is kept, and only memory bounds it.
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// Lamport times that are always kept, so that members who were away can catch up by push/pull
+/// Lamport times that are always kept, so that members that were away can catch up by push/pull
 /// (Serf's `EventBuffer`).
 pub const KEPT_TIMES: usize = 512;
 /// The most Lamport times that are kept while they are fresh.
@@ -47,10 +47,11 @@ pub struct UserEvents {
     /// By Lamport time; each with when it was first heard.
     heard: BTreeMap<LamportTime, (Moment, Vec<UserEvent>)>,
     bytes: usize,
-    /// Earlier times are refused: it is not known any more which of their events were told.
+    /// Earlier times are refused: it is not known any more which of their events were
+    /// delivered.
     floor: LamportTime,
-    /// Events of earlier times are not told: they were, in an earlier life, or it joined without
-    /// replay. They are kept all the same, for members who missed them; otherwise an agent that
+    /// Events of earlier times are not delivered: they were, in an earlier run, or it joined without
+    /// replay. They are kept all the same, for members that missed them; otherwise an agent that
     /// restarts takes with it what nobody else may remember.
     news_from: LamportTime,
     size_limit: usize,
@@ -77,7 +78,7 @@ impl UserEvents {
         self.clock.time()
     }
 
-    /// Makes an event of this process, to be told here and to everyone.
+    /// Makes an event of this process, to be delivered here and sent to everyone.
     pub fn fire(
         &mut self,
         name: String,
@@ -94,7 +95,7 @@ impl UserEvents {
         Ok(event)
     }
 
-    /// Takes note of an event. Says whether it is new, to be told here and passed on.
+    /// Takes note of an event. Says whether it is new, to be delivered here and passed on.
     pub fn hear(&mut self, event: &UserEvent, now: Moment) -> bool {
         if event.name.len() + event.payload.len() > EVENT_SIZE_CEILING || !self.clock.witness(event.ltime) {
             counters::REFUSED_ABSURD.inc();
@@ -127,7 +128,8 @@ impl UserEvents {
         }
     }
 
-    /// Goes on after an earlier life in which events up to `last` were told: none of them is news.
+    /// Goes on after an earlier run in which events up to `last` were delivered: none of them is
+    /// news.
     pub fn resume(&mut self, last: LamportTime) {
         if last > LamportTime::ZERO && self.clock.witness(last) {
             self.news_from = self.news_from.max(last.next());
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stale_shrinks_to_the_window_and_is_never_told_twice() {
+    fn what_is_stale_shrinks_to_the_window_and_is_never_delivered_twice() {
         let mut e = UserEvents::new(512);
         for t in 1..=2000 {
             e.hear(&event(t, "e", ""), NOW);
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_before_a_crash_is_not_told_again() {
+    fn what_was_delivered_before_a_crash_is_not_delivered_again() {
         let mut e = UserEvents::new(512);
         e.resume(LamportTime(10));
         assert_eq!(e.time(), LamportTime(11));
@@ -259,20 +261,20 @@ mod tests {
         fresh.resume(LamportTime(u64::MAX));
         fresh.resume(LamportTime::ZERO);
         assert_eq!(fresh.time(), LamportTime(1));
-        assert!(fresh.hear(&event(0, "new", ""), NOW), "nothing was told before");
+        assert!(fresh.hear(&event(0, "new", ""), NOW), "nothing was delivered before");
     }
 
     proptest! {
         #[test]
-        fn any_order_with_duplicates_tells_each_once(times in proptest::collection::vec((1u64..60, 0u8..3), 1..200)) {
+        fn any_order_with_duplicates_delivers_each_once(times in proptest::collection::vec((1u64..60, 0u8..3), 1..200)) {
             let mut e = UserEvents::new(512);
-            let mut told = std::collections::BTreeSet::new();
+            let mut delivered = std::collections::BTreeSet::new();
             for (t, which) in &times {
                 if e.hear(&event(*t, &which.to_string(), ""), NOW) {
-                    prop_assert!(told.insert((*t, *which)));
+                    prop_assert!(delivered.insert((*t, *which)));
                 }
             }
-            prop_assert_eq!(told, times.into_iter().collect());
+            prop_assert_eq!(delivered, times.into_iter().collect());
         }
     }
 }

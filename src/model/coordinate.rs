@@ -13,10 +13,11 @@ pub const DIMENSIONS: usize = 8;
 /// No part of a coordinate lies further out, in seconds. Round trips beyond it are not believed,
 /// so whatever lies there is a mistake or a lie. Serf refuses only what is not finite.
 pub const MAX_EXTENT: f64 = 10.0;
-/// The error of who has observed nothing yet, and the most there is (Serf's `VivaldiErrorMax`).
+/// The error of a member that has observed nothing yet, and the most there is (Serf's
+/// `VivaldiErrorMax`).
 pub const MAX_ERROR: f64 = 1.5;
-/// The height of who has observed nothing yet, in seconds, and the least that is ever told (Serf's
-/// `HeightMin`).
+/// The height of a member that has observed nothing yet, in seconds, and the least that is ever
+/// announced (Serf's `HeightMin`).
 pub const MIN_HEIGHT: f64 = 10.0e-6;
 
 /// A point that is valid: finite, and within [`MAX_EXTENT`] and [`MAX_ERROR`].

@@ -1,4 +1,4 @@
-//! Things that happen and that handlers, streams and logs are told of.
+//! Things that happen and that are delivered to handlers, streams and logs.
 
 use super::lamport::LamportTime;
 use super::member::Member;
@@ -25,7 +25,7 @@ macro_rules! member_event_kinds {
         /// What happened to a member.
         ///
         /// To add a kind: a row of this table, the rule in `membership/` that finds it, and its
-        /// counter (`telemetry/counters.rs`, and `Members::tell`, which counts it). Filters,
+        /// counter (`telemetry/counters.rs`, and `Members::report`, which counts it). Filters,
         /// handlers, streams, coalescing and the snapshot go by the row; the simulator's observer
         /// holds when it may happen.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,7 +93,7 @@ pub struct MemberEvent {
     pub member: Member,
 }
 
-/// Several members to whom the same happened: what a handler or stream is told at once.
+/// Several members to whom the same happened: what a handler or stream gets at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberEvents {
     /// What happened.
@@ -126,7 +126,7 @@ pub struct QueryKey {
     pub id: u32,
 }
 
-/// A question that handlers and streams may answer.
+/// A query that handlers and streams may answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryEvent {
     /// Which query.
@@ -139,7 +139,7 @@ pub struct QueryEvent {
     pub deadline: Moment,
 }
 
-/// Anything that handlers and streams are told.
+/// Anything that is delivered to handlers and streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Something happened to members.

@@ -33,7 +33,7 @@ impl Incarnation {
     /// Whether an accusation at `claimed` may be believed when `self` is what is known.
     ///
     /// The accused answers with the incarnation after it, and everyone has to believe that
-    /// answer, also those who lag behind or never heard the accusation. Hence half the jump that
+    /// answer, also those that lag behind or never heard the accusation. Hence half the jump that
     /// is believed of the member itself, and never the last incarnation, after which there is none.
     pub fn admits_accusation(self, claimed: Incarnation) -> bool {
         claimed != Incarnation::LAST && claimed.0 <= self.0.saturating_add(MAX_INCARNATION_JUMP / 2)
@@ -63,7 +63,7 @@ mod tests {
         let known = Incarnation(5);
         let worst = Incarnation(5 + MAX_INCARNATION_JUMP / 2);
         assert!(known.admits_accusation(worst) && known.admits(worst.next()));
-        assert!(Incarnation(1).admits(worst.next()), "also by those who lag behind");
+        assert!(Incarnation(1).admits(worst.next()), "also by those that lag behind");
         assert!(!known.admits_accusation(worst.next()));
         assert!(!Incarnation(u32::MAX - 1).admits_accusation(Incarnation::LAST));
     }

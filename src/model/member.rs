@@ -14,7 +14,7 @@ pub enum Status {
     Alive,
     /// Has announced that it leaves and has not gone yet.
     Leaving,
-    /// Left on its own wish, or was told to (`force-leave`) after it failed.
+    /// Left on its own wish, or was made to (`force-leave`) after it failed.
     Left,
     /// Stopped answering without a word.
     Failed,

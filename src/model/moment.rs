@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A point on a clock that never runs backwards, in nanoseconds since an arbitrary start.
 ///
-/// Rules never read a clock; whoever drives them (a thread of the agent, or the simulator)
+/// Rules never read a clock; their driver (a thread of the agent, or the simulator)
 /// passes the current moment in. That is what makes virtual time possible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);

@@ -1,6 +1,6 @@
 //! Leaving gracefully: announce it, wait until that is known, go, linger.
 //!
-//! Steps have deadlines, because a cluster that cannot be told must not keep the process from
+//! Steps have deadlines, because a cluster that cannot be reached must not keep the process from
 //! ending.
 
 use super::table::{Outgoing, Table};

@@ -2,7 +2,7 @@
 //!
 //! Each machine here is a plain struct with one owner: a thread of the agent in the program that
 //! ships, a [`Node`] in the simulator. It takes an input, the moment and a random source, and fills
-//! an out-parameter with what should happen; whoever owns it carries that out.
+//! an out-parameter with what should happen; its owner carries that out.
 //!
 //! | file | machine | thread that owns it |
 //! | --- | --- | --- |
@@ -16,7 +16,7 @@
 //! | `packing` | direct messages into one datagram | all that send |
 //! | `whole` | all of them together, for the simulator | |
 //!
-//! Architecture invariant: what an exchange answers, who is told first, how a leave proceeds and
+//! Architecture invariant: what an exchange answers, which members get news first, how a leave proceeds and
 //! what an internal query does is decided here or below, and nowhere else.
 
 pub mod conversation;

@@ -20,7 +20,7 @@ pub const MAX_WAITING: usize = 100_000;
 /// The table and its outboxes.
 #[derive(Debug)]
 pub struct Table {
-    /// Who is here.
+    /// The members.
     pub members: Members,
     /// News to gossip, in the order it came about.
     pub broadcasts: VecDeque<(Message, Option<Ticket>)>,

@@ -69,7 +69,7 @@ pub struct Outbox {
     pub member_events: Vec<MemberEvent>,
     /// What is delivered to handlers and streams.
     pub delivered: Vec<Event>,
-    /// What control connections are told.
+    /// What control connections get.
     pub answers: Vec<(Token, ConversationReply)>,
     /// How joins went.
     pub joins: Vec<(JoinId, Result<usize, JoinError>)>,

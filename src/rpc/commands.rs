@@ -108,7 +108,7 @@ pub struct KeyedAnswer {
     pub payload: Vec<u8>,
 }
 
-/// By whom a command is answered, and when.
+/// What answers a command, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answered {
     /// By the connection itself, at once.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// A number that only grows, with its name and meaning.
 ///
 /// It is as wide as a pointer, because 32-bit MIPS (many routers) has no wider atomics. There it
-/// starts again at zero after 2^32, which whoever computes rates treats as a restart.
+/// starts again at zero after 2^32, which programs that compute rates treat as a restart.
 pub struct Counter {
     name: &'static str,
     serf: Option<&'static str>,
@@ -117,7 +117,7 @@ counters! {
     BROADCASTS_DROPPED = "broadcasts_dropped", "Broadcasts dropped because the queue was full or no datagram holds them.";
     NEWS_DROPPED = "news_dropped", "News dropped because its consumer did not keep up.";
     EVENTS_DELIVERED = "events_delivered", "Events delivered to handlers and streams.";
-    EVENTS_TOO_OLD = "events_too_old", "Events and queries refused because it was forgotten whether they were told.";
+    EVENTS_TOO_OLD = "events_too_old", "Events and queries refused because it was forgotten whether they were delivered.";
     QUERIES_DELIVERED = "queries_delivered", "Queries delivered to handlers and streams.";
     HANDLERS_RUN = "handlers_run", "Event handler scripts started.";
     HANDLERS_FAILED = "handlers_failed", "Event handler scripts that could not start or ended with an error.";
@@ -140,9 +140,9 @@ counters! {
     REFUTATIONS = "refutations", "Suspicions and deaths of ourselves that we refuted.";
     CONFLICTS = "conflicts", "Claims of a taken name by another address.";
     STREAM_BYTES_SENT = "stream_bytes_sent" as "memberlist.tcp.sent", "Bytes sent on gossip streams.";
-    MESSAGES_ALIVE = "messages_alive" as "memberlist.msg.alive", "Alive messages that told something new.";
-    MESSAGES_SUSPECT = "messages_suspect" as "memberlist.msg.suspect", "Suspect messages that told something new.";
-    MESSAGES_DEAD = "messages_dead" as "memberlist.msg.dead", "Dead messages that told something new.";
+    MESSAGES_ALIVE = "messages_alive" as "memberlist.msg.alive", "Alive messages that said something new.";
+    MESSAGES_SUSPECT = "messages_suspect" as "memberlist.msg.suspect", "Suspect messages that said something new.";
+    MESSAGES_DEAD = "messages_dead" as "memberlist.msg.dead", "Dead messages that said something new.";
     MEMBERS_JOINED = "members_joined" as "serf.member.join", "Members that joined or came back.";
     MEMBERS_LEFT = "members_left" as "serf.member.left", "Members that left.";
     MEMBERS_FAILED = "members_failed" as "serf.member.failed", "Members that failed.";

@@ -36,7 +36,7 @@ pub(super) struct Shared {
     feed: Mutex<Feed>,
 }
 
-/// Who gets lines besides the terminal, and which of them the terminal gets.
+/// The subscribers that get lines besides the terminal, and which of them the terminal gets.
 struct Feed {
     recent: VecDeque<Arc<LogLine>>,
     subscribers: Vec<(SubscriberId, Subscriber)>,

@@ -57,7 +57,7 @@ impl Entry {
         let component = target.split("::").next().unwrap_or(target);
         let mut short = Printable::new(MAX_TARGET_LEN);
         let mut text = Printable::new(MAX_MESSAGE_LEN);
-        // A `Display` that fails leaves what it wrote so far; there is nobody to tell.
+        // A `Display` that fails leaves what it wrote so far; there is nobody to report it to.
         let _ = short.write_str(component);
         let _ = text.write_fmt(message);
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -139,7 +139,7 @@ mod tests {
 
     fn text(entry: &Entry) -> String {
         let text = entry.render(&Zone::of_process()).text;
-        // The stamp depends on the zone of whoever runs the test.
+        // The stamp depends on the zone of the host that runs the test.
         text[20..].to_string()
     }
 

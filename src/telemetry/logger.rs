@@ -85,7 +85,7 @@ pub struct Logger {
     shared: Arc<Shared>,
 }
 
-/// Steers the logger: the gate, the level, who listens, and the end. Cloning is cheap.
+/// Steers the logger: the gate, the level, the subscribers, and the end. Cloning is cheap.
 #[derive(Clone)]
 pub struct LoggerHandle {
     queue: Sender<Command>,
@@ -156,7 +156,7 @@ impl Log for Logger {
         }
     }
 
-    /// Does nothing, because nobody who logs may wait; [`LoggerHandle::stop`] writes what is left.
+    /// Does nothing, because no thread that logs may wait; [`LoggerHandle::stop`] writes what is left.
     fn flush(&self) {}
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// What every name begins with that is sent to statsd and statsite, as with Serf.
 pub const SERVICE: &str = "serf-agent";
 
-/// Names that one [`Family`] tells apart; further ones are counted together as [`OTHERS`]. Names
+/// Names that one [`Family`] distinguishes; further ones are counted together as [`OTHERS`]. Names
 /// come from the network and must not fill the memory.
 pub const MAX_NAMES: usize = 64;
 /// The name under which a full [`Family`] counts the rest.
@@ -23,7 +23,7 @@ const MAX_NAME_LEN: usize = 64;
 /// What a metric measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Time: recorded in seconds, told to statsd in milliseconds as Serf does.
+    /// Time: recorded in seconds, reported to statsd in milliseconds as Serf does.
     Seconds,
     /// Bytes.
     Bytes,
@@ -31,7 +31,7 @@ pub enum Unit {
     Items,
 }
 
-/// A current value, set by whoever reports it.
+/// A current value, set by the code that reports it.
 pub struct Gauge {
     name: &'static str,
     serf: Option<&'static str>,
@@ -121,7 +121,7 @@ impl Sample {
 
     /// Records a measurement.
     ///
-    /// Whoever measures never waits: a measurement that meets another one, or a report, in the same
+    /// The caller never waits: a measurement that meets another one, or a report, in the same
     /// few nanoseconds is left out. Wide enough atomics do not exist on every processor.
     pub fn record(&self, value: f64) {
         let mut tallies = match self.tallies.try_lock() {
@@ -163,7 +163,7 @@ impl Sample {
     }
 }
 
-/// Counters of one kind that are told apart by a name that users choose.
+/// Counters of one kind that are distinguished by a name that users choose.
 pub struct Family {
     name: &'static str,
     serf: &'static str,

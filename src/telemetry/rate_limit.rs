@@ -11,7 +11,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// The most pairs of peer and kind that are told apart.
+/// The most pairs of peer and kind that are distinguished.
 ///
 /// Peers beyond share one allowance for each interval, so that forged sender addresses can neither
 /// fill the memory nor the log.
@@ -23,7 +23,7 @@ pub struct RateLimit<P> {
     limit: u32,
     interval: Duration,
     windows: HashMap<(P, &'static str), Window>,
-    /// For all who found `windows` full.
+    /// For all peers that found `windows` full.
     others: Window,
     /// When the next look for finished windows is worthwhile.
     sweep_at: Moment,
@@ -60,7 +60,7 @@ impl<P: Hash + Eq> RateLimit<P> {
         RateLimit { limit: limit.max(1), interval, windows: HashMap::new(), others, sweep_at: Moment::ZERO }
     }
 
-    /// How many pairs of peer and kind are told apart at the moment; at most [`MAX_KEYS`].
+    /// How many pairs of peer and kind are distinguished at the moment; at most [`MAX_KEYS`].
     pub fn len(&self) -> usize {
         self.windows.len()
     }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_pass_and_the_next_tells_of_the_rest() {
+    fn a_few_pass_and_the_next_reports_the_rest() {
         let mut limit = RateLimit::new(2, SECOND);
         assert_eq!(limit.pass("a", "checksum", at(0)), passed(0));
         assert_eq!(limit.pass("a", "checksum", at(1)), passed(0));
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(limit.pass("a", "label", at(9)), passed(0));
 
         assert_eq!(limit.pass("a", "checksum", at(1000)), passed(7));
-        assert_eq!(limit.pass("a", "checksum", at(1001)), passed(0), "told once");
+        assert_eq!(limit.pass("a", "checksum", at(1001)), passed(0), "reported once");
         assert_eq!(limit.pass("a", "checksum", at(1002)), None);
     }
 
@@ -180,13 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_forgotten_peer_held_back_is_still_told() {
+    fn what_a_forgotten_peer_held_back_is_still_reported() {
         let mut limit = RateLimit::new(1, SECOND);
         for peer in 0..MAX_KEYS {
             limit.pass(peer, "x", at(0));
             limit.pass(peer, "x", at(0));
         }
-        // Sweeps, fills up again, and the first of the others tells.
+        // Sweeps, fills up again, and the first of the others reports.
         for peer in 0..MAX_KEYS {
             assert_eq!(limit.pass(1000 + peer, "x", at(2000)), passed(0));
         }

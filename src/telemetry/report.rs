@@ -52,7 +52,7 @@ fn sample_line(out: &mut String, stamp: &str, name: &str, tally: &Tally) -> std:
     writeln!(out, "[{stamp}][S] '{name}': Count: {count} {spread}Sum: {sum:.3}")
 }
 
-/// Serf tells times in milliseconds.
+/// Serf reports times in milliseconds.
 fn in_serfs_unit(sample: &Sample, tally: Tally) -> Tally {
     match sample.unit() {
         Unit::Seconds => tally.scaled(1000.0),
@@ -64,14 +64,14 @@ fn in_serfs_unit(sample: &Sample, tally: Tally) -> Tally {
 #[derive(Debug, Default)]
 pub struct Deltas {
     /// The counts of the last report, by name with dots.
-    told: HashMap<String, usize>,
+    reported: HashMap<String, usize>,
 }
 
 impl Deltas {
     /// The lines of one report, without line ends: what was counted since the last one, every
     /// level, and what was measured since then. Levels carry the name of the `host`, as with Serf.
     ///
-    /// Measurements are told as their smallest, their largest, and the mean of the others with the
+    /// Measurements are reported as their smallest, their largest, and the mean of the others with the
     /// rate that stands for their number, so that the receiver's minimum, maximum, sum, mean and
     /// count come out right however many there were.
     pub fn lines(&mut self, host: &str) -> Vec<String> {
@@ -99,12 +99,12 @@ impl Deltas {
     }
 
     fn count(&mut self, name: String, count: usize, lines: &mut Vec<String>) {
-        let told = self.told.get(&name).copied().unwrap_or(0);
+        let reported = self.reported.get(&name).copied().unwrap_or(0);
         // A narrow counter that began again has still counted the difference.
-        let more = count.wrapping_sub(told);
+        let more = count.wrapping_sub(reported);
         if more > 0 {
             lines.push(format!("{name}:{more}.000000|c"));
-            self.told.insert(name, count);
+            self.reported.insert(name, count);
         }
     }
 }

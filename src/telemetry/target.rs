@@ -1,4 +1,4 @@
-//! The components that log lines are told apart by, spelled as Serf spells them.
+//! The components that log lines are distinguished by, spelled as Serf spells them.
 //!
 //! Use them as `log::info!(target: target::SERF, "...")`. Scripts that search Serf's log look
 //! for these words.

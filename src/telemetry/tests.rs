@@ -1,5 +1,5 @@
 //! The logger and its thread together: what reaches the terminal and the monitors, in which order,
-//! and that nobody who logs ever waits.
+//! and that no thread that logs ever waits.
 
 use super::*;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -40,7 +40,7 @@ fn unstamped(line: &str) -> String {
     }
 }
 
-/// A terminal that takes each write only when told to, and says that one is waiting.
+/// A terminal that takes each write only when allowed to, and says that one is waiting.
 struct StuckPipe {
     arrived: Sender<()>,
     let_go: Receiver<()>,
@@ -169,8 +169,8 @@ fn subscribers_get_every_line_once() {
     for i in 0..RECENT_LINES + 10 {
         say(&logger, Level::Info, "serf", &i.to_string());
     }
-    let (tell, heard) = unbounded();
-    let Subscription { id, backlog } = handle.subscribe(move |line| drop(tell.send(line.clone())));
+    let (sender, heard) = unbounded();
+    let Subscription { id, backlog } = handle.subscribe(move |line| drop(sender.send(line.clone())));
     for i in RECENT_LINES + 10..RECENT_LINES + 20 {
         say(&logger, Level::Info, "serf", &i.to_string());
     }

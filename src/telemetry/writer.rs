@@ -1,7 +1,7 @@
 //! The thread `serf-log`: the only one that writes to the terminal, and to syslog.
 //!
 //! It may block there for as long as the reader of a pipe likes. Nobody waits for it; lines that
-//! find its queue full are counted, and it tells how many there were when it catches up.
+//! find its queue full are counted, and it says how many there were when it catches up.
 
 use super::counters;
 use super::feed::Shared;
@@ -71,7 +71,7 @@ impl Writer {
         Writer { commands, shared, terminal, format, zone, syslog, held, unheld: 0, pending }
     }
 
-    /// Writes until told to stop, or until nobody is left who could log.
+    /// Writes until asked to stop, or until no logger is left.
     pub(super) fn run(mut self) {
         while let Ok(command) = self.commands.recv() {
             let mut next = Some(command);
@@ -168,20 +168,20 @@ impl Writer {
         }
         let unheld = std::mem::take(&mut self.unheld);
         if unheld > 0 {
-            self.tell_dropped(unheld);
+            self.say_dropped(unheld);
         }
     }
 
     fn report_drops(&mut self) {
         let dropped = self.shared.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            self.tell_dropped(dropped);
+            self.say_dropped(dropped);
         }
     }
 
     // The time of a line is a fact for people to read.
     #[allow(clippy::disallowed_methods)]
-    fn tell_dropped(&mut self, lines: usize) {
+    fn say_dropped(&mut self, lines: usize) {
         let message = format_args!("{lines} log lines were dropped");
         self.line(Entry::from_parts(Level::Warn, target::AGENT, message, SystemTime::now()));
     }

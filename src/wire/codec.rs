@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_byte_tells_the_dialect() {
+    fn the_first_byte_shows_the_dialect() {
         assert_eq!(decode(&[]), Err(WireError::Empty));
         assert_eq!(decode(&[6, 1, 2]), Err(WireError::UnknownType(6)));
         assert!(matches!(decode(&[0, 1, 2]), Err(WireError::Malformed { what: "ping", .. })));

@@ -20,7 +20,7 @@ struct Fields {
     vec: Vec<f64>,
 }
 
-/// Why a payload tells no coordinate.
+/// Why a payload holds no coordinate.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PayloadError {
     /// This many bytes.
@@ -46,7 +46,7 @@ impl fmt::Display for PayloadError {
 
 impl std::error::Error for PayloadError {}
 
-/// The payload that tells this coordinate.
+/// The payload that holds this coordinate.
 pub fn encode(coordinate: &Coordinate) -> Vec<u8> {
     let fields = Fields {
         adjustment: coordinate.adjustment(),

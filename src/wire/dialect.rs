@@ -8,7 +8,7 @@ pub(crate) const FIRST_NATIVE_TAG: u8 = 0x80;
 
 /// A way to write messages as bytes.
 ///
-/// A reader tells dialects apart by the first byte of a message: memberlist's message types
+/// A reader distinguishes dialects by the first byte of a message: memberlist's message types
 /// lie below 0x80, ours are 0x80 and above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The label comes first and can be read by all; it keeps clusters apart that should never have
-//! met, and is no secret. Only who opens a stream sends it. What is sealed together with the
+//! met, and is no secret. Only the side that opens a stream sends it. What is sealed together with the
 //! content is the label, and on a stream the type and length in front of it as well: a packet cannot be
 //! moved to another cluster with the same keys. Each layer comes once; one inside another is
 //! refused.
@@ -85,12 +85,12 @@ impl Default for Envelope {
 /// The kernel has no random bytes, without which nothing can be sealed.
 pub type NoEntropy = getrandom::Error;
 
-/// Who wrote what is read from a stream.
+/// The side that wrote what is read from a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Who opened it.
+    /// The one that opened it.
     Opener,
-    /// Who answers.
+    /// The one that answers.
     Answerer,
 }
 
@@ -121,7 +121,7 @@ impl Envelope {
 
     /// Checks a datagram and takes its content out, decrypting it in place.
     ///
-    /// A foreign one costs at most one attempt for each key that is installed.
+    /// One of another cluster costs at most one attempt for each key that is installed.
     pub fn unwrap_datagram<'a>(&self, datagram: &'a mut [u8]) -> Result<&'a [u8], WireError> {
         let (label, len) = match read_header(datagram)? {
             Some(found) => found,
@@ -131,8 +131,8 @@ impl Envelope {
         let content = datagram.get_mut(len..).unwrap_or_default();
         self.check_label(label, content)?;
         let Some(keyring) = &self.keyring else {
-            let foreign = seal::is_sealed(content) && !is_plain_ping(content);
-            return if foreign { Err(WireError::NoKey) } else { Ok(content) };
+            let sealed = seal::is_sealed(content) && !is_plain_ping(content);
+            return if sealed { Err(WireError::NoKey) } else { Ok(content) };
         };
         if !seal::is_sealed(content) {
             return match content.first() {
@@ -172,8 +172,8 @@ impl Envelope {
         self.seal_frame(&self.label, frame, Vec::new())
     }
 
-    /// Wraps the reason why a stream is refused. Whoever has the key can read it even if the label
-    /// is another one.
+    /// Wraps the reason why a stream is refused. A member that has the key can read it even if the
+    /// label is another one.
     pub fn wrap_refusal(&self, frame: Vec<u8>, why: &WireError) -> Result<Vec<u8>, NoEntropy> {
         match why {
             WireError::Label(theirs) => self.seal_frame(theirs, frame, Vec::new()),

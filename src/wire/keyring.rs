@@ -9,8 +9,8 @@ use super::seal::{Key, KeyError};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// The most keys on a ring. A rotation needs two; more only make each foreign packet dearer, as
-/// all of them are tried on it.
+/// The most keys on a ring. A rotation needs two; more only make each packet of another cluster
+/// dearer, as all of them are tried on it.
 pub const MAX_KEYS: usize = 16;
 
 /// Keys; the first is the primary. Never empty. Cloning is cheap and copies no key.
@@ -220,6 +220,6 @@ mod tests {
         let old = theirs.now();
         mine.replace(Keyring::new(key(16, 77)));
         assert!(is(&theirs.now(), &[key(16, 77)]));
-        assert!(is(&old, &[key(16, 1), key(24, 2), key(32, 3)]), "whoever is at work keeps what it has");
+        assert!(is(&old, &[key(16, 1), key(24, 2), key(32, 3)]), "a reader at work keeps what it has");
     }
 }

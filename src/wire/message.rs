@@ -9,7 +9,7 @@ use crate::model::{Incarnation, LamportTime, NodeName, UserEvent, Versions};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
-/// Who sends, and where answers reach it.
+/// The sender, and where answers reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Name of the sender.
@@ -31,10 +31,10 @@ impl Source {
 pub struct Ping {
     /// Repeated in the [`Ack`].
     pub seq_no: u32,
-    /// Who is meant; anyone else stays silent, lest a new agent at an old address answers for
-    /// the one before it.
+    /// The member that is meant; any other stays silent, lest a new agent at an old address answers
+    /// for the one before it.
     pub node: NodeName,
-    /// Who asks.
+    /// The member that asks.
     pub source: Source,
 }
 
@@ -43,13 +43,13 @@ pub struct Ping {
 pub struct IndirectPing {
     /// Repeated in the [`Ack`] or [`Nack`].
     pub seq_no: u32,
-    /// Where the member in question is.
+    /// Where that member is.
     pub target: SocketAddr,
-    /// Who it is.
+    /// Its name.
     pub node: NodeName,
     /// Whether to answer with a [`Nack`] when the member did not (Lifeguard §IV-A).
     pub nack: bool,
-    /// Who asks.
+    /// The member that asks.
     pub source: Source,
 }
 
@@ -58,7 +58,7 @@ pub struct IndirectPing {
 pub struct Ack {
     /// That of the [`Ping`] or [`IndirectPing`].
     pub seq_no: u32,
-    /// A fingerprint of the sender's view of who is alive, so that two members whose views
+    /// A fingerprint of the sender's view of which members are alive, so that two members whose views
     /// differ for long notice it. Between our own agents only.
     pub digest: Option<u64>,
     /// What the sender adds: its network coordinate.
@@ -78,9 +78,9 @@ pub struct Nack {
 pub struct Suspect {
     /// The incarnation that is suspected; a later one is not.
     pub incarnation: Incarnation,
-    /// Who is suspected.
+    /// The member that is suspected.
     pub node: NodeName,
-    /// Who suspects.
+    /// The member that suspects it.
     pub from: NodeName,
 }
 
@@ -89,7 +89,7 @@ pub struct Suspect {
 pub struct Alive {
     /// Which restatement this is.
     pub incarnation: Incarnation,
-    /// Who is alive.
+    /// The member that is alive.
     pub node: NodeName,
     /// Where.
     pub addr: SocketAddr,
@@ -105,9 +105,9 @@ pub struct Alive {
 pub struct Dead {
     /// The incarnation that is dead.
     pub incarnation: Incarnation,
-    /// Who is dead.
+    /// The member that is dead.
     pub node: NodeName,
-    /// Who says so.
+    /// The member that says so.
     pub from: NodeName,
 }
 
@@ -116,7 +116,7 @@ pub struct Dead {
 pub struct JoinIntent {
     /// When it was said.
     pub ltime: LamportTime,
-    /// Who joins.
+    /// The member that joins.
     pub node: NodeName,
 }
 
@@ -125,7 +125,7 @@ pub struct JoinIntent {
 pub struct LeaveIntent {
     /// When it was said.
     pub ltime: LamportTime,
-    /// Who leaves.
+    /// The member that leaves.
     pub node: NodeName,
     /// Whether to forget it at once.
     pub prune: bool,
@@ -145,18 +145,18 @@ pub enum QueryFilter {
     },
 }
 
-/// A question to the cluster.
+/// What is asked of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
     /// When it was asked.
     pub ltime: LamportTime,
     /// A random number; with the time it names the query.
     pub id: u32,
-    /// Who asks, and where answers go.
+    /// The member that asks, and where answers go.
     pub source: Source,
     /// Whom it is for.
     pub filters: Vec<QueryFilter>,
-    /// Whether everyone who is asked confirms that it arrived.
+    /// Whether every member that is asked confirms that it arrived.
     pub ack: bool,
     /// Whether it must not be passed on.
     pub no_broadcast: bool,
@@ -184,14 +184,14 @@ pub enum Answer {
     Payload,
 }
 
-/// An answer to a [`Query`], to the one who asked.
+/// An answer to a [`Query`], to the one that asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueryResponse {
     /// That of the query.
     pub ltime: LamportTime,
     /// That of the query.
     pub id: u32,
-    /// Who answers.
+    /// The member that answers.
     pub from: NodeName,
     /// What it says.
     pub answer: Answer,
@@ -220,7 +220,7 @@ pub struct Relay {
 pub enum Message {
     /// A probe or what comes of it.
     Probe(ProbeMessage),
-    /// Who is here.
+    /// Which members are here.
     Membership(MembershipMessage),
     /// What is said in the cluster.
     Serf(SerfMessage),
@@ -262,7 +262,7 @@ kind_of_message! {
 }
 
 kind_of_message! {
-    /// Who is here: for the membership table.
+    /// Which members are here: for the membership table.
     MembershipMessage, Membership: Alive Suspect Dead JoinIntent LeaveIntent
 }
 
@@ -306,7 +306,7 @@ impl MembershipMessage {
     }
 }
 
-/// The state of a member as one member tells another in a [`PushPull`].
+/// The state of a member as one member sends it to another in a [`PushPull`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PeerState {
     /// Answers.
@@ -322,7 +322,7 @@ pub enum PeerState {
 /// One row of a [`PushPull`]: all that is known of one member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerRow {
-    /// Who.
+    /// The name of the member.
     pub node: NodeName,
     /// Where.
     pub addr: SocketAddr,
@@ -344,7 +344,7 @@ pub struct PeerRow {
 /// What is known of the last intent about a member of whom nothing else is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerIntent {
-    /// Who.
+    /// The name of the member.
     pub node: NodeName,
     /// Lamport time of the intent.
     pub ltime: LamportTime,

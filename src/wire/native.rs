@@ -84,7 +84,7 @@ pub(super) fn read<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Res
         .map_err(|e| WireError::Malformed { what, why: describe(&e) })
 }
 
-/// What is wrong, in the words of whoever reads the log rather than of the library.
+/// What is wrong, in words for an operator who reads the log rather than in those of the library.
 fn describe(error: &bincode::ErrorKind) -> String {
     use bincode::ErrorKind;
     match error {

@@ -16,7 +16,7 @@ const CONFLICT_RESPONSE: u8 = 6;
 /// Serf's `MemberStatus`, by number.
 const STATUSES: [Status; 4] = [Status::Alive, Status::Leaving, Status::Left, Status::Failed];
 
-/// Who has a name, as the answer to `_serf_conflict` says it.
+/// The holder of a name, as the answer to `_serf_conflict` gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Where it is.
@@ -105,7 +105,7 @@ struct MemberRecord {
     status: u64,
 }
 
-/// Reads an answer to `_serf_conflict`; none if whoever answers does not know the name.
+/// Reads an answer to `_serf_conflict`; none if the member that answers does not know the name.
 pub fn read_conflict_response(bytes: &[u8]) -> Result<Option<Holder>, PayloadError> {
     let body = match bytes.split_first() {
         Some((&CONFLICT_RESPONSE, body)) => body,

@@ -167,7 +167,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Whether something may be sealed, as far as its first byte tells.
+/// Whether something may be sealed, as far as its first byte shows.
 pub fn is_sealed(bytes: &[u8]) -> bool {
     matches!(bytes.first(), Some(&(PADDED_VERSION | VERSION)))
 }

@@ -4,7 +4,7 @@
 //! tag   length of body, u32 little-endian   crc32(tag, body), little-endian   body
 //! ```
 //!
-//! The tag is in the native range, so that a reader can tell a stream of HashiCorp's dialect by
+//! The tag is in the native range, so that a reader can distinguish a stream of HashiCorp's dialect by
 //! its first byte; its framing is memberlist's. A frame is buffered as its bytes arrive, never ahead of them, and never
 //! beyond [`MAX_FRAME`].
 

@@ -175,7 +175,7 @@ impl HandlerActor {
     }
 
     /// Waits until something may have happened, `limit` at the latest. What it was need not be
-    /// told apart: there are few pipes, and looking into an empty one costs little.
+    /// known: there are few pipes, and looking into an empty one costs little.
     fn wait(&mut self, polled: &mut Events, busy: bool, limit: Moment) -> bool {
         let runs = self.lanes.iter().filter_map(|lane| lane.run.as_ref());
         let deadline = runs.map(Run::deadline).fold(limit, Moment::min);
@@ -217,7 +217,7 @@ impl HandlerActor {
             && let Some(passed) = self.complaints.pass(ALL_LANES, "refused", self.clock.now())
         {
             log::warn!(
-                target: "agent", "Too many events at once: handlers were not told of {refused}{passed}"
+                target: "agent", "Too many events at once: {refused} were not delivered to handlers{passed}"
             );
         }
         // Sending wakes the thread again, so that none is left behind.
@@ -285,7 +285,7 @@ impl HandlerActor {
                     if let Some(passed) = self.complaints.pass(lane.id, "late", now) {
                         log::warn!(
                             target: "agent",
-                            "Script '{script}' is not told of a query: it waited until after the deadline{passed}"
+                            "Script '{script}' does not get a query: it waited until after the deadline{passed}"
                         );
                     }
                     continue;
@@ -334,7 +334,7 @@ impl HandlerActor {
 }
 
 impl Drop for HandlerActor {
-    /// Every event is told or counted, and every query answered, up to the last.
+    /// Every event is delivered or counted, and every query answered, up to the last.
     fn drop(&mut self) {
         self.take_events();
         for lane in &mut self.lanes {

@@ -224,7 +224,7 @@ impl Run {
         }
     }
 
-    /// Tells of the end, if there is one to tell of.
+    /// Reports the end, if the script has ended. Says whether it has.
     fn reaped(&mut self, now: Moment) -> bool {
         match self.child.try_wait() {
             Ok(None) => false,

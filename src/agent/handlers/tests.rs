@@ -36,11 +36,11 @@ impl Bench {
         let dir = std::env::temp_dir().join(format!("serf-handlers-{}-{number}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let clock = Clock::start();
-        let (tell, answers) = mpsc::channel();
+        let (sender, answers) = mpsc::channel();
         let settings = HandlerSettings { scripts: parse(&dir, scripts), timeout };
         let me = || member("me", "10.0.0.1", &["role=web"]);
         // The test may have ended without waiting for every answer.
-        let answer = move |key, answer| drop(tell.send((key, answer)));
+        let answer = move |key, answer| drop(sender.send((key, answer)));
         let handle = spawn(settings, Box::new(me), Box::new(answer), clock).unwrap();
         Bench { handle: Some(handle), answers, clock, dir }
     }

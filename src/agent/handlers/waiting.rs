@@ -27,8 +27,8 @@ pub(crate) struct Job {
 /// The events that wait for one script, oldest first.
 ///
 /// When there is no room for another, the oldest go. Handlers mostly keep something in step with
-/// the members; after a gap, a script that is told the latest of each member gets it right, and
-/// one that was told only what came first keeps on using members that are gone. Of queries,
+/// the members; after a gap, a script that gets the latest of each member is right again, and
+/// one that got only what came first keeps on using members that are gone. Of queries,
 /// the oldest is the one whose answer is of least use.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {

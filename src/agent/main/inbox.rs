@@ -30,7 +30,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Takes signals over from the system's default, from now on. The waker is for those who send messages.
+    /// Takes signals over from the system's default, from now on. The waker is for threads that send messages.
     pub(crate) fn open() -> io::Result<(Inbox, Waker)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;

@@ -199,7 +199,7 @@ impl Agent {
             self.begin_leave();
         }
         if let Phase::Joining { reload: true } = before {
-            self.reload_and_tell();
+            self.reload_and_notify();
         }
     }
 
@@ -223,7 +223,7 @@ impl Agent {
             Signal::Interrupt => !self.config.skip_leave_on_interrupt,
             Signal::Terminate => self.config.leave_on_terminate,
             Signal::Hangup | Signal::User1 => {
-                self.reload_and_tell();
+                self.reload_and_notify();
                 return ControlFlow::Continue(());
             }
         };
@@ -260,7 +260,7 @@ impl Agent {
         }
     }
 
-    /// Goes on with the leave, if there is one. Says whether it is complete, and to those who asked for it.
+    /// Goes on with the leave, if there is one. Says whether it is complete, also to the clients that asked for it.
     fn has_left(&mut self) -> bool {
         let Phase::Leaving(leave) = &mut self.phase else { return false };
         let left = self.running.advance(leave);
@@ -272,8 +272,8 @@ impl Agent {
         left
     }
 
-    /// Reloads, and tells the service manager when that begins and ends.
-    fn reload_and_tell(&mut self) {
+    /// Reloads, and notifies the service manager when that begins and ends.
+    fn reload_and_notify(&mut self) {
         self.notifier.reloading();
         self.reload();
         self.notifier.ready(RUNNING);

@@ -1,4 +1,4 @@
-//! Telling systemd how far the agent is (`Type=notify`, sd_notify). Where nobody asks for it, by
+//! Notifying systemd how far the agent is (`Type=notify`, sd_notify). Where nobody asks for it, by
 //! setting `NOTIFY_SOCKET`, nothing happens.
 
 use rustix::time::{ClockId, clock_gettime};
@@ -14,7 +14,7 @@ pub(crate) struct Notifier {
 }
 
 impl Notifier {
-    /// Whom `NOTIFY_SOCKET` names: a path, or after `@` an abstract name.
+    /// The socket that `NOTIFY_SOCKET` names: a path, or after `@` an abstract name.
     pub(crate) fn from_environment() -> Notifier {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Notifier::default() };
         Notifier::new(&name).unwrap_or_else(|e| {
@@ -46,7 +46,7 @@ impl Notifier {
 
     /// The agent reads its configuration again; [`Notifier::ready`] follows.
     pub(crate) fn reloading(&self) {
-        // systemd tells by the time which of its requests this answers.
+        // systemd sees by the time which of its requests this answers.
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1000);
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=Reloading the configuration"));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_an_abstract_socket() {
+    fn notifies_an_abstract_socket() {
         let name = format!("serf-notify-{}", std::process::id());
         let listener = UnixDatagram::bind_addr(&abstract_name(name.as_bytes()).unwrap()).unwrap();
         listener.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_to_tell_is_no_error() {
+    fn nobody_to_notify_is_no_error() {
         Notifier::default().ready("Serving");
         assert!(Notifier::new("vsock:2:1".as_ref()).is_err());
         assert!(Notifier::new("".as_ref()).is_err());

@@ -81,7 +81,7 @@ pub(crate) fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> 
         .start_probe(polls.probe, udp, prober, ends.probe, ends.piggyback_out, rng.fork())
         .map_err(&started)?;
     // What the rules have said about this member when they were built.
-    parts.channels.ring(true, true);
+    parts.channels.wake(true, true);
     let seeds = config.start_join.iter().chain(&config.retry_join).cloned().collect();
     parts.channels.keep_seeds(seeds, Origin::Configured);
     let mdns = parts.start_mdns(&network.endpoints).map_err(StartError::Mdns)?;

@@ -2,7 +2,7 @@
 //!
 //! Both are kept apart, so that a reload of the configuration does not undo what an operator or a
 //! script has set since. With a tags file the configuration has none, and the file holds the result.
-//! What is told to the cluster is the table's business.
+//! What is announced to the cluster is the table's business.
 
 use crate::agent::durable;
 use crate::model::{Tags, TagsError};
@@ -94,7 +94,7 @@ impl OwnTags {
     }
 
     /// Deletes tags, then sets others, and writes the tags file if there is one. Answers with the
-    /// tags to tell the cluster.
+    /// tags to announce to the cluster.
     pub(crate) fn change(
         &mut self,
         set: BTreeMap<String, String>,

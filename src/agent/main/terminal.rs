@@ -1,4 +1,4 @@
-//! What the agent says to whoever started it, around the log: the lines with `==>`, the banner, and the
+//! What the agent says to the one who started it, around the log: the lines with `==>`, the banner, and the
 //! error that ends the start.
 
 use crate::agent::net::bind::Endpoints;

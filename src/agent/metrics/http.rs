@@ -55,7 +55,7 @@ impl HttpServer {
         self.clients.values().map(|client| client.deadline).fold(Moment::NEVER, Moment::min)
     }
 
-    /// Serves whom `token` stands for; `page` makes the metrics.
+    /// Serves the client that `token` stands for; `page` makes the metrics.
     pub(crate) fn serve(&mut self, token: Token, poll: &Poll, now: Moment, page: impl FnOnce() -> String) {
         if token == LISTENER {
             return self.accept(poll, now);
@@ -141,7 +141,7 @@ impl Scraper {
         // It may have closed already.
         let _ = self.stream.shutdown(Shutdown::Write);
         let mut rest = [0; 1024];
-        // Bounded: whoever sends without end is cut off at the deadline, and gets one turn a wake.
+        // Bounded: a client that sends without end is cut off at the deadline, and gets one turn a wake.
         for _ in 0..64 {
             match self.stream.read(&mut rest) {
                 Ok(0) => return Then::Ends,

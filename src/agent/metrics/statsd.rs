@@ -93,7 +93,7 @@ mod tests {
         let mut statsd = Statsd::new(addr.to_string());
         drop(listener);
         let line = ["a:1|c".to_string()];
-        // The first goes out; the kernel tells of the refusal with the next, or the one after.
+        // The first goes out; the kernel reports the refusal with the next, or the one after.
         assert!((0..100).any(|_| statsd.send(&line).is_err()));
         let listener = UdpSocket::bind(addr).unwrap();
         listener.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();

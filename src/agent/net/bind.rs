@@ -3,7 +3,7 @@
 //! [`decide`] is pure: what it has to know of this host is looked up in `host`, and sockets are opened in
 //! `sockets`.
 //!
-//! With a wildcard address (`0.0.0.0`, `[::]`) others must still be told one address to reach us
+//! With a wildcard address (`0.0.0.0`, `[::]`) others must still learn one address to reach us
 //! at. Like memberlist we take a private one and prefer IPv4, or IPv6 when `[::]` was asked for.
 //! Among several the choice is always the same, by the first of these that differs:
 //!
@@ -22,7 +22,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Where to bind and what to tell others.
+/// Where to bind and what to advertise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoints {
     /// The address for the UDP and TCP sockets.
@@ -30,7 +30,7 @@ pub(crate) struct Endpoints {
     /// `[::]` where `0.0.0.0` was asked for but only an IPv6 address can be advertised: Serf's
     /// `0.0.0.0` takes both families, and so does `[::]`.
     pub(crate) bind: SocketAddr,
-    /// The address that others are told. Port 0 means the port that the socket will be given.
+    /// The address that others are to use. Port 0 means the port that the socket will be given.
     pub(crate) advertise: SocketAddr,
     /// What Serf prints before it starts: `Using interface 'x' address 'y'`.
     pub(crate) announce: Option<String>,
@@ -255,8 +255,8 @@ fn doubt(chosen: &Endpoints) -> Option<String> {
             advertise.ip()
         ))
     } else if advertise.port() != bind.port() && bind.port() != 0 {
-        let (told, bound) = (advertise.port(), bind.port());
-        Some(format!("Advertising port {told} while port {bound} is bound: something must forward it"))
+        let (advertised, bound) = (advertise.port(), bind.port());
+        Some(format!("Advertising port {advertised} while port {bound} is bound: something must forward it"))
     } else {
         None
     }

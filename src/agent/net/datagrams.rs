@@ -20,7 +20,7 @@ pub(crate) struct DatagramSender {
     socket: Arc<UdpSocket>,
     config: Arc<Config>,
     envelope: Envelope,
-    /// About datagrams that could not be sent, by whom they were for.
+    /// About datagrams that could not be sent, by the address they were for.
     complaints: Arc<Mutex<RateLimit<IpAddr>>>,
     clock: Clock,
 }

@@ -48,7 +48,7 @@ pub(crate) struct GossipActor {
     pub piggyback: Sender<Vec<Shared>>,
     /// To the other threads.
     pub channels: Channels,
-    /// Told to whoever asks for statistics.
+    /// For the statistics.
     pub depths: Arc<Depths>,
     /// Time.
     pub clock: Clock,
@@ -108,7 +108,7 @@ impl GossipActor {
             let _ = self.sender.send(datagram);
         }
         for ticket in self.gossip.queue.take_finished() {
-            // Whoever waits has a deadline of its own.
+            // The one that waits has a deadline of its own.
             let _ = self.channels.main.send(ToMain::Said(ticket));
         }
         for (kind, depth, sample) in [

@@ -2,8 +2,8 @@
 //! `_serf_<cluster>._tcp`, as HashiCorp's agents do, and joins those that others announce.
 //!
 //! The crate `mdns-sd` speaks the protocol, on a thread of its own (`mDNS_daemon`). The thread
-//! `serf-mdns` takes what that finds and decides whom to join. Whoever can send multicast to this
-//! network can announce whatever it likes, so what is remembered, how many are joined at once and
+//! `serf-mdns` takes what that finds and decides which agents to join. A host that can send multicast to
+//! this network can announce whatever it likes, so what is remembered, how many are joined at once and
 //! how often are all bounded; and an announcement only ever leads to a join, which a stranger
 //! with another key or another protocol does not survive.
 

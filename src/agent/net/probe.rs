@@ -62,7 +62,7 @@ pub(crate) struct ProbeActor {
     pub clock: Clock,
     /// The thread's own random source.
     pub rng: Rng,
-    /// About datagrams, by who sent them.
+    /// About datagrams, by the address they came from.
     pub complaints: RateLimit<IpAddr>,
 }
 
@@ -124,7 +124,7 @@ impl ProbeActor {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {
-                    // An ICMP error about something we sent; the next read tells of the next.
+                    // An ICMP error about something we sent; the next read reports the next.
                     let anyone = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
                     if let Some(passed) = self.complaints.pass(anyone, "read", self.clock.now()) {
                         log::debug!(target: "memberlist", "Error when reading datagrams: {e}{passed}");
@@ -171,7 +171,7 @@ impl ProbeActor {
     }
 
     fn carry_out(&mut self, out: Outgoing) {
-        self.channels.ring(out.gossip, out.events);
+        self.channels.wake(out.gossip, out.events);
         self.channels.request(out.streams);
         for transmit in &out.transmits {
             self.transmit(transmit);

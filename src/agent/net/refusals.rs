@@ -10,7 +10,7 @@ const LIMIT: u32 = 3;
 /// See [`LIMIT`].
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Bounds what is logged about those who send us something.
+/// Bounds what is logged about packets that others send us.
 pub(crate) fn complaints() -> RateLimit<IpAddr> {
     RateLimit::new(LIMIT, INTERVAL)
 }
@@ -44,7 +44,7 @@ pub(crate) fn hint(error: &WireError) -> &'static str {
     }
 }
 
-/// The cause in a word, by which complaints are told apart.
+/// The cause in a word, by which complaints are distinguished.
 pub(crate) fn cause(error: &WireError) -> &'static str {
     match error {
         WireError::Label(_) => "label",

@@ -85,7 +85,7 @@ pub(crate) struct Stream {
     reader: stream::Reader,
     /// The dialect that is spoken; in answering, that of what was read.
     dialect: Option<Dialect>,
-    /// Who opened it decides what comes first.
+    /// The side that opened it decides what comes first.
     reads_from: Side,
     /// The address of the other side.
     pub(crate) peer: SocketAddr,
@@ -139,21 +139,21 @@ impl Stream {
         &mut self.socket
     }
 
-    /// Queues the answer to whoever opened the stream; [`Stream::drive`] sends it.
+    /// Queues the answer to the side that opened the stream; [`Stream::drive`] sends it.
     pub(crate) fn queue(&mut self, message: &StreamMessage) -> io::Result<()> {
         let bytes = self.options.envelope.wrap_answer(self.encode(message)).map_err(io::Error::other)?;
         self.outbox.extend(bytes);
         Ok(())
     }
 
-    /// Tells whoever opened the stream why it is refused, as well as it can be told at once.
+    /// Sends the side that opened the stream the reason why it is refused, as far as that goes at once.
     pub(crate) fn refuse(&mut self, why: &WireError) {
         // Also what is not spoken otherwise: it is to be understood.
         self.dialect = self.reader.dialect().or(self.dialect);
         let reason = self.encode(&StreamMessage::Error(why.to_string()));
         if let Ok(bytes) = self.options.envelope.wrap_refusal(reason, why) {
             self.outbox.extend(bytes);
-            // Whoever does not listen learns nothing.
+            // One that does not listen learns nothing.
             let _ = self.flush();
         }
     }
@@ -240,7 +240,7 @@ impl Stream {
         self.flush().map_err(StreamError::Io)
     }
 
-    /// Tells the other side that nothing more comes.
+    /// Shows the other side that nothing more comes.
     pub(crate) fn shut(&mut self) {
         // It may be gone already; either way the stream is over.
         let _ = self.socket.shutdown(Shutdown::Both);

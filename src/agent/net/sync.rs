@@ -96,7 +96,7 @@ pub(crate) struct SyncParts {
     pub messages: Receiver<ToSync>,
     /// To the other threads.
     pub channels: Channels,
-    /// Where a member is told that another claims its name.
+    /// Where a member is sent the news that another claims its name.
     pub sender: DatagramSender,
     /// What streams go and must come in.
     pub options: StreamOptions,
@@ -208,9 +208,9 @@ impl SyncActor {
                 ExchangeEffect::Reply(stream, message) => self.reply(Token(stream.0), &message),
                 ExchangeEffect::Close(stream) => self.remove(Token(stream.0)),
                 ExchangeEffect::MergeSerf { theirs, ignore_past } => {
-                    self.tell_events(ToEvents::MergeSerf { serf: theirs, ignore_past });
+                    self.send_to_events(ToEvents::MergeSerf { serf: theirs, ignore_past });
                 }
-                ExchangeEffect::Hear(message) => self.tell_events(ToEvents::Serf(vec![message])),
+                ExchangeEffect::Hear(message) => self.send_to_events(ToEvents::Serf(vec![message])),
                 ExchangeEffect::Table(out) => self.changed(&out),
                 ExchangeEffect::PingDone { seq_no, answered } => {
                     // When the channel is full the prober's deadline decides.
@@ -233,12 +233,12 @@ impl SyncActor {
             // Lost like any datagram; the sender counts it.
             let _ = self.sender.transmit(transmit, &[]);
         }
-        self.channels.ring(out.gossip, out.events);
+        self.channels.wake(out.gossip, out.events);
         // A full channel wakes that thread as well.
         let _ = self.channels.probe.send(ToProbe::TableChanged);
     }
 
-    fn tell_events(&mut self, message: ToEvents) {
+    fn send_to_events(&mut self, message: ToEvents) {
         if self.channels.events.try_send(message).is_err() {
             counters::NEWS_DROPPED.inc();
         }

@@ -32,7 +32,7 @@ fn clock() -> Instant {
     Instant::now()
 }
 
-/// An agent of two members that does what it is told, at once unless `holds_joins`.
+/// An agent of two members that does what it is asked to, at once unless `holds_joins`.
 struct Fake {
     sender: RpcSender,
     holds_joins: Arc<Mutex<Option<Vec<Token>>>>,
@@ -374,7 +374,7 @@ fn a_client_that_never_reads_costs_nobody_else() {
 }
 
 #[test]
-fn unreadable_clients_are_told_and_closed() {
+fn unreadable_clients_get_the_reason_and_are_closed() {
     let server = serve("");
     for (bytes, error) in [
         (&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], "Invalid request header"),
@@ -410,7 +410,7 @@ fn silent_clients_are_closed_in_time() {
 }
 
 #[test]
-fn one_client_too_many_is_told() {
+fn one_client_too_many_is_refused() {
     let server = serve("");
     let mut clients: Vec<Client> = (0..MAX_CLIENTS).map(|_| server.client()).collect();
     assert_eq!(server_error(Client::connect(&server.config(""))), "Too many clients (limit is 128)");

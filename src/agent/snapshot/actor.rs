@@ -1,4 +1,4 @@
-//! Inside the thread: takes what it is told, writes the lines, and looks after a failing disk.
+//! Inside the thread: takes what is reported to it, writes the lines, and looks after a failing disk.
 
 use super::disk::SnapshotFile;
 use super::sender::SharedMissed;
@@ -167,7 +167,7 @@ impl SnapshotActor {
         }
     }
 
-    /// A leave is on disk at once, so that nobody who left comes back by himself.
+    /// A leave is on disk at once, so that a member that left does not come back by itself.
     fn write_leave(&mut self) {
         self.retry_at = Moment::ZERO;
         self.write();

@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
-/// What others may do with the file: nothing. It tells names and addresses.
+/// What others may do with the file: nothing. It shows names and addresses.
 const OTHERS: u32 = 0o077;
 
-/// Why a snapshot cannot be used. The agent does not start then: whoever asked for a snapshot
-/// must not find out after a crash that there is none.
+/// Why a snapshot cannot be used. The agent does not start then: an operator who asked for a
+/// snapshot must not find out after a crash that there is none.
 #[derive(Debug)]
 pub(crate) enum SnapshotError {
     /// Something that is no regular file has this path.

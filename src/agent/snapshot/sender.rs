@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Changes on their way to the thread. Beyond that, the disk is slower than the cluster.
 pub(super) const CAPACITY: usize = 1024;
 
-/// What was missed, shared by those who send and the thread.
+/// What was missed, shared by the senders and the thread.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SharedMissed(Arc<Mutex<Missed>>);
 

@@ -79,7 +79,7 @@ fn run(actor: SnapshotActor, sender: SnapshotSender) {
 }
 
 #[test]
-fn what_is_told_is_in_the_file() {
+fn what_is_reported_is_in_the_file() {
     let scratch = Scratch::new();
     let path = scratch.snapshot();
     let snapshot = Snapshot::open(&path, false).unwrap();

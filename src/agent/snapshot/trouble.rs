@@ -36,12 +36,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_told_once_per_interval_and_once_when_over() {
+    fn is_reported_once_per_interval_and_once_when_over() {
         let at = |seconds| Moment::from_start(Duration::from_secs(seconds));
         let mut trouble = Trouble::default();
         assert!(!trouble.ends(), "there was none");
-        let told: Vec<u64> = (0..70).filter(|second| trouble.begins(at(*second))).collect();
-        assert_eq!(told, [0, 30, 60]);
+        let reported: Vec<u64> = (0..70).filter(|second| trouble.begins(at(*second))).collect();
+        assert_eq!(reported, [0, 30, 60]);
         assert!(trouble.ends() && !trouble.ends());
         // A disk that comes and goes is no reason to fill the log.
         assert!(!trouble.begins(at(75)) && !trouble.ends());

@@ -179,8 +179,9 @@ pub(crate) const QUERY: CommandSpec = CommandSpec {
     name: "query",
     arguments: "[options] name [payload]",
     synopsis: "Send a query to the Serf cluster",
-    about: "Asks the members a question and prints who got it and what they answer, until everyone has or the \
-            time is up. The payload, if there is one, is the second argument, or standard input if that is '-'.",
+    about: "Sends a query to the members and prints which of them got it and what they answer, until everyone \
+            has or the time is up. The payload, if there is one, is the second argument, or standard input if \
+            that is '-'.",
     options: &[
         FORMAT,
         OptionSpec::text("--node", "name", "Ask this member, not everyone.").repeatable(),
@@ -234,8 +235,8 @@ pub(crate) const TAGS: CommandSpec = CommandSpec {
     name: "tags",
     arguments: "[options]",
     synopsis: "Modify tags of a running Serf agent",
-    about: "Changes the tags of a running agent and tells the cluster. What is set here outlives a reload of the \
-            configuration, and with a tags file a restart.",
+    about: "Changes the tags of a running agent and announces them to the cluster. What is set here outlives a \
+            reload of the configuration, and with a tags file a restart.",
     options: &[
         OptionSpec::text("--set", "key=value", "Creates or changes a tag.").repeatable(),
         OptionSpec::text("--delete", "key", "Removes a tag, if there is one. Done before -set.").repeatable(),

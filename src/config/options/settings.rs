@@ -44,7 +44,7 @@ pub const AGENT: CommandSpec = CommandSpec {
     arguments: "[options]",
     synopsis: "Runs a Serf agent",
     about: "Makes this host a member of a cluster. The agent runs until it is interrupted (it then leaves the \
-            cluster), terminated, or told to leave over RPC.",
+            cluster), terminated, or asked to leave over RPC.",
     options: FLAGS,
 };
 
@@ -72,7 +72,7 @@ const FLAGS: &[OptionSpec] = &[
     OptionSpec::text(
         "--advertise",
         "addr[:port]",
-        "Address that others are told to reach this agent at, when it is not the one it binds to. The port \
+        "Address at which others are to reach this agent, when it is not the one it binds to. The port \
          is that of -bind if none is given.",
     )
     .keyed("advertise"),
@@ -200,7 +200,7 @@ pub(crate) const FILE_ONLY: &[OptionSpec] = &[
     OptionSpec::switch("", "Take no part in network coordinates.").keyed("disable_coordinates"),
     OptionSpec::switch(
         "",
-        "When another member has the same name, only log it, and do not let the cluster vote on who has to go.",
+        "When another member has the same name, only log it, and do not let the cluster vote on which has to go.",
     )
     .keyed("disable_name_resolution"),
     OptionSpec::switch(
@@ -264,7 +264,7 @@ pub(crate) const FILE_ONLY: &[OptionSpec] = &[
     OptionSpec::text(
         "",
         "octal",
-        "Permissions of the control socket if rpc_addr is 'unix:' and a path. Whoever may write to it \
+        "Permissions of the control socket if rpc_addr is 'unix:' and a path. Anyone who may write to it \
          controls the agent.",
     )
     .keyed("rpc_socket_mode")

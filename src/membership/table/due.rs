@@ -31,7 +31,7 @@ impl Members {
         self.reap(now, fx);
     }
 
-    /// Tells the table that this process did not run for `lateness`: whoever is suspected may
+    /// Informs the table that this process did not run for `lateness`: a suspect may
     /// have refuted meanwhile and gets as much more time.
     pub fn excuse_lateness(&mut self, lateness: Duration) {
         for name in &self.suspects {

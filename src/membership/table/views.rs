@@ -77,8 +77,8 @@ impl Members {
 
     /// The dialect by which the size of news is judged: the longest that anyone present needs.
     pub fn widest_dialect(&self) -> Dialect {
-        let foreign = |row: &Row| row.is_present() && !row.versions.speaks_native();
-        if self.rows.values().any(foreign) { Dialect::Hashicorp } else { Dialect::Native }
+        let hashicorp = |row: &Row| row.is_present() && !row.versions.speaks_native();
+        if self.rows.values().any(hashicorp) { Dialect::Hashicorp } else { Dialect::Native }
     }
 
     /// Whether anyone else is alive and staying.
@@ -121,7 +121,7 @@ impl Members {
         self.forgotten.len() + self.pruned.len()
     }
 
-    /// A fingerprint of who is present. Two members with equal digests agree.
+    /// A fingerprint of the present members. Two members with equal digests agree.
     pub fn digest(&self) -> u64 {
         self.digest
     }
@@ -137,7 +137,7 @@ impl Members {
         self.rows.get(name).filter(|row| row.addr == addr)
     }
 
-    /// Whether someone who is present has this address.
+    /// Whether a member that is present has this address.
     pub fn has_address(&self, addr: SocketAddr) -> bool {
         self.rows.values().any(|r| r.addr == addr && r.is_present())
     }

@@ -166,7 +166,7 @@ fn a_difference_that_exchanges_do_not_mend_is_not_exchanged_for_ever_faster_than
 }
 
 #[test]
-fn the_digest_tells_who_is_present_and_leaving_and_forgets_the_past() {
+fn the_digest_shows_who_is_present_and_leaving_and_forgets_the_past() {
     let (mut b, mut c) = (Bench::with(&["a", "b"]), Bench::with(&["b", "a", "c"]));
     assert_ne!(b.members.digest(), c.members.digest());
     c.suspect("c", 1, "a");

@@ -1,4 +1,4 @@
-//! Two processes with one name: who is refused, who is told, and how often.
+//! Two processes with one name: which is refused, which is informed, and how often.
 
 use super::*;
 use crate::membership::MAX_RIVALS;
@@ -13,7 +13,7 @@ fn source(node: &str, at: SocketAddr) -> Source {
 }
 
 #[test]
-fn whoever_had_the_name_first_keeps_it_and_hears_of_the_other_once_a_minute() {
+fn the_member_that_had_the_name_first_keeps_it_and_hears_of_the_other_once_a_minute() {
     let mut b = Bench::with(&["x", "a"]);
     for _ in 0..100 {
         b.alive_at("x", 1, rival());
@@ -22,7 +22,7 @@ fn whoever_had_the_name_first_keeps_it_and_hears_of_the_other_once_a_minute() {
     assert_eq!(b.members.row("x").unwrap().addr, addr("x"));
     assert_eq!(b.incarnation("x"), 1, "what the other says is not believed in any part");
     assert_eq!(b.sent(), [(addr("x"), "alive x 1".to_string())]);
-    assert_eq!((b.said(), b.told()), (vec![], vec![]), "nothing of it is passed on");
+    assert_eq!((b.said(), b.delivered()), (vec![], vec![]), "nothing of it is passed on");
     b.now += S(61);
     b.alive_at("x", 1, rival());
     assert_eq!(b.sent().len(), 1);
@@ -30,7 +30,7 @@ fn whoever_had_the_name_first_keeps_it_and_hears_of_the_other_once_a_minute() {
 }
 
 #[test]
-fn a_holder_of_hashicorps_is_not_told_by_everyone_at_once() {
+fn a_holder_of_hashicorps_is_not_informed_by_everyone_at_once() {
     let mut b = Bench::alone();
     let versions = Versions { protocol_max: 5, ..Versions::OURS };
     b.news(Message::from(Alive { versions, ..alive("h", 1) }));
@@ -105,12 +105,12 @@ fn a_name_is_free_at_once_after_a_leave_and_a_while_after_a_failure() {
     b.now += S(30);
     b.alive_at("failed", 2, rival());
     assert_eq!(b.members.row("failed").unwrap().addr, rival());
-    assert_eq!(b.told(), ["member-join failed alive"]);
-    assert!(b.sent().is_empty(), "whoever is gone is told nothing");
+    assert_eq!(b.delivered(), ["member-join failed alive"]);
+    assert!(b.sent().is_empty(), "a member that is gone is sent nothing");
 }
 
 #[test]
-fn who_was_refused_can_be_answered_for_a_while_and_nobody_else_can() {
+fn a_member_that_was_refused_can_be_answered_for_a_while_and_nobody_else_can() {
     let mut b = Bench::with(&["x"]);
     // Also in an incarnation that is over: the other cannot know which one is in force.
     b.alive_at("x", 0, rival());

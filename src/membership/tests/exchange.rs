@@ -59,7 +59,7 @@ fn push_pull_of_every_combination_of_states() {
             let mut b = believing(mine);
             b.merge(vec![peer_row("a", incarnation, theirs)]);
             assert_eq!(state(&b, "a"), expected, "{mine} 5 merged with {theirs:?} {incarnation}");
-            let joins = b.told().iter().filter(|e| e.starts_with("member-join")).count();
+            let joins = b.delivered().iter().filter(|e| e.starts_with("member-join")).count();
             let returned =
                 matches!(mine, "none" | "failed" | "left") && b.members.row("a").is_some_and(Row::is_present);
             assert_eq!(joins, usize::from(returned), "{mine} 5 merged with {theirs:?} {incarnation}");
@@ -117,7 +117,7 @@ fn intents_without_a_row_count() {
     let intent = |node: &str, ltime, left| PeerIntent { node: name(node), ltime: LamportTime(ltime), left };
     let intents = vec![intent("a", 20, true), intent("b", 21, false), intent("c", 22, true)];
     b.merge_all(&PushPull { intents, ..push_pull(vec![]) });
-    assert_eq!(b.told(), ["member-leave a left"]);
+    assert_eq!(b.delivered(), ["member-leave a left"]);
     assert_eq!(b.members.row("b").unwrap().status_ltime, LamportTime(21));
     b.alive("c", 1);
     assert_eq!(b.status("c"), "leaving", "what was said before it came");
@@ -125,14 +125,14 @@ fn intents_without_a_row_count() {
 }
 
 #[test]
-fn who_joins_an_existing_cluster_does_not_repeat_its_members_to_it() {
+fn a_member_that_joins_an_existing_cluster_does_not_repeat_its_members_to_it() {
     let rows = || (0..10).map(|i| peer_row(&format!("m{i}"), 1, PeerState::Alive)).collect::<Vec<_>>();
     let mut newcomer = Bench::alone();
     newcomer.merge(rows());
-    assert_eq!((newcomer.said(), newcomer.told().len()), (vec![], 10));
+    assert_eq!((newcomer.said(), newcomer.delivered().len()), (vec![], 10));
     let mut resident = Bench::with(&["a"]);
     resident.merge(rows());
-    assert_eq!(resident.said().len(), 10, "two clusters that meet tell each other");
+    assert_eq!(resident.said().len(), 10, "two clusters that meet inform each other");
 }
 
 #[test]
@@ -159,11 +159,11 @@ fn a_merge_brings_the_clock_and_intents_along_without_passing_them_on() {
 }
 
 #[test]
-fn a_forced_leave_reaches_those_who_missed_it_and_is_told_once() {
+fn a_forced_leave_reaches_members_that_missed_it_and_is_reported_once() {
     let mut b = believing("failed");
     let left = PeerRow { status_ltime: LamportTime(9), ..peer_row("a", 5, PeerState::Left) };
     b.merge(vec![left.clone(), left]);
-    assert_eq!((b.told(), b.said()), (vec!["member-leave a left".into()], vec![]));
+    assert_eq!((b.delivered(), b.said()), (vec!["member-leave a left".into()], vec![]));
 }
 
 #[test]
@@ -207,10 +207,10 @@ fn exchanges_come_once_a_period_and_once_more_soon_after_a_join() {
 }
 
 /// Whom one of HashiCorp's agents has come to, and how many there are of either kind.
-fn round_among(foreign: usize, ours: usize) -> (Bench, ExchangeSchedule) {
+fn round_among(hashicorp: usize, ours: usize) -> (Bench, ExchangeSchedule) {
     let mut b = Bench::with_many(ours - 1);
     let versions = Versions { protocol_max: 5, ..Versions::OURS };
-    for i in 0..foreign {
+    for i in 0..hashicorp {
         b.news(Message::from(Alive { versions, ..alive(&format!("h{i}"), 1) }));
     }
     let mut schedule = ExchangeSchedule::new(&b.members, b.now, &mut b.rng);
@@ -220,8 +220,8 @@ fn round_among(foreign: usize, ours: usize) -> (Bench, ExchangeSchedule) {
 
 #[test]
 fn when_one_of_hashicorps_agents_has_come_ours_exchange_with_a_share_of_them() {
-    for (foreign, ours, expected) in [(9, 1, 9), (3, 3, 1), (5, 3, 2), (1, 9, 1), (0, 5, 0), (30, 3, 0)] {
-        let (mut b, mut schedule) = round_among(foreign, ours);
+    for (hashicorp, ours, expected) in [(9, 1, 9), (3, 3, 1), (5, 3, 2), (1, 9, 1), (0, 5, 0), (30, 3, 0)] {
+        let (mut b, mut schedule) = round_among(hashicorp, ours);
         let start = b.now;
         let mut with = Vec::new();
         while schedule.next_deadline() < start + S(10) {
@@ -235,8 +235,8 @@ fn when_one_of_hashicorps_agents_has_come_ours_exchange_with_a_share_of_them() {
         with.retain(|node| node.starts_with('h'));
         let different: std::collections::BTreeSet<&String> = with.iter().collect();
         // One of the period may come between.
-        assert!((expected..=expected + 1).contains(&with.len()), "{foreign} and {ours}: {with:?}");
-        assert!(different.len() >= expected, "{foreign} and {ours}: {with:?}");
+        assert!((expected..=expected + 1).contains(&with.len()), "{hashicorp} and {ours}: {with:?}");
+        assert!(different.len() >= expected, "{hashicorp} and {ours}: {with:?}");
     }
 }
 

@@ -87,7 +87,7 @@ fn two_members_never_echo_intents_to_each_other() {
         b.hear("a", std::mem::take(&mut a.fx.broadcasts));
         under_way = std::mem::take(&mut b.fx.broadcasts);
     }
-    assert_eq!(under_way, [], "they still talk");
+    assert_eq!(under_way, [], "they still exchange messages");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn an_early_intent_waits_for_its_member() {
     assert_eq!(b.members.early_intents(), 2);
     b.alive("a", 1);
     b.alive("b", 1);
-    assert_eq!(b.told(), ["member-join a leaving", "member-join b alive"]);
+    assert_eq!(b.delivered(), ["member-join a leaving", "member-join b alive"]);
     assert_eq!(b.members.early_intents(), 0);
     b.join("a", 6);
     assert_eq!(b.status("a"), "alive");
@@ -113,7 +113,7 @@ fn a_suspected_member_that_announced_to_leave_has_left_and_not_failed() {
     b.suspect("a", 1, "b");
     b.forget();
     b.pass(S(30));
-    assert_eq!(b.told(), ["member-leave a left"]);
+    assert_eq!(b.delivered(), ["member-leave a left"]);
 }
 
 #[test]
@@ -162,7 +162,10 @@ fn leaving_is_announced_first_and_done_then() {
     b.suspect("me", 1, "a");
     b.silent();
     b.act(|m, now, fx| m.finish_leave(now, fx));
-    assert_eq!((b.said(), b.told()), (vec!["dead me 1 by me".into()], vec!["member-leave me left".into()]));
+    assert_eq!(
+        (b.said(), b.delivered()),
+        (vec!["dead me 1 by me".into()], vec!["member-leave me left".into()])
+    );
     b.act(|m, now, fx| m.finish_leave(now, fx));
     b.act(|m, now, fx| m.begin_leave(now, fx));
     b.alive("me", 4);
@@ -180,7 +183,7 @@ fn others_see_a_leave_as_left_whether_or_not_they_heard_the_intent() {
             assert_eq!(b.status("a"), "leaving");
         }
         b.dead("a", 1, "a");
-        assert_eq!(b.told(), ["member-leave a left"]);
+        assert_eq!(b.delivered(), ["member-leave a left"]);
     }
 }
 
@@ -211,7 +214,7 @@ fn leave_then_join_in_one_process() {
         b.act(|m, now, fx| m.announce_join(now, fx));
         other.hear("b", b.fx.broadcasts.drain(..).map(as_b).collect());
         assert_eq!((other.status("b"), b.status("me")), ("alive", "alive"));
-        assert_eq!(b.told(), ["member-leave me left", "member-join me alive"]);
+        assert_eq!(b.delivered(), ["member-leave me left", "member-join me alive"]);
     }
     b.forget();
     b.act(|m, now, fx| m.come_back(now, fx));
@@ -224,21 +227,21 @@ fn a_leave_that_is_called_off_half_way_is_no_event_but_is_restated() {
     b.act(|m, now, fx| m.begin_leave(now, fx));
     b.forget();
     b.act(|m, now, fx| m.come_back(now, fx));
-    assert_eq!((b.said(), b.told()), (vec!["alive me 2".into()], vec![]));
+    assert_eq!((b.said(), b.delivered()), (vec!["alive me 2".into()], vec![]));
     b.act(|m, now, fx| m.announce_join(now, fx));
-    assert_eq!((b.said(), b.told()), (vec!["alive me 2".into(), "join me 2".into()], vec![]));
+    assert_eq!((b.said(), b.delivered()), (vec!["alive me 2".into(), "join me 2".into()], vec![]));
 }
 
 /// Its partner may be unable to spread it.
 #[test]
-fn who_joins_tells_those_who_hear_of_it_from_nobody_else() {
+fn a_member_that_joins_informs_those_that_hear_of_it_from_nobody_else() {
     let (mut b, mut other) = (Bench::with(&["a"]), Bench::named("other", Config::for_profile(Profile::Lan)));
     b.act(|m, now, fx| m.announce_join(now, fx));
     let said: Vec<Message> = b.fx.broadcasts.drain(..).collect();
     for _ in 0..2 {
         other.hear("me", said.clone());
     }
-    assert_eq!((other.status("me"), other.told()), ("alive", vec!["member-join me alive".into()]));
+    assert_eq!((other.status("me"), other.delivered()), ("alive", vec!["member-join me alive".into()]));
 }
 
 #[test]
@@ -262,7 +265,7 @@ fn force_leave_turns_a_failed_member_into_one_that_left() {
     b.dead("a", 1, "b");
     b.forget();
     b.force_leave("a", false);
-    assert_eq!((b.said(), b.told()), (vec!["leave a 1".into()], vec!["member-leave a left".into()]));
+    assert_eq!((b.said(), b.delivered()), (vec!["leave a 1".into()], vec!["member-leave a left".into()]));
     assert_eq!(b.time(), 2);
 }
 
@@ -270,16 +273,16 @@ fn force_leave_turns_a_failed_member_into_one_that_left() {
 fn force_leave_of_a_living_member_lasts_until_it_objects() {
     let mut b = Bench::with(&["a"]);
     b.force_leave("a", false);
-    assert_eq!((b.status("a"), b.told()), ("leaving", vec![]));
+    assert_eq!((b.status("a"), b.delivered()), ("leaving", vec![]));
     b.join("a", 2);
     assert_eq!(b.status("a"), "alive");
 }
 
 #[test]
-fn force_leave_of_an_unknown_member_is_passed_on_for_those_who_know_it() {
+fn force_leave_of_an_unknown_member_is_passed_on_for_members_that_know_it() {
     let mut b = Bench::with(&["a"]);
     b.force_leave("nobody", true);
-    assert_eq!((b.said(), b.told()), (vec!["prune nobody 1".into()], vec![]));
+    assert_eq!((b.said(), b.delivered()), (vec!["prune nobody 1".into()], vec![]));
 }
 
 #[test]
@@ -295,7 +298,7 @@ fn force_leave_of_this_process_is_refuted() {
 
 /// HashiCorp's agents date a leave one later with each exchange that mentions it.
 #[test]
-fn a_prune_reaches_those_who_date_the_leave_later() {
+fn a_prune_reaches_members_that_date_the_leave_later() {
     let (mut b, mut other) = (Bench::with(&["a", "b"]), Bench::with(&["a", "b"]));
     for (bench, ltime) in [(&mut b, 5), (&mut other, 15)] {
         bench.dead("a", 1, "b");
@@ -317,9 +320,9 @@ fn pruning_a_failed_or_left_member_forgets_it_at_once() {
         b.prune("a", 5);
         assert_eq!(b.status("a"), "none");
         assert_eq!(b.said(), ["prune a 5"]);
-        let told = b.told();
-        assert_eq!(told.last().unwrap(), "member-reap a left");
-        assert_eq!(told.len(), if from == "b" { 2 } else { 1 }, "{told:?}");
+        let delivered = b.delivered();
+        assert_eq!(delivered.last().unwrap(), "member-reap a left");
+        assert_eq!(delivered.len(), if from == "b" { 2 } else { 1 }, "{delivered:?}");
     }
 }
 
@@ -330,7 +333,7 @@ fn pruning_a_living_member_is_scheduled_and_never_done_inline() {
     assert_eq!((b.status("a"), b.said()), ("leaving", vec!["prune a 5".into()]));
     assert_eq!(b.members.next_deadline(), b.now + S(6));
     b.pass(S(6));
-    assert_eq!(b.told(), ["member-leave a left", "member-reap a left"]);
+    assert_eq!(b.delivered(), ["member-leave a left", "member-reap a left"]);
     assert_eq!((b.status("a"), b.said()), ("none", vec!["dead a 1 by a".into()]));
     assert_eq!(b.members.next_deadline(), Moment::NEVER);
 }
@@ -347,7 +350,7 @@ fn a_member_that_objects_is_not_pruned() {
 }
 
 #[test]
-fn the_next_life_of_a_member_that_was_to_be_pruned_is_not() {
+fn the_next_run_of_a_member_that_was_to_be_pruned_is_not() {
     let mut b = Bench::with(&["a"]);
     b.prune("a", 5);
     b.dead("a", 1, "a");
@@ -384,7 +387,7 @@ fn neither_an_old_alive_nor_an_old_intent_resurrects_a_pruned_name() {
     b.silent();
     assert_eq!((b.status("a"), b.members.early_intents()), ("none", 0));
     b.alive("a", 2);
-    assert_eq!(b.told(), ["member-join a alive"], "a later life is another matter");
+    assert_eq!(b.delivered(), ["member-join a alive"], "a later run is another matter");
 }
 
 #[test]
@@ -396,7 +399,7 @@ fn a_pruned_member_that_joins_anew_in_its_first_incarnation_is_seen_at_once() {
     b.forget();
     b.join("a", 8);
     b.merge(vec![PeerRow { status_ltime: LamportTime(8), ..peer_row("a", 1, PeerState::Alive) }]);
-    assert_eq!(b.told(), ["member-join a alive"]);
+    assert_eq!(b.delivered(), ["member-join a alive"]);
 }
 
 #[test]

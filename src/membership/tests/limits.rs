@@ -22,9 +22,9 @@ fn the_failed_and_the_left_are_reaped_after_a_day_each_from_its_own_time() {
     b.pass(DAY - S(3601));
     b.silent();
     b.pass(S(1));
-    assert_eq!(b.told(), ["member-reap failed failed"]);
+    assert_eq!(b.delivered(), ["member-reap failed failed"]);
     b.pass(S(3600));
-    assert_eq!(b.told(), ["member-reap forced left", "member-reap left left"]);
+    assert_eq!(b.delivered(), ["member-reap forced left", "member-reap left left"]);
     assert_eq!(b.status("back"), "alive");
 }
 
@@ -37,7 +37,7 @@ fn a_process_that_left_a_day_ago_neither_spins_nor_keeps_others_from_being_reape
     b.dead("a", 1, "a");
     b.forget();
     b.pass(DAY + S(1));
-    assert_eq!(b.told(), ["member-reap a left"]);
+    assert_eq!(b.delivered(), ["member-reap a left"]);
     assert_eq!((b.status("me"), b.status("a")), ("left", "none"));
     assert_eq!(b.members.next_deadline(), Moment::NEVER);
 }
@@ -53,7 +53,7 @@ fn a_hundred_thousand_churned_names_leave_a_bounded_table_and_the_oldest_go_firs
         members.dead(&dead(&who, 1, if i % 2 == 0 { "x" } else { &who }), *now, fx);
         *now += MS(50);
         if i % 20 == 0 {
-            // The rounds of probing drop those who have been dead for a while from their order.
+            // The rounds of probing drop members that have been dead for a while from their order.
             members.next_to_probe(*now, rng);
         }
         *fx = Effects::default();

@@ -1,4 +1,4 @@
-//! Where members are: what acks tell of it, and what is made of that.
+//! Where members are: what acks say of it, and what is made of that.
 
 use super::*;
 use crate::model::Coordinate;
@@ -44,7 +44,7 @@ impl Bench {
 }
 
 #[test]
-fn acks_tell_members_where_this_one_is_and_strangers_nothing() {
+fn acks_show_members_where_this_one_is_and_strangers_nothing() {
     let mut b = Bench::with(&["a"]);
     b.answered(MS(20), coordinate::encode(&at(0.1)));
     let member = Source { node: name("a"), addr: addr("a") };
@@ -61,7 +61,7 @@ fn acks_tell_members_where_this_one_is_and_strangers_nothing() {
 }
 
 #[test]
-fn an_answer_moves_this_member_and_tells_where_the_other_is() {
+fn an_answer_moves_this_member_and_shows_where_the_other_is() {
     let mut b = Bench::with(&["a"]);
     assert_eq!((b.own(), b.members.coordinate("a")), (Coordinate::origin(), None));
     b.answered(MS(20), coordinate::encode(&at(0.1)));
@@ -94,7 +94,7 @@ fn what_cannot_be_is_counted_and_changes_nothing() {
         assert_eq!((b.own(), b.members.coordinate("a")), (own, Some(&at(0.1))));
     }
     assert!(counters::REFUSED_COORDINATE.value() >= before + bad.len() as u64);
-    // Whoever tells nothing is refused nothing.
+    // A member that says nothing is refused nothing.
     b.answered(MS(20), vec![]);
     assert_eq!(b.own(), own);
     b.answered(MS(20), good);
@@ -103,7 +103,7 @@ fn what_cannot_be_is_counted_and_changes_nothing() {
 }
 
 #[test]
-fn answers_that_come_late_or_through_others_tell_nothing() {
+fn answers_that_come_late_or_through_others_show_nothing() {
     let mut b = Bench::with(&["a", "b"]);
     // Read late, before others were asked.
     b.answered(MS(500), coordinate::encode(&at(0.1)));
@@ -130,7 +130,7 @@ fn a_member_that_is_forgotten_is_nowhere() {
 }
 
 #[test]
-fn who_takes_no_part_learns_nothing() {
+fn a_member_that_takes_no_part_learns_nothing() {
     let mut b = Bench::aloof();
     b.alive("a", 1);
     b.answered(MS(20), coordinate::encode(&at(0.1)));

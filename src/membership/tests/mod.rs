@@ -1,4 +1,4 @@
-//! The rules as transcripts: what one member hears, says, tells and becomes, in virtual time.
+//! The rules as transcripts: what one member hears, says, delivers and becomes, in virtual time.
 //!
 //! A [`Bench`] is one member called `me` with its table and its prober. Tests feed it messages
 //! and read, in words, what it does about them. After every step the table's invariants are
@@ -133,7 +133,7 @@ impl Bench {
         let members = Members::new(config, me, now, &mut fx).unwrap();
         let prober = Prober::new(&members, now, &mut rng);
         let mut bench = Bench { members, prober, now, rng, fx };
-        assert_eq!(bench.told(), [format!("member-join {who} alive")]);
+        assert_eq!(bench.delivered(), [format!("member-join {who} alive")]);
         bench
     }
 
@@ -290,14 +290,14 @@ impl Bench {
         self.fx.broadcasts.drain(..).map(|m| words(&m)).collect()
     }
 
-    /// The events it tells.
-    pub(crate) fn told(&mut self) -> Vec<String> {
+    /// The events it delivers.
+    pub(crate) fn delivered(&mut self) -> Vec<String> {
         let line =
             |kind: crate::model::MemberEventKind, m: &Member| format!("{kind} {} {}", m.name, m.status);
         self.fx.events.drain(..).map(|e| line(e.kind, &e.member)).collect()
     }
 
-    /// What it sends directly: address by address, what rides in one datagram on one line.
+    /// What it sends directly: address by address, what one datagram carries on one line.
     pub(crate) fn sent(&mut self) -> Vec<(SocketAddr, String)> {
         let line = |t: Transmit| {
             let messages: Vec<String> = t.messages.iter().map(words).collect();

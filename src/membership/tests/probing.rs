@@ -86,7 +86,7 @@ fn a_round_goes_ping_then_help_and_tcp_then_suspicion() {
 }
 
 #[test]
-fn an_ack_ends_the_round_and_tells_the_round_trip() {
+fn an_ack_ends_the_round_and_shows_the_round_trip() {
     let mut b = Bench::with(&["a"]);
     b.members.awareness.apply(1);
     let (_, seq) = b.next_round();
@@ -102,7 +102,7 @@ fn an_ack_ends_the_round_and_tells_the_round_trip() {
 }
 
 #[test]
-fn an_answer_through_others_saves_the_member_but_tells_no_round_trip() {
+fn an_answer_through_others_saves_the_member_but_shows_no_round_trip() {
     let mut b = Bench::with(&["a", "b"]);
     let (who, seq) = b.next_round();
     b.run(MS(700));
@@ -156,7 +156,7 @@ fn a_ping_that_cannot_be_sent_has_failed_at_once() {
 }
 
 #[test]
-fn a_suspect_is_told_so_when_it_is_probed() {
+fn a_suspect_is_informed_when_it_is_probed() {
     let mut b = Bench::with(&["a"]);
     b.suspect("a", 1, "x");
     b.forget();
@@ -165,7 +165,7 @@ fn a_suspect_is_told_so_when_it_is_probed() {
 }
 
 #[test]
-fn who_refutes_during_the_round_is_not_suspected_for_it() {
+fn a_member_that_refutes_during_the_round_is_not_suspected_for_it() {
     let mut b = Bench::with(&["a"]);
     b.next_round();
     b.run(MS(600));
@@ -176,7 +176,7 @@ fn who_refutes_during_the_round_is_not_suspected_for_it() {
 }
 
 #[test]
-fn who_leaves_during_the_round_is_not_asked_after_and_does_not_count_as_a_failed_probe() {
+fn a_member_that_leaves_during_the_round_is_not_asked_after_and_does_not_count_as_a_failed_probe() {
     let mut b = Bench::with(&["a"]);
     b.next_round();
     b.dead("a", 1, "a");

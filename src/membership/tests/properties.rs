@@ -193,7 +193,7 @@ proptest! {
     }
 
     #[test]
-    fn events_tell_the_whole_story(steps in vec(step(), 1..60)) {
+    fn events_show_the_whole_story(steps in vec(step(), 1..60)) {
         use crate::model::MemberEventKind::*;
         let mut b = Bench::alone();
         let mut known: std::collections::BTreeMap<NodeName, &str> = [(name("me"), "here")].into();
@@ -259,8 +259,9 @@ proptest! {
 
     /// Merging commutes for every member that is present here, with one exception that the
     /// protocol does not promise: when one says that the member left and another that it died
-    /// in a later incarnation. Who hears of the leave first keeps it as left, and who hears of
-    /// the death first suspects it. Neither brings a dead member back; the suspicion ends.
+    /// in a later incarnation. A member that hears of the leave first keeps it as left, and one
+    /// that hears of the death first suspects it. Neither brings a dead member back; the
+    /// suspicion ends.
     #[test]
     fn the_order_of_merging_does_not_matter(
         (rows, shuffled) in (any::<bool>(), vec((1u32..6, 0u8..3), 1..7)).prop_map(|(left, rows)| {
@@ -334,7 +335,7 @@ proptest! {
         prop_assert_eq!(hear(&news), hear(&shuffled));
     }
 
-    /// Two members with any pasts, of honest messages, who exchange all they know and let
+    /// Two members with any pasts, of honest messages, that exchange all they know and let
     /// suspicions end.
     #[test]
     fn two_members_that_exchange_come_to_agree(

@@ -1,4 +1,4 @@
-//! Those who are missing: reaching for failed members and for seeds, reaping, and what is
+//! Members that are missing: reaching for failed members and for seeds, reaping, and what is
 //! remembered of the reaped.
 
 use super::*;
@@ -53,13 +53,13 @@ fn failed_members_are_reached_for_about_once_an_interval_by_all_together() {
 }
 
 #[test]
-fn who_is_alone_with_the_failed_reaches_for_one_in_every_interval() {
+fn a_member_that_is_alone_with_the_failed_reaches_for_one_in_every_interval() {
     let mut b = Bench::with(&["a"]);
     b.dead("a", 1, "x");
     let mut schedule = ReconnectSchedule::new(&b.members, b.now, &mut b.rng);
     assert_eq!(reached(&mut b, &mut schedule, S(300)).len(), 10);
     b.act(|m, now, fx| m.begin_leave(now, fx));
-    assert!(reached(&mut b, &mut schedule, S(300)).is_empty(), "who leaves reaches for nobody");
+    assert!(reached(&mut b, &mut schedule, S(300)).is_empty(), "a member that leaves reaches for nobody");
 }
 
 // ---- seeds -------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ fn with_seed(b: &mut Bench) -> Seeds {
 }
 
 #[test]
-fn who_is_alone_tries_its_seed_about_once_an_interval() {
+fn a_member_that_is_alone_tries_its_seed_about_once_an_interval() {
     let mut b = Bench::alone();
     let mut seeds = with_seed(&mut b);
     let (asked, tried) = tried(&mut b, &mut seeds, S(30 * 100), &[addr("s")]);
@@ -160,7 +160,7 @@ fn a_seed_is_looked_up_anew_and_stays_where_it_was_if_that_fails() {
 }
 
 #[test]
-fn one_question_at_a_time_but_a_lost_answer_is_not_waited_for_for_ever() {
+fn one_exchange_at_a_time_but_a_lost_answer_is_not_waited_for_for_ever() {
     let mut b = Bench::alone();
     let mut seeds = with_seed(&mut b);
     let mut asked = Vec::new();
@@ -173,7 +173,7 @@ fn one_question_at_a_time_but_a_lost_answer_is_not_waited_for_for_ever() {
 }
 
 #[test]
-fn who_leaves_tries_no_seeds() {
+fn a_member_that_leaves_tries_no_seeds() {
     let mut b = Bench::alone();
     let mut seeds = with_seed(&mut b);
     b.act(|m, now, fx| m.begin_leave(now, fx));
@@ -216,25 +216,25 @@ fn the_failed_and_the_left_are_reaped_each_after_its_own_timeout() {
     b.pass(S(39));
     b.silent();
     b.pass(S(1));
-    assert_eq!(b.told(), ["member-reap left left"]);
+    assert_eq!(b.delivered(), ["member-reap left left"]);
     b.pass(S(59));
     b.silent();
     b.pass(S(1));
-    assert_eq!(b.told(), ["member-reap failed failed"]);
+    assert_eq!(b.delivered(), ["member-reap failed failed"]);
     assert_eq!((b.status("failed"), b.status("left"), b.members.len()), ("none", "none", 1));
 }
 
-// ---- ghosts ------------------------------------------------------------------------------
+// ---- stale gossip ------------------------------------------------------------------------
 
 #[test]
-fn stale_news_does_not_bring_back_who_was_reaped() {
+fn stale_news_does_not_bring_back_a_member_that_was_reaped() {
     for how in ["gossip", "push/pull", "suspected in push/pull"] {
         for (from, status) in [("x", "failed"), ("a", "left")] {
             let mut b = with_timeouts(1, &["a", "b", "c"]);
             b.alive("a", 5);
             b.dead("a", 5, from);
             b.pass(S(1));
-            assert_eq!(b.told().last().unwrap(), &format!("member-reap a {status}"));
+            assert_eq!(b.delivered().last().unwrap(), &format!("member-reap a {status}"));
             b.forget();
             for incarnation in [1, 4, 5] {
                 match how {
@@ -247,14 +247,14 @@ fn stale_news_does_not_bring_back_who_was_reaped() {
             }
             // In a later incarnation it is there.
             b.alive("a", 6);
-            assert_eq!(b.told(), ["member-join a alive"], "{how}");
+            assert_eq!(b.delivered(), ["member-join a alive"], "{how}");
             assert_eq!(b.members.remembered(), 0);
         }
     }
 }
 
 #[test]
-fn who_was_reaped_and_lives_learns_it_and_comes_back() {
+fn a_member_that_was_reaped_and_is_alive_learns_it_and_comes_back() {
     let mut b = with_timeouts(1, &["a"]);
     b.dead("a", 1, "x");
     b.pass(S(1));
@@ -270,21 +270,21 @@ fn who_was_reaped_and_lives_learns_it_and_comes_back() {
 }
 
 #[test]
-fn nobody_learns_of_the_dead_from_those_who_remember_them() {
+fn nobody_learns_of_the_dead_from_members_that_remember_them() {
     let mut b = with_timeouts(1, &["failed", "left", "there"]);
     b.dead("failed", 1, "x");
     b.dead("left", 1, "left");
     b.pass(S(1));
-    let told = b.members.push_pull(false, Default::default());
-    assert_eq!(told.rows.len(), 4, "it is told for whoever still believes them alive");
+    let sent = b.members.push_pull(false, Default::default());
+    assert_eq!(sent.rows.len(), 4, "it is sent for members that still believe them alive");
     let mut c = Bench::named("c", short(1));
-    c.merge_all(&told);
+    c.merge_all(&sent);
     let known: Vec<String> = c.members.rows().map(|r| r.name.to_string()).collect();
     assert_eq!(known, ["c", "me", "there"]);
-    // Who does believe one alive asks it.
+    // A member that does believe one alive asks it.
     let mut d = Bench::named("d", short(1));
     d.alive("failed", 1);
-    d.merge_all(&told);
+    d.merge_all(&sent);
     assert!(d.is_suspect("failed"));
 }
 
@@ -308,7 +308,7 @@ fn the_memory_of_the_reaped_ends_and_with_the_usual_timeouts_never_begins() {
 }
 
 #[test]
-fn intents_of_before_do_not_touch_the_next_life() {
+fn intents_of_before_do_not_touch_the_next_run() {
     let mut b = with_timeouts(1, &["a"]);
     b.leave("a", 10);
     b.dead("a", 1, "a");
@@ -320,7 +320,7 @@ fn intents_of_before_do_not_touch_the_next_life() {
     b.alive("a", 2);
     assert_eq!(b.status("a"), "alive");
     b.leave("a", 10);
-    assert_eq!(b.status("a"), "alive", "that was its last life");
+    assert_eq!(b.status("a"), "alive", "that was its last run");
     b.leave("a", 11);
     assert_eq!(b.status("a"), "leaving");
 }

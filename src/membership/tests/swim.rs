@@ -9,10 +9,10 @@ const LAST: u32 = u32::MAX;
 // ---- alive -------------------------------------------------------------------------------
 
 #[test]
-fn a_new_member_is_told_and_passed_on_once() {
+fn a_new_member_is_reported_and_passed_on_once() {
     let mut b = Bench::alone();
     b.alive("a", 3);
-    assert_eq!(b.told(), ["member-join a alive"]);
+    assert_eq!(b.delivered(), ["member-join a alive"]);
     assert_eq!(b.said(), ["alive a 3"]);
     b.alive("a", 3);
     b.alive("a", 2);
@@ -23,10 +23,10 @@ fn a_new_member_is_told_and_passed_on_once() {
 fn a_later_incarnation_with_other_tags_is_an_update_and_with_the_same_only_news() {
     let mut b = Bench::with(&["a"]);
     b.alive("a", 2);
-    assert_eq!((b.told(), b.said()), (vec![], vec!["alive a 2".into()]));
+    assert_eq!((b.delivered(), b.said()), (vec![], vec!["alive a 2".into()]));
     let meta = Tags::from_pairs(["role=web"]).unwrap().encode().unwrap();
     b.news(Message::from(Alive { meta, ..alive("a", 3) }));
-    assert_eq!(b.told(), ["member-update a alive"]);
+    assert_eq!(b.delivered(), ["member-update a alive"]);
     assert_eq!(b.members.row("a").unwrap().tags.value("role"), Some("web"));
 }
 
@@ -52,7 +52,7 @@ fn a_member_that_comes_and_leaves_in_one_datagram_has_left() {
     let datagram =
         vec![Message::from(dead("a", 1, "a")), Message::from(leave("a", 4)), Message::from(alive("a", 1))];
     b.hear("a", datagram);
-    assert_eq!(b.told(), ["member-join a alive", "member-leave a left"]);
+    assert_eq!(b.delivered(), ["member-join a alive", "member-leave a left"]);
 }
 
 #[test]
@@ -67,13 +67,13 @@ fn a_stale_alive_resurrects_neither_the_failed_nor_the_left() {
     }
     b.alive("b", 1);
     assert_eq!((b.status("a"), b.status("b")), ("failed", "left"));
-    assert!(b.said().is_empty() && b.told().is_empty());
+    assert!(b.said().is_empty() && b.delivered().is_empty());
 }
 
 /// HashiCorp's agents forget the dead after a while. One of theirs that comes back begins with its
-/// first incarnation, and nobody of theirs tells it of the one that is remembered here.
+/// first incarnation, and nobody of theirs informs it of the one that is remembered here.
 #[test]
-fn who_returns_in_a_life_that_is_over_is_told_so_and_raises_its_incarnation() {
+fn a_member_that_returns_in_a_run_that_is_over_is_informed_and_raises_its_incarnation() {
     let mut b = Bench::with(&["a", "b"]);
     b.alive("a", 5);
     b.dead("a", 5, "b");
@@ -86,7 +86,10 @@ fn who_returns_in_a_life_that_is_over_is_told_so_and_raises_its_incarnation() {
     b.alive_at("a", 1, addr("elsewhere"));
     assert!(b.sent().is_empty(), "nothing is sent to an address that only a message names");
     b.alive("a", 6);
-    assert_eq!((b.status("a"), b.told().as_slice()), ("alive", &["member-join a alive".to_string()][..]));
+    assert_eq!(
+        (b.status("a"), b.delivered().as_slice()),
+        ("alive", &["member-join a alive".to_string()][..])
+    );
 }
 
 /// A member that may have been replaced by another kind of agent is addressed as a stranger is.
@@ -109,9 +112,10 @@ fn the_suspected_and_the_dead_are_addressed_in_the_dialect_that_everyone_reads()
     assert_eq!((dialect(&b), b.members.stranger(addr("c")).dialect), (Dialect::Native, Dialect::Native));
 }
 
-/// Who ends without leaving may be followed by another kind of agent, before anyone misses it.
+/// A member that ends without leaving may be followed by another kind of agent, before anyone
+/// misses it.
 #[test]
-fn who_parts_is_addressed_as_a_stranger_until_its_successor_says_more() {
+fn a_member_that_parts_is_addressed_as_a_stranger_until_its_successor_says_more() {
     let theirs = Versions { protocol_max: 5, ..Versions::OURS };
     let mut a = Bench::named("a", Config::for_profile(Profile::Lan));
     a.alive("b", 1);
@@ -120,20 +124,20 @@ fn who_parts_is_addressed_as_a_stranger_until_its_successor_says_more() {
     let mut rng = Rng::with_seed(1);
     a.act(|members, now, fx| members.part(now, &mut rng, fx));
     let last = a.fx.transmits[0].messages[0].clone();
-    assert_eq!(a.sent(), [(addr("b"), "alive a 2".to_string())], "who would address it natively");
-    assert_eq!((a.told(), a.said()), (vec![], vec!["alive a 2".into()]));
+    assert_eq!(a.sent(), [(addr("b"), "alive a 2".to_string())], "it would address it natively");
+    assert_eq!((a.delivered(), a.said()), (vec![], vec!["alive a 2".into()]));
 
     let mut b = Bench::with(&["a", "c"]);
     let dialect = |b: &Bench| b.members.row("a").unwrap().target().dialect;
     b.news(last);
     assert_eq!((b.status("a"), dialect(&b)), ("alive", Dialect::Hashicorp));
-    assert_eq!((b.told(), b.said()), (vec![], vec!["alive a 2".into()]), "news, but no event");
+    assert_eq!((b.delivered(), b.said()), (vec![], vec!["alive a 2".into()]), "news, but no event");
     b.alive("a", 3);
-    assert_eq!((b.told(), dialect(&b)), (vec![], Dialect::Native));
+    assert_eq!((b.delivered(), dialect(&b)), (vec![], Dialect::Native));
 }
 
 #[test]
-fn who_has_left_or_speaks_one_dialect_only_parts_in_silence() {
+fn a_member_that_has_left_or_speaks_one_dialect_only_parts_in_silence() {
     let mut left = Bench::with(&["a"]);
     left.act(|members, now, fx| members.begin_leave(now, fx));
     let mut strict = Bench::configured(Config { native_only: true, ..Config::for_profile(Profile::Lan) });
@@ -177,14 +181,14 @@ fn a_failed_member_that_returns_joins_once_and_has_a_clean_record() {
     b.dead("a", 1, "b");
     b.forget();
     b.alive("a", 2);
-    assert_eq!(b.told(), ["member-join a alive"]);
+    assert_eq!(b.delivered(), ["member-join a alive"]);
     assert_eq!(b.members.row("a").unwrap().probes, ProbeRecord::default());
 }
 
 // ---- this very process -------------------------------------------------------------------
 
 #[test]
-fn whoever_says_otherwise_is_refuted_in_the_incarnation_after_theirs() {
+fn a_member_that_says_otherwise_is_refuted_in_the_incarnation_after_theirs() {
     let mut b = Bench::with(&["a"]);
     b.suspect("me", 1, "a");
     b.dead("me", 7, "a");
@@ -196,18 +200,18 @@ fn whoever_says_otherwise_is_refuted_in_the_incarnation_after_theirs() {
 }
 
 #[test]
-fn a_restarted_member_learns_of_its_former_life_and_overrules_it() {
-    // Whoever remembers it, alive, suspected, failed or left, answers its join with that.
+fn a_restarted_member_learns_of_its_former_run_and_overrules_it() {
+    // A member that remembers it, alive, suspected, failed or left, answers its join with that.
     for state in [PeerState::Alive, PeerState::Suspect, PeerState::Dead, PeerState::Left] {
         let mut b = Bench::alone();
         let mut mine = peer_row("me", 9, state);
         mine.meta = Tags::from_pairs(["was=other"]).unwrap().encode().unwrap();
         b.merge(vec![mine]);
-        // Who is said to have left says as well that it means to be here.
+        // A member that is said to have left says as well that it means to be here.
         let said: &[&str] =
             if state == PeerState::Left { &["alive me 10", "join me 1"] } else { &["alive me 10"] };
         assert_eq!(b.said(), said, "{state:?}");
-        assert_eq!((b.status("me"), b.told()), ("alive", vec![]));
+        assert_eq!((b.status("me"), b.delivered()), ("alive", vec![]));
     }
 }
 
@@ -255,7 +259,7 @@ fn no_alive_message_about_this_process_drives_it_to_an_incarnation_that_others_r
 }
 
 #[test]
-fn the_refutation_of_the_furthest_accusation_is_believed_by_those_who_lag_behind() {
+fn the_refutation_of_the_furthest_accusation_is_believed_by_members_that_lag_behind() {
     let (mut accused, mut lagging) = (Bench::with(&["a"]), Bench::with(&["a"]));
     accused.suspect("me", 10, "a");
     accused.dead("me", 11 + JUMP / 2, "a");
@@ -310,7 +314,7 @@ fn a_suspect_that_says_nothing_fails_when_its_time_is_up() {
     b.pass(MS(23_999));
     b.silent();
     b.pass(MS(1));
-    assert_eq!(b.told(), ["member-failed m0 failed"]);
+    assert_eq!(b.delivered(), ["member-failed m0 failed"]);
     assert_eq!(b.said(), ["dead m0 1 by me"]);
 }
 
@@ -349,7 +353,7 @@ fn a_refutation_ends_a_suspicion_without_an_event() {
     b.alive("a", 1);
     assert!(b.is_suspect("a"), "the incarnation that is suspected proves nothing");
     b.alive("a", 2);
-    assert_eq!((b.said(), b.told()), (vec!["alive a 2".into()], vec![]));
+    assert_eq!((b.said(), b.delivered()), (vec!["alive a 2".into()], vec![]));
     b.suspect("a", 1, "b");
     b.dead("a", 1, "b");
     b.silent();
@@ -385,7 +389,7 @@ fn accusations_of_the_unknown_the_failed_and_the_left_change_nothing() {
 }
 
 #[test]
-fn a_later_life_of_an_accuser_does_not_count_as_two() {
+fn a_later_run_of_an_accuser_does_not_count_as_two() {
     let mut b = Bench::with_many(8);
     b.suspect("m0", 1, "m1");
     b.alive("m1", 2);
@@ -439,7 +443,7 @@ fn the_two_forms_of_an_ipv4_address_are_one_address() {
         other => panic!("{other}"),
     };
     b.alive_at("a", 2, mapped("a"));
-    assert_eq!((b.said(), b.told()), (vec!["alive a 2".into()], vec![]));
+    assert_eq!((b.said(), b.delivered()), (vec!["alive a 2".into()], vec![]));
     assert_eq!(b.members.row("a").unwrap().addr, addr("a"));
     b.alive_at("me", 2, mapped("me"));
     assert_eq!(b.said(), ["alive me 3"], "this is no conflict");
@@ -452,7 +456,7 @@ fn new_tags_are_restated_and_the_same_tags_are_not() {
     let mut b = Bench::with(&["a"]);
     let tags = Tags::from_pairs(["role=web"]).unwrap();
     b.act(|m, now, fx| m.set_tags(tags.clone(), now, fx)).unwrap();
-    assert_eq!((b.said(), b.told()), (vec!["alive me 2".into()], vec!["member-update me alive".into()]));
+    assert_eq!((b.said(), b.delivered()), (vec!["alive me 2".into()], vec!["member-update me alive".into()]));
     b.act(|m, now, fx| m.set_tags(tags, now, fx)).unwrap();
     b.silent();
     let big = Tags::from_pairs([format!("k={}", "x".repeat(600))]).unwrap();

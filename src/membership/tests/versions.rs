@@ -1,4 +1,4 @@
-//! Version vectors: who is admitted, and what becomes of members whose vector changes.
+//! Version vectors: which members are admitted, and what becomes of members whose vector changes.
 
 use super::super::versions::judge;
 use super::*;
@@ -27,7 +27,7 @@ fn dialect(b: &Bench, node: &str) -> Dialect {
     b.members.row(node).unwrap().target().dialect
 }
 
-// ---- who is admitted ---------------------------------------------------------------------
+// ---- admission ---------------------------------------------------------------------------
 
 /// Agents that exist, may come, and cannot be; each by gossip and by push/pull, one by one and
 /// all at once.
@@ -67,13 +67,13 @@ fn only_members_that_understand_us_and_that_we_understand_are_admitted() {
         }
         assert_eq!(together.members.row(who).is_some(), admitted, "one does not matter to another: {who}");
     }
-    // Who knows no checksums gets none.
+    // A member that knows no checksums gets none.
     let checksum = |who| together.members.row(who).unwrap().target().checksum;
     assert!(checksum("HashiCorp's Serf") && !checksum("the oldest that speaks Serf 3"));
 }
 
 #[test]
-fn an_exchange_is_refused_only_if_it_brings_nobody_who_can_be_admitted() {
+fn an_exchange_is_refused_only_if_it_brings_no_member_that_can_be_admitted() {
     use PeerState::*;
     let unfit = |node: &str, state| row_with(node, 1, state, v(UNFIT[1]));
     let b = Bench::alone();
@@ -112,8 +112,8 @@ fn vector() -> impl Strategy<Value = [u8; 6]> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
 
-    /// Whoever is admitted is passed on to everyone. In a cluster of both kinds, HashiCorp's agents
-    /// then refuse nobody's push/pull for it; and nobody is refused without need.
+    /// A member that is admitted is passed on to everyone. In a cluster of both kinds,
+    /// HashiCorp's agents then refuse nobody's push/pull for it; and nobody is refused without need.
     #[test]
     fn those_are_admitted_with_whom_all_can_merge(vector in vector()) {
         let all_can = vector[0] > 0 && compatible(&[THEIRS, Versions::OURS.to_bytes(), vector]);
@@ -145,7 +145,7 @@ proptest! {
 
     /// Different kinds of agent in different incarnations, and in the same.
     #[test]
-    fn lives_of_different_kinds_end_the_same_in_any_order(
+    fn runs_of_different_kinds_end_the_same_in_any_order(
         (news, shuffled) in vec((1u32..4, 0usize..3, any::<bool>(), any::<bool>()), 1..8)
             .prop_flat_map(|news| (Just(news.clone()), Just(news).prop_shuffle())),
     ) {
@@ -172,7 +172,7 @@ proptest! {
 // ---- vectors that change -----------------------------------------------------------------
 
 #[test]
-fn who_changes_its_kind_is_spoken_to_in_its_new_tongue() {
+fn a_member_that_changes_its_kind_is_spoken_to_in_its_new_tongue() {
     let mut b = Bench::with(&["a"]);
     let steps = [
         (THEIRS, Dialect::Hashicorp, true, "ours is replaced by HashiCorp's"),
@@ -183,7 +183,7 @@ fn who_changes_its_kind_is_spoken_to_in_its_new_tongue() {
     ];
     for ((bytes, tongue, checksum, step), incarnation) in steps.into_iter().zip(2..) {
         b.news(alive_with("a", incarnation, v(bytes)));
-        assert!(b.told().is_empty(), "{step}: no event, as in memberlist");
+        assert!(b.delivered().is_empty(), "{step}: no event, as in memberlist");
         assert_eq!(b.said(), [format!("alive a {incarnation}")], "{step}");
         let row = b.members.row("a").unwrap();
         assert_eq!((row.versions, dialect(&b, "a")), (v(bytes), tongue), "{step}");
@@ -210,7 +210,7 @@ fn a_change_of_kind_within_one_incarnation_is_resolved_by_the_member_itself() {
         b.forget();
         b.news(alive_with("a", 1, is));
         assert_eq!(dialect(&b, "a"), tongue);
-        // Both have been heard of: whoever hears them the other way round keeps the same one.
+        // Both have been heard of: one that hears them the other way round keeps the same one.
         let mut c = Bench::alone();
         c.news(alive_with("a", 1, is));
         c.news(alive_with("a", 1, was));
@@ -289,10 +289,10 @@ fn a_wrong_vector_of_this_process_is_put_right_whatever_it_is() {
     }
 }
 
-/// It takes the place of one of HashiCorp's, under the same name and address, and those who speak
+/// It takes the place of one of HashiCorp's, under the same name and address, and those that speak
 /// both dialects have not noticed.
 #[test]
-fn who_speaks_native_only_tells_those_who_remember_another_kind() {
+fn a_member_that_speaks_native_only_informs_those_that_remember_another_kind() {
     let mut b = Bench::configured(Config { native_only: true, ..Config::for_profile(Profile::Lan) });
     b.merge(vec![row_with("me", 7, PeerState::Alive, v(THEIRS)), peer_row("a", 1, PeerState::Alive)]);
     let Some(Message::Membership(MembershipMessage::Alive(mine))) = b.fx.broadcasts.pop() else {

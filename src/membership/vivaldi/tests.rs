@@ -7,7 +7,7 @@ use proptest::prelude::*;
 /// Round trips in seconds, of each member to all before it.
 type Truth = Vec<Vec<f64>>;
 
-/// The round trips that a function tells of each two members, the smaller number first.
+/// The round trips that a function gives for each two members, the smaller number first.
 fn truth(members: usize, mut seconds: impl FnMut(usize, usize) -> f64) -> Truth {
     (0..members).map(|j| (0..j).map(|i| seconds(i, j)).collect()).collect()
 }
@@ -219,7 +219,7 @@ fn one_observation_moves_along_the_line_between_the_two() {
 }
 
 #[test]
-fn who_tells_of_a_far_place_and_answers_at_once_moves_nobody_far() {
+fn a_member_that_claims_a_far_place_and_answers_at_once_moves_nobody_far() {
     let (mut me, mut rng) = (Vivaldi { coordinate: at(0.0, 0.1), ..Vivaldi::default() }, Rng::with_seed(1));
     me.observe(&at(10.0, 0.0), ms(1), &mut RoundTrips::default(), &mut rng).unwrap();
     let moved = me.coordinate().position()[0];
@@ -229,7 +229,7 @@ fn who_tells_of_a_far_place_and_answers_at_once_moves_nobody_far() {
 }
 
 #[test]
-fn who_ends_up_out_of_range_begins_anew() {
+fn a_member_that_ends_up_out_of_range_begins_anew() {
     // Almost on each other, so that the height explodes: 2.5 s of push over a few microseconds.
     let mut me = Vivaldi { coordinate: at(3e-6, 1.5), ..Vivaldi::default() };
     let other = Coordinate::new([0.0; DIMENSIONS], 0.0, 0.0, 1.0).unwrap();

@@ -1,4 +1,4 @@
-//! The vote as a table of cases: who answers what, and who stays.
+//! The vote as a table of cases: which answers lead to what, and which of the two stays.
 
 use super::*;
 use crate::membership::tests::{Bench, addr};
@@ -71,7 +71,7 @@ fn without_an_answer_that_counts_nobody_ends() {
         vec![],
         vec![nil(), nil()],
         vec![b"".to_vec(), b"\x07".to_vec(), b"\x06\x81".to_vec()],
-        // A former life of this agent: it has been found to be dead, or has left.
+        // A former run of this agent: it has been found to be dead, or has left.
         vec![names(rival(), Status::Failed), names(rival(), Status::Left)],
     ] {
         assert_eq!(outcome(&answers), None, "{answers:?}");

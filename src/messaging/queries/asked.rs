@@ -13,8 +13,8 @@ pub(crate) struct Asked {
     wants_acks: bool,
     acked: BTreeSet<NodeName>,
     answered: BTreeSet<NodeName>,
-    /// Who has not acknowledged, if that is wanted, and who has not yet answered or said that it
-    /// will not.
+    /// The members that have not acknowledged, if that is wanted, and those that have not yet
+    /// answered or said that they will not.
     silent: BTreeSet<NodeName>,
     undecided: BTreeSet<NodeName>,
 }

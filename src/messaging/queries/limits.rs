@@ -35,7 +35,7 @@ pub enum QueryError {
     Unknown,
     /// This process has answered it already.
     AlreadyAnswered,
-    /// Whoever asked is not a member any more.
+    /// The one that asked is not a member any more.
     AskerGone,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for QueryError {
             QueryError::TooMany => write!(f, "too many queries are open ({MAX_OPEN})"),
             QueryError::Unknown => f.write_str("response is past the deadline"),
             QueryError::AlreadyAnswered => f.write_str("response already sent"),
-            QueryError::AskerGone => f.write_str("whoever asked is not a member any more"),
+            QueryError::AskerGone => f.write_str("the one that asked is not a member any more"),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Queries in virtual time: who is expected to answer, when one is over, where answers go.
+//! Queries in virtual time: which members are expected to answer, when one is
+//! over, where answers go.
 
 use super::*;
 use crate::membership::tests::{Bench, MS, S, addr};
@@ -22,7 +23,7 @@ fn response(query: &Query, from: &str, answer: Answer) -> QueryResponse {
     QueryResponse { ltime: query.ltime, id: query.id, from: name(from), answer, payload }
 }
 
-fn told(progress: Option<(QueryKey, Vec<QueryProgress>)>) -> Vec<String> {
+fn reported(progress: Option<(QueryKey, Vec<QueryProgress>)>) -> Vec<String> {
     let show = |p| match p {
         QueryProgress::Ack { from } => format!("ack {from}"),
         QueryProgress::Response { from, .. } => format!("response {from}"),
@@ -32,11 +33,11 @@ fn told(progress: Option<(QueryKey, Vec<QueryProgress>)>) -> Vec<String> {
 }
 
 #[test]
-fn who_was_refused_its_name_is_told_who_has_it_but_not_often_and_nothing_else() {
+fn an_agent_that_was_refused_its_name_hears_who_has_it_but_not_often_and_nothing_else() {
     let mut b = Bench::with(&["x", "a"]);
     let mut q = Queries::new(QueryLimits::default());
     let rival = Source { node: name("x"), addr: addr("rival") };
-    let question = |id, name: &str| Query {
+    let asking = |id, name: &str| Query {
         ltime: LamportTime(5),
         id,
         source: rival.clone(),
@@ -55,15 +56,15 @@ fn who_was_refused_its_name_is_told_who_has_it_but_not_often_and_nothing_else() 
         (result.map(|_| ()), fx.transmits.iter().map(|t| t.to.addr).collect::<Vec<_>>())
     };
     let refused = (Err(QueryError::AskerGone), vec![]);
-    assert_eq!(answer(&mut q, &mut b, &question(1, CONFLICT)), refused, "its claim was never heard");
+    assert_eq!(answer(&mut q, &mut b, &asking(1, CONFLICT)), refused, "its claim was never heard");
     b.alive_at("x", 1, addr("rival"));
-    assert_eq!(answer(&mut q, &mut b, &question(2, "load")), refused, "another question");
+    assert_eq!(answer(&mut q, &mut b, &asking(2, "load")), refused, "another query");
     for id in 3..5 {
-        assert_eq!(answer(&mut q, &mut b, &question(id, CONFLICT)), (Ok(()), vec![addr("rival")]));
+        assert_eq!(answer(&mut q, &mut b, &asking(id, CONFLICT)), (Ok(()), vec![addr("rival")]));
     }
-    assert_eq!(answer(&mut q, &mut b, &question(5, CONFLICT)), refused, "too often");
+    assert_eq!(answer(&mut q, &mut b, &asking(5, CONFLICT)), refused, "too often");
     b.now += S(30);
-    assert_eq!(answer(&mut q, &mut b, &question(6, CONFLICT)).0, Ok(()));
+    assert_eq!(answer(&mut q, &mut b, &asking(6, CONFLICT)).0, Ok(()));
 }
 
 #[test]
@@ -85,19 +86,19 @@ fn a_query_ends_when_everyone_has_acknowledged_and_answered() {
     let mut b = Bench::with(&["a", "b"]);
     let mut q = Queries::new(QueryLimits::default());
     let query = ask(&mut q, &mut b, load());
-    assert_eq!(told(q.response(response(&query, "a", Answer::Ack))), ["ack a"]);
-    assert!(told(q.response(response(&query, "a", Answer::Ack))).is_empty(), "a relayed copy");
-    assert_eq!(told(q.response(response(&query, "a", Answer::Payload))), ["response a"]);
-    assert!(told(q.response(response(&query, "a", Answer::Payload))).is_empty());
-    assert_eq!(told(q.response(response(&query, "me", Answer::AckOnly))), ["ack me"]);
-    let last = told(q.response(response(&query, "b", Answer::Payload)));
+    assert_eq!(reported(q.response(response(&query, "a", Answer::Ack))), ["ack a"]);
+    assert!(reported(q.response(response(&query, "a", Answer::Ack))).is_empty(), "a relayed copy");
+    assert_eq!(reported(q.response(response(&query, "a", Answer::Payload))), ["response a"]);
+    assert!(reported(q.response(response(&query, "a", Answer::Payload))).is_empty());
+    assert_eq!(reported(q.response(response(&query, "me", Answer::AckOnly))), ["ack me"]);
+    let last = reported(q.response(response(&query, "b", Answer::Payload)));
     assert_eq!(last, ["ack b", "response b", "done"], "its ack was lost");
     assert!(q.response(response(&query, "b", Answer::Ack)).is_none());
     assert_eq!(q.next_deadline(), Moment::NEVER);
 }
 
 #[test]
-fn it_ends_at_its_timeout_and_waits_for_nobody_who_has_gone() {
+fn it_ends_at_its_timeout_and_waits_for_no_member_that_has_gone() {
     let mut b = Bench::with(&["a", "b"]);
     let mut q = Queries::new(QueryLimits::default());
     let query = ask(&mut q, &mut b, load());
@@ -113,13 +114,13 @@ fn it_ends_at_its_timeout_and_waits_for_nobody_who_has_gone() {
 }
 
 #[test]
-fn only_those_who_pass_the_filters_are_expected_and_answer() {
+fn only_those_that_pass_the_filters_are_expected_and_answer() {
     let mut b = Bench::with(&["a", "b"]);
     let mut q = Queries::new(QueryLimits::default());
     let only_a = QueryParams { nodes: vec![name("a")], ..load() };
     let query = ask(&mut q, &mut b, only_a);
     assert!(q.hear(&query, &b.members, b.now).event.is_none(), "it is not for this process");
-    assert_eq!(told(q.response(response(&query, "a", Answer::AckOnly))), ["ack a", "done"]);
+    assert_eq!(reported(q.response(response(&query, "a", Answer::AckOnly))), ["ack a", "done"]);
     let tags = BTreeMap::from([("role".to_string(), "(".to_string())]);
     let bad = q.ask(QueryParams { tags, ..load() }, &b.members, b.now, &mut b.rng);
     assert!(matches!(bad, Err(QueryError::Filter(why)) if why.starts_with("Failed to compile regex")));

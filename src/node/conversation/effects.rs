@@ -15,7 +15,7 @@ use std::fmt;
 /// Everything that the conversation needs from outside for one turn.
 #[derive(Debug)]
 pub struct Turn<'a> {
-    /// Who is here.
+    /// The members.
     pub members: &'a Members,
     /// The moment.
     pub now: Moment,
@@ -61,7 +61,7 @@ pub struct StartedQuery {
     pub deadline: Moment,
 }
 
-/// What a control connection is told.
+/// What a control connection gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConversationReply {
     /// An event was sent, or was not.

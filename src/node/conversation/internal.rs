@@ -29,7 +29,7 @@ impl Conversation {
                 who_has(&name, turn.members)
             }
             InternalQuery::ChangeKey(change) => return self.hear_key_change(change, key, wants_ack, turn),
-            InternalQuery::ListKeys => return self.tell_keys(key, wants_ack, turn),
+            InternalQuery::ListKeys => return self.list_keys(key, wants_ack, turn),
             InternalQuery::Unknown => {
                 if let Some(passed) = self.complaints.pass((), "internal query", turn.now) {
                     log::debug!(target: "serf", "Unhandled internal query{passed}");
@@ -47,7 +47,7 @@ impl Conversation {
         }
     }
 
-    /// Asks who has this agent's name, if it is time.
+    /// Asks which agent has this one's name, if it is time.
     pub(super) fn vote_on_name(&mut self, turn: &mut Turn) {
         let Some(params) = self.name_vote.tick(turn.members, turn.now) else { return };
         match self.prepare(params, turn) {

@@ -15,7 +15,7 @@ use crate::wire::payload::PayloadError;
 use crate::wire::payload::keys::KeyAnswer;
 use std::fmt;
 
-/// Members that ask for changes faster than the disk takes them are told so.
+/// The answer to members that ask for changes faster than the disk takes them.
 const BUSY: &str = "the agent has too much to do; try again";
 
 impl Conversation {
@@ -59,7 +59,7 @@ impl Conversation {
         }
     }
 
-    /// Hands a change to whoever may wait for the disk.
+    /// Hands a change to the thread that may wait for the disk.
     pub(super) fn hear_key_change(
         &mut self,
         change: Result<KeyChange, PayloadError>,
@@ -123,7 +123,7 @@ impl Conversation {
     }
 
     /// Lists the keys, as many as fit an answer.
-    pub(super) fn tell_keys(&mut self, key: QueryKey, wants_ack: bool, turn: &mut Turn) {
+    pub(super) fn list_keys(&mut self, key: QueryKey, wants_ack: bool, turn: &mut Turn) {
         self.acknowledge(key, wants_ack, true, turn);
         let ring = self.keyring.as_ref().map(|keyring| keyring.now());
         if let Some(passed) = self.complaints.pass((), keys::LIST_KEYS, turn.now) {

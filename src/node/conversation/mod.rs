@@ -43,7 +43,7 @@ pub struct ConversationSettings {
     pub resumed: Clocks,
 }
 
-/// Who asked a query of this process.
+/// What asked a query of this process.
 #[derive(Clone, Copy, Debug)]
 enum Asker {
     /// A control connection.
@@ -61,7 +61,7 @@ pub struct Conversation {
     users: UserCoalescer,
     events: UserEvents,
     queries: Queries,
-    /// Who asked the queries of this process.
+    /// What asked the queries of this process.
     askers: BTreeMap<QueryKey, Asker>,
     /// What was answered so far to those of them that are about keys.
     key_reports: BTreeMap<QueryKey, KeyReport>,
@@ -156,7 +156,7 @@ impl Conversation {
 
     // ---- members -----------------------------------------------------------------------
 
-    /// Takes in what has happened to members, in order, and who claims this agent's name.
+    /// Takes in what has happened to members, in order, and which process claims this agent's name.
     pub fn members_changed(
         &mut self,
         events: impl IntoIterator<Item = MemberEvent>,
@@ -201,13 +201,13 @@ impl Conversation {
 
     fn hear_event(&mut self, event: UserEvent, turn: &mut Turn) {
         if self.events.hear(&event, turn.now) {
-            self.tell_event(event.clone(), turn);
+            self.deliver_event(event.clone(), turn);
             turn.fx.push(ConversationEffect::Broadcast(Message::from(event)));
         }
     }
 
     /// Delivers an event that is new here, now or when its burst is over.
-    fn tell_event(&mut self, event: UserEvent, turn: &mut Turn) {
+    fn deliver_event(&mut self, event: UserEvent, turn: &mut Turn) {
         counters::USER_EVENTS.inc();
         metrics::USER_EVENTS_BY_NAME.inc(&event.name);
         for event in self.users.offer(event, turn.now) {
@@ -229,7 +229,7 @@ impl Conversation {
         turn: &mut Turn,
     ) -> Result<(), EventTooLarge> {
         let event = self.events.fire(name, payload, coalesce, turn.now)?;
-        self.tell_event(event.clone(), turn);
+        self.deliver_event(event.clone(), turn);
         turn.fx.push(ConversationEffect::Broadcast(Message::from(event)));
         Ok(())
     }
@@ -260,7 +260,7 @@ impl Conversation {
             // Not passed on: to the member it comes from, and to most others, it is the past, and
             // gossip would bring it to newcomers that did not ask for that.
             if self.events.hear(&event, turn.now) {
-                self.tell_event(event, turn);
+                self.deliver_event(event, turn);
             }
         }
     }

@@ -134,7 +134,7 @@ impl Conversation {
         }
     }
 
-    /// Tells the asker what has come of its query.
+    /// Reports to the asker what has come of its query.
     fn report(&mut self, key: QueryKey, progress: QueryProgress, turn: &mut Turn) {
         let asker = match progress {
             QueryProgress::Done => self.askers.remove(&key),

@@ -12,14 +12,14 @@ use zeroize::Zeroizing;
 
 const CLIENT: Token = Token { connection: 1, seq: 7 };
 
-struct Talk {
+struct Speaker {
     bench: Bench,
     conversation: Conversation,
 }
 
-impl Talk {
+impl Speaker {
     /// A member among others that has a conversation.
-    fn with(others: &[&str], keyring: Option<SharedKeyring>) -> Talk {
+    fn with(others: &[&str], keyring: Option<SharedKeyring>) -> Speaker {
         let settings = ConversationSettings {
             user_event_size_limit: 512,
             query_limits: QueryLimits::default(),
@@ -27,7 +27,7 @@ impl Talk {
             keyring,
             resumed: Clocks::default(),
         };
-        Talk { bench: Bench::with(others), conversation: Conversation::new(settings) }
+        Speaker { bench: Bench::with(others), conversation: Conversation::new(settings) }
     }
 
     fn turn(&mut self, input: impl FnOnce(&mut Conversation, &mut Turn)) -> Vec<ConversationEffect> {
@@ -95,44 +95,44 @@ fn query_of(effects: &[ConversationEffect]) -> Query {
 
 #[test]
 fn an_event_is_kept_before_it_is_delivered_and_then_spread() {
-    let mut talk = Talk::with(&["a"], None);
-    let fired = talk.turn(|c, turn| c.fire("deploy".into(), vec![1], false, CLIENT, turn));
+    let mut speaker = Speaker::with(&["a"], None);
+    let fired = speaker.turn(|c, turn| c.fire("deploy".into(), vec![1], false, CLIENT, turn));
     assert_eq!(words(&fired), ["keep event-clock: 1", "deliver deploy", "broadcast deploy", "fired true"]);
-    let heard = talk.turn(|c, turn| c.hear(event(5, "x").into(), turn));
+    let heard = speaker.turn(|c, turn| c.hear(event(5, "x").into(), turn));
     assert_eq!(words(&heard), ["keep event-clock: 5", "deliver x", "broadcast x"]);
-    let again = talk.turn(|c, turn| c.hear(event(5, "x").into(), turn));
+    let again = speaker.turn(|c, turn| c.hear(event(5, "x").into(), turn));
     assert!(again.is_empty(), "{:?}", words(&again));
-    let large = talk.turn(|c, turn| c.fire("x".into(), vec![0; 600], false, CLIENT, turn));
+    let large = speaker.turn(|c, turn| c.fire("x".into(), vec![0; 600], false, CLIENT, turn));
     assert_eq!(words(&large), ["fired false"]);
 }
 
 #[test]
 fn what_comes_by_an_exchange_is_delivered_in_order_and_not_spread() {
-    let mut talk = Talk::with(&["a"], None);
+    let mut speaker = Speaker::with(&["a"], None);
     let state = |events: Vec<UserEvent>| SerfState {
         event_ltime: LamportTime(10),
         query_ltime: LamportTime(3),
         events,
     };
     let theirs = state(vec![event(9, "late"), event(4, "early")]);
-    let merged = talk.turn(|c, turn| c.merge(theirs, false, turn));
+    let merged = speaker.turn(|c, turn| c.merge(theirs, false, turn));
     assert_eq!(
         words(&merged),
         ["keep event-clock: 4", "deliver early", "keep event-clock: 9", "deliver late"]
     );
-    assert_eq!(talk.conversation.recall().events.len(), 2);
+    assert_eq!(speaker.conversation.recall().events.len(), 2);
     // A join without replay: history.
-    let mut talk = Talk::with(&["a"], None);
+    let mut speaker = Speaker::with(&["a"], None);
     let theirs = state(vec![event(4, "early")]);
-    assert!(talk.turn(|c, turn| c.merge(theirs, true, turn)).is_empty());
-    assert!(talk.conversation.times().0 >= LamportTime(10));
+    assert!(speaker.turn(|c, turn| c.merge(theirs, true, turn)).is_empty());
+    assert!(speaker.conversation.times().0 >= LamportTime(10));
 }
 
 #[test]
 fn a_query_that_nothing_answers_is_acknowledged_as_such_and_ends_with_the_last_answer() {
-    let mut talk = Talk::with(&["a"], None);
+    let mut speaker = Speaker::with(&["a"], None);
     let params = QueryParams { name: "load".into(), request_ack: true, ..QueryParams::default() };
-    let asked = talk.ask(params.clone());
+    let asked = speaker.ask(params.clone());
     assert_eq!(
         words(&asked),
         ["started true", "broadcast load", "keep query-clock: 1", "ack me", "deliver load"]
@@ -145,13 +145,13 @@ fn a_query_that_nothing_answers_is_acknowledged_as_such_and_ends_with_the_last_a
         answer,
         payload: Vec::new(),
     };
-    let over = talk.turn(|c, turn| c.hear(response(Answer::AckOnly).into(), turn));
+    let over = speaker.turn(|c, turn| c.hear(response(Answer::AckOnly).into(), turn));
     assert_eq!(words(&over), ["ack a", "done"]);
-    assert_eq!(talk.conversation.open_queries(), 0);
+    assert_eq!(speaker.conversation.open_queries(), 0);
 
     // With a handler the answer of this member is waited for.
-    talk.conversation.set_handlers(vec![EventFilter::Query(Some("load".into()))]);
-    let query = query_of(&talk.ask(params));
+    speaker.conversation.set_handlers(vec![EventFilter::Query(Some("load".into()))]);
+    let query = query_of(&speaker.ask(params));
     let key = QueryKey { ltime: query.ltime, id: query.id };
     let a = QueryResponse {
         ltime: query.ltime,
@@ -160,86 +160,86 @@ fn a_query_that_nothing_answers_is_acknowledged_as_such_and_ends_with_the_last_a
         answer: Answer::AckOnly,
         payload: Vec::new(),
     };
-    assert_eq!(words(&talk.turn(|c, turn| c.hear(a.into(), turn))), ["ack a"]);
-    let handled = talk.turn(|c, turn| c.handled(key, Some(b"1".to_vec()), turn));
+    assert_eq!(words(&speaker.turn(|c, turn| c.hear(a.into(), turn))), ["ack a"]);
+    let handled = speaker.turn(|c, turn| c.handled(key, Some(b"1".to_vec()), turn));
     assert_eq!(words(&handled), ["response me", "done"]);
 }
 
 #[test]
 fn a_stream_may_answer_what_handlers_do_not() {
-    let mut talk = Talk::with(&[], None);
-    talk.conversation.set_streams(vec![EventFilter::All]);
-    let query = query_of(&talk.ask(QueryParams { name: "load".into(), ..QueryParams::default() }));
+    let mut speaker = Speaker::with(&[], None);
+    speaker.conversation.set_streams(vec![EventFilter::All]);
+    let query = query_of(&speaker.ask(QueryParams { name: "load".into(), ..QueryParams::default() }));
     let key = QueryKey { ltime: query.ltime, id: query.id };
-    assert!(talk.turn(|c, turn| c.handled(key, None, turn)).is_empty(), "the stream may still answer");
-    let answered = talk.turn(|c, turn| c.respond(key, b"2".to_vec(), CLIENT, turn));
+    assert!(speaker.turn(|c, turn| c.handled(key, None, turn)).is_empty(), "the stream may still answer");
+    let answered = speaker.turn(|c, turn| c.respond(key, b"2".to_vec(), CLIENT, turn));
     assert_eq!(words(&answered), ["response me", "done", "responded true"]);
-    let twice = talk.turn(|c, turn| c.respond(key, b"2".to_vec(), CLIENT, turn));
+    let twice = speaker.turn(|c, turn| c.respond(key, b"2".to_vec(), CLIENT, turn));
     assert_eq!(words(&twice), ["responded false"]);
 }
 
 #[test]
 fn a_change_of_keys_is_answered_when_it_has_been_made() {
     let ring = Keyring::from_keys([Key::new(&[1; 16]).unwrap()]).unwrap();
-    let mut talk = Talk::with(&[], Some(SharedKeyring::new(ring)));
+    let mut speaker = Speaker::with(&[], Some(SharedKeyring::new(ring)));
     let text = Zeroizing::new(Key::new(&[2; 16]).unwrap().to_base64().to_string());
     let command = KeyCommand::Change(KeyStep::Install, text);
-    let asked = talk.turn(|c, turn| c.ask_about_keys(&command, CLIENT, turn));
+    let asked = speaker.turn(|c, turn| c.ask_about_keys(&command, CLIENT, turn));
     assert_eq!(words(&asked).last().unwrap(), "change KeyChange(Install)");
     let query = query_of(&asked);
     let key = QueryKey { ltime: query.ltime, id: query.id };
-    let done = talk.turn(|c, turn| c.key_changed(key, KeyStep::Install, Ok::<(), &str>(()), turn));
+    let done = speaker.turn(|c, turn| c.key_changed(key, KeyStep::Install, Ok::<(), &str>(()), turn));
     assert_eq!(words(&done), ["keys 1/1: all"]);
 
-    let asked = talk.turn(|c, turn| c.ask_about_keys(&command, CLIENT, turn));
+    let asked = speaker.turn(|c, turn| c.ask_about_keys(&command, CLIENT, turn));
     let query = query_of(&asked);
     let key = QueryKey { ltime: query.ltime, id: query.id };
-    let failed = talk.turn(|c, turn| c.key_change_refused(key, turn));
+    let failed = speaker.turn(|c, turn| c.key_change_refused(key, turn));
     assert_eq!(words(&failed), ["keys 1/1: 1/1 nodes reported failure"]);
 
     let bad = KeyCommand::Change(KeyStep::Use, Zeroizing::new("?".to_string()));
-    let refused = talk.turn(|c, turn| c.ask_about_keys(&bad, CLIENT, turn));
+    let refused = speaker.turn(|c, turn| c.ask_about_keys(&bad, CLIENT, turn));
     assert_eq!(words(&refused), ["no keys: illegal base64 data at input byte 0"]);
 }
 
 #[test]
 fn without_keys_every_command_about_them_fails() {
-    let mut talk = Talk::with(&[], None);
-    let listed = talk.turn(|c, turn| c.ask_about_keys(&KeyCommand::List, CLIENT, turn));
+    let mut speaker = Speaker::with(&[], None);
+    let listed = speaker.turn(|c, turn| c.ask_about_keys(&KeyCommand::List, CLIENT, turn));
     assert_eq!(words(&listed).last().unwrap(), "keys 1/1: 1/1 nodes reported failure");
 }
 
 #[test]
 fn internal_queries_reach_no_handler() {
-    let mut talk = Talk::with(&["a"], None);
-    talk.conversation.set_handlers(vec![EventFilter::All]);
+    let mut speaker = Speaker::with(&["a"], None);
+    speaker.conversation.set_handlers(vec![EventFilter::All]);
     let asked =
-        talk.ask(QueryParams { name: "_serf_ping".into(), request_ack: true, ..QueryParams::default() });
+        speaker.ask(QueryParams { name: "_serf_ping".into(), request_ack: true, ..QueryParams::default() });
     assert_eq!(words(&asked), ["started true", "broadcast _serf_ping", "keep query-clock: 1", "ack me"]);
     let unknown = QueryParams { name: "_serf_nonsense".into(), ..QueryParams::default() };
-    let asked = talk.ask(unknown);
+    let asked = speaker.ask(unknown);
     assert!(!words(&asked).iter().any(|word| word.starts_with("deliver")), "{:?}", words(&asked));
 }
 
 #[test]
 fn a_member_that_goes_is_not_waited_for_and_its_event_is_delivered() {
-    let mut talk = Talk::with(&["a"], None);
-    let asked = talk.ask(QueryParams { name: "load".into(), request_ack: true, ..QueryParams::default() });
+    let mut speaker = Speaker::with(&["a"], None);
+    let asked = speaker.ask(QueryParams { name: "load".into(), request_ack: true, ..QueryParams::default() });
     assert_eq!(words(&asked)[0], "started true");
-    let member = talk.bench.members.row("a").unwrap().member();
+    let member = speaker.bench.members.row("a").unwrap().member();
     let failed = MemberEvent { kind: MemberEventKind::Failed, member };
-    let over = talk.turn(|c, turn| c.members_changed([failed], None, turn));
+    let over = speaker.turn(|c, turn| c.members_changed([failed], None, turn));
     assert_eq!(words(&over), ["done", "keep not-alive: a", "deliver member-failed"]);
 }
 
 #[test]
 fn a_rival_of_the_name_makes_for_a_vote_after_a_while() {
-    let mut talk = Talk::with(&["a", "b"], None);
+    let mut speaker = Speaker::with(&["a", "b"], None);
     let rival = "10.9.9.9:7946".parse().unwrap();
-    assert!(talk.turn(|c, turn| c.members_changed([], Some(rival), turn)).is_empty());
-    let at = talk.conversation.next_deadline();
-    assert!(at > talk.bench.now && at < Moment::NEVER);
-    talk.bench.now = at;
-    let vote = talk.turn(Conversation::tick);
+    assert!(speaker.turn(|c, turn| c.members_changed([], Some(rival), turn)).is_empty());
+    let at = speaker.conversation.next_deadline();
+    assert!(at > speaker.bench.now && at < Moment::NEVER);
+    speaker.bench.now = at;
+    let vote = speaker.turn(Conversation::tick);
     assert_eq!(query_of(&vote).name, "_serf_conflict");
 }

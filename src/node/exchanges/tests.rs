@@ -126,7 +126,7 @@ fn messages_of_datagrams_and_answers_to_nothing_end_a_stream_and_nothing_else() 
 }
 
 #[test]
-fn a_ping_over_tcp_is_told_to_the_prober_either_way() {
+fn a_ping_over_tcp_is_reported_to_the_prober_either_way() {
     let mut peer = Peer::with(&["a"]);
     let to = Target::member(from(), &crate::model::Versions::OURS);
     let source = Source { node: name("me"), addr: addr("me") };

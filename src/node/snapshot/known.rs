@@ -1,4 +1,4 @@
-//! What a snapshot keeps: who was alive and how far the clocks were. Rules without I/O: which
+//! What a snapshot keeps: which members were alive and how far the clocks were. Rules without I/O: which
 //! lines a change is worth, what a whole file says, and when it is time to write one.
 
 use super::line::{ClockKind, Clocks, Line};
@@ -33,7 +33,7 @@ impl Known {
         Known { alive: BTreeMap::new(), clocks: Clocks::default(), rejoin, left: false }
     }
 
-    /// Who was alive, by name.
+    /// The members that were alive, by name.
     pub fn alive(&self) -> impl Iterator<Item = (&NodeName, SocketAddr)> {
         self.alive.iter().map(|(name, addr)| (name, *addr))
     }
@@ -43,10 +43,10 @@ impl Known {
         self.clocks
     }
 
-    /// Applies a line of an earlier life. Says whether there was room for it.
+    /// Applies a line of an earlier run. Says whether there was room for it.
     ///
-    /// A leave makes the clocks past, too, as in Serf: whoever left may join another cluster,
-    /// whose clocks are not that far, and must hear its events.
+    /// A leave makes the clocks past, too, as in Serf: a member that left may join another
+    /// cluster, whose clocks are not that far, and must hear its events.
     pub fn recall(&mut self, line: Line) -> bool {
         match line {
             Line::Alive(name, _) if self.is_full_for(&name) => return false,

@@ -23,7 +23,7 @@ const MAX_KEPT_RECORDS: usize = 4096;
 
 const CHUNK: usize = 16 * 1024;
 
-/// Whom to connect to.
+/// The agent to connect to.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// `host:port` or `unix:/path`.

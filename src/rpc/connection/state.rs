@@ -13,7 +13,7 @@ use log::Level;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Where a connection is in its life.
+/// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Serving.
@@ -116,7 +116,7 @@ impl Connection {
         self.id
     }
 
-    /// Where the connection is in its life.
+    /// How far the connection has come.
     pub(crate) fn phase(&self) -> Phase {
         self.phase
     }

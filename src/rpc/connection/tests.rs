@@ -25,21 +25,21 @@ use std::time::Duration;
 const START: Moment = Moment::ZERO;
 
 /// A connection and what its client has read of the output.
-struct Talk {
+struct Connected {
     connection: Connection,
     now: Moment,
 }
 
-fn talk(key: &str) -> Talk {
-    Talk { connection: Connection::new(7, key.into(), START), now: START }
+fn connected(key: &str) -> Connected {
+    Connected { connection: Connection::new(7, key.into(), START), now: START }
 }
 
 /// A connection that has shaken hands.
-fn open() -> Talk {
-    let mut talk = talk("");
-    talk.ask(0, &HandshakeCall { version: 1 });
-    assert_eq!(talk.header(), (0, String::new()));
-    talk
+fn open() -> Connected {
+    let mut t = connected("");
+    t.ask(0, &HandshakeCall { version: 1 });
+    assert_eq!(t.header(), (0, String::new()));
+    t
 }
 
 /// A request of this word, with what its body may be.
@@ -63,7 +63,7 @@ fn large(bytes: usize) -> RpcReply {
     RpcReply::with::<MembersCall>(&MembersResponse { members: vec![member] })
 }
 
-impl Talk {
+impl Connected {
     fn feed(&mut self, bytes: &[u8]) -> Option<(Token, Request)> {
         self.connection.receive(bytes);
         self.connection.next_request(self.now)
@@ -126,7 +126,7 @@ fn event(kind: MemberEventKind, count: usize) -> Event {
 
 #[test]
 fn a_handshake_comes_first_once_and_in_the_right_version() {
-    let mut t = talk("");
+    let mut t = connected("");
     t.ask(1, &HandshakeCall { version: 2 });
     assert_eq!(t.header(), (1, "Unsupported IPC version".into()));
     t.ask(2, &HandshakeCall { version: 0 });
@@ -141,7 +141,7 @@ fn a_handshake_comes_first_once_and_in_the_right_version() {
     ));
 
     for command in ["members", "auth", "no-such-command", ""] {
-        let mut t = talk("");
+        let mut t = connected("");
         assert!(t.bare(command, 9).is_none());
         assert_eq!(t.header(), (9, "Handshake required".into()));
         assert!(matches!(t.connection.phase(), Phase::Lingering(_)), "{command}");
@@ -150,7 +150,7 @@ fn a_handshake_comes_first_once_and_in_the_right_version() {
 
 #[test]
 fn keys_are_asked_for_and_counted() {
-    let mut t = talk("secret");
+    let mut t = connected("secret");
     t.ask(1, &HandshakeCall { version: 1 });
     assert_eq!(t.header(), (1, String::new()));
     // Refused by the header; the body is skipped and the next request is read as one.
@@ -172,7 +172,7 @@ fn keys_are_asked_for_and_counted() {
 
 #[test]
 fn the_third_wrong_key_closes_after_its_error_was_read() {
-    let mut t = talk("secret");
+    let mut t = connected("secret");
     t.ask(1, &HandshakeCall { version: 1 });
     t.header();
     for seq in 2..5 {
@@ -276,7 +276,7 @@ fn unknown_commands_and_unreadable_input_end_the_connection_with_a_reason() {
 
 #[test]
 fn strangers_have_a_small_limit() {
-    let mut t = talk("");
+    let mut t = connected("");
     let long = HandshakeCall { version: 1 };
     let mut bytes = call(0, &long);
     bytes.splice(0..0, encode(&"x".repeat(MAX_FRAME_BEFORE_AUTH)));
@@ -291,14 +291,14 @@ fn strangers_have_a_small_limit() {
 #[test]
 fn deadlines() {
     // Silent.
-    let mut t = talk("");
+    let mut t = connected("");
     assert_eq!(t.connection.deadline(), START + HANDSHAKE_TIMEOUT);
     t.connection.expire(START + HANDSHAKE_TIMEOUT / 2);
     assert!(t.is_open());
     t.connection.expire(START + HANDSHAKE_TIMEOUT);
     assert_eq!(t.header(), (0, "No handshake within 10 seconds".into()));
     // Shaken hands, and no key.
-    let mut t = talk("secret");
+    let mut t = connected("secret");
     t.ask(1, &HandshakeCall { version: 1 });
     t.header();
     t.connection.expire(START + HANDSHAKE_TIMEOUT);
@@ -333,7 +333,7 @@ fn deadlines() {
     t.connection.expire(START + STALL_TIMEOUT);
     assert_eq!(t.connection.phase(), Phase::Closed);
     // The last reply is not read.
-    let mut t = talk("");
+    let mut t = connected("");
     t.bare("members", 1);
     t.connection.expire(START + DRAIN_TIMEOUT);
     assert_eq!(t.connection.phase(), Phase::Closed);
@@ -343,12 +343,12 @@ fn deadlines() {
 fn a_client_that_only_asks_is_not_read() {
     let mut t = open();
     let mut answered = 0;
-    let question = call(1, &StreamCall { kind: "nonsense".into() });
+    let refused = call(1, &StreamCall { kind: "nonsense".into() });
     for _ in 0..200_000 {
         if !t.connection.wants_input() {
             break;
         }
-        assert!(t.feed(&question).is_none());
+        assert!(t.feed(&refused).is_none());
         answered += 1;
     }
     assert!(!t.connection.wants_input(), "{answered}");

@@ -141,7 +141,7 @@ record! {
         /// `member-join` and so on.
         #[serde(deserialize_with = "or_nil")]
         event: String,
-        /// To whom it happened.
+        /// The members to which it happened.
         #[serde(deserialize_with = "or_nil")]
         members: Vec<MemberInfo>,
     }

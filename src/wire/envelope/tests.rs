@@ -43,7 +43,7 @@ fn datagram(from: &Envelope, to: &Envelope) -> Result<Vec<u8>, WireError> {
     let label = header_len(&from.label);
     loop {
         let wrapped = from.wrap_datagram(CONTENT).unwrap();
-        // One nonce in sixteen makes it look like a plain ping to whoever has no key.
+        // One nonce in sixteen makes it look like a plain ping to a reader that has no key.
         if !is_plain_ping(&wrapped[label..]) {
             return unwrapped(to, &wrapped);
         }
@@ -76,14 +76,14 @@ fn request(from: &Envelope, to: &Envelope) -> Result<Option<StreamMessage>, Wire
     read(to, Side::Opener, &from.wrap_request(frame(&message())).unwrap())
 }
 
-/// Why `to` refuses a stream of `from`, and what `from` makes of its being told.
+/// Why `to` refuses a stream of `from`, and what `from` makes of the refusal.
 fn refusal(from: &Envelope, to: &Envelope) -> (WireError, Result<Option<StreamMessage>, WireError>) {
     let why = request(from, to).unwrap_err();
-    let told = to.wrap_refusal(frame(&StreamMessage::Error(why.to_string())), &why).unwrap();
-    (why, read(from, Side::Answerer, &told))
+    let heard = to.wrap_refusal(frame(&StreamMessage::Error(why.to_string())), &why).unwrap();
+    (why, read(from, Side::Answerer, &heard))
 }
 
-fn foreign(label: &str) -> WireError {
+fn labelled_otherwise(label: &str) -> WireError {
     WireError::Label(Label::new(label).unwrap())
 }
 
@@ -131,17 +131,17 @@ fn the_layout_is_memberlists() {
 }
 
 #[test]
-fn strangers_are_told_apart() {
+fn other_clusters_are_distinguished() {
     let other = with_keys([key(16, 2)]);
     let cases = [
         (plain(), sealing(), WireError::NotEncrypted),
         (sealing(), plain(), WireError::NoKey),
         (sealing(), other.clone(), WireError::Undecryptable),
-        (plain(), labelled("blue"), foreign("")),
-        (labelled("green"), labelled("blue"), foreign("green")),
-        (labelled("green"), plain(), foreign("green")),
-        (both("green"), both("blue"), foreign("green")),
-        (sealing(), both("blue"), foreign("")),
+        (plain(), labelled("blue"), labelled_otherwise("")),
+        (labelled("green"), labelled("blue"), labelled_otherwise("green")),
+        (labelled("green"), plain(), labelled_otherwise("green")),
+        (both("green"), both("blue"), labelled_otherwise("green")),
+        (sealing(), both("blue"), labelled_otherwise("")),
     ];
     for (from, to, why) in cases {
         assert_eq!(datagram(&from, &to), Err(why.clone()));
@@ -155,16 +155,16 @@ fn both_sides_of_a_stream_learn_why() {
     for (from, to) in
         [(both("green"), both("blue")), (labelled("green"), plain()), (plain(), labelled("blue"))]
     {
-        let (why, told) = refusal(&from, &to);
-        assert_eq!(told, Ok(Some(StreamMessage::Error(why.to_string()))));
+        let (why, heard) = refusal(&from, &to);
+        assert_eq!(heard, Ok(Some(StreamMessage::Error(why.to_string()))));
     }
     // Different keys: the answer alone says it.
-    let (why, told) = refusal(&sealing(), &with_keys([key(32, 2)]));
-    assert_eq!((why, told), (WireError::Undecryptable, Err(WireError::Undecryptable)));
-    let (why, told) = refusal(&sealing(), &plain());
-    assert_eq!((why, told), (WireError::NoKey, Err(WireError::NotEncrypted)));
-    let (why, told) = refusal(&plain(), &sealing());
-    assert_eq!((why, told), (WireError::NotEncrypted, Err(WireError::NoKey)));
+    let (why, heard) = refusal(&sealing(), &with_keys([key(32, 2)]));
+    assert_eq!((why, heard), (WireError::Undecryptable, Err(WireError::Undecryptable)));
+    let (why, heard) = refusal(&sealing(), &plain());
+    assert_eq!((why, heard), (WireError::NoKey, Err(WireError::NotEncrypted)));
+    let (why, heard) = refusal(&plain(), &sealing());
+    assert_eq!((why, heard), (WireError::NotEncrypted, Err(WireError::NoKey)));
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// In the words of whoever reads the log.
+    /// In words for an operator who reads the log.
     pub(crate) fn describe(&self) -> String {
         match self {
             Fault::Short => "it ends too early".into(),

@@ -1,4 +1,4 @@
-//! What several records have in common: names, addresses, versions, who sends.
+//! What several records have in common: names, addresses, versions, the sender.
 
 use super::msgpack::{Fault, Reader, Writer};
 use crate::model::{NodeName, Versions};

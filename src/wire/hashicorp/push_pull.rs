@@ -1,13 +1,13 @@
 //! Push/pull in HashiCorp's dialect: memberlist's part, one record a member, and behind it Serf's
-//! part with Lamport times, the names of those who left, and recent user events.
+//! part with Lamport times, the names of those that left, and recent user events.
 //!
 //! # Intents
 //!
 //! Serf's part says of each name the time of its last intent, and of some that they have left.
 //! Of those, HashiCorp's agents conclude a leave intent one tick after that time; they never say
-//! that a member is about to leave, and would take such a row for a join intent. So of who is
+//! that a member is about to leave, and would take such a row for a join intent. So of one that is
 //! leaving we say that it left, with the time one tick earlier: they conclude the very intent.
-//! Of who has left we say the time itself, as they do among themselves.
+//! Of one that has left we say the time itself, as they do among themselves.
 
 use super::msgpack::{Fault, Reader, Writer};
 use super::parts::{name, read_ip, read_versions, write_ip, write_versions};

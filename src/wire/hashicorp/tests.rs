@@ -107,7 +107,7 @@ fn recorded_streams_are_read_at_every_cut() {
 
 /// A later join of the recorded cluster: one member has left, one was made to.
 #[test]
-fn recorded_push_pulls_tell_who_left() {
+fn recorded_push_pulls_show_who_left() {
     let streams = recorded("stream").into_iter().filter_map(|b| framing::decode(&b).ok().flatten());
     let push_pulls = streams.filter_map(|m| if let StreamMessage::PushPull(m) = m { Some(m) } else { None });
     let all: Vec<PushPull> = push_pulls.collect();

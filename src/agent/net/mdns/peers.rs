@@ -18,7 +18,7 @@ const BETWEEN_JOINS: Duration = Duration::from_secs(5);
 /// How long after a join the same address is tried again if no member has it by then (Serf's
 /// `mdnsPollInterval`).
 const AGAIN: Duration = Duration::from_secs(60);
-/// Who has been announced, and when to join whom.
+/// The agents that have been announced, and when to join each.
 #[derive(Debug)]
 pub(super) struct Peers {
     me: SocketAddr,
@@ -55,7 +55,7 @@ impl Peers {
         self.next
     }
 
-    /// Whom to join now. Whoever is a member needs no joining, and is forgotten: should it fail,
+    /// The agents to join now. One that is a member needs no joining, and is forgotten: should it fail,
     /// reconnecting is for others to do, and should it come back, it announces itself again.
     pub(super) fn tick(&mut self, now: Moment, is_member: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
         if now < self.next {

@@ -25,7 +25,7 @@ fn name(text: &str) -> NodeName {
 }
 
 impl Server {
-    fn tell(&self, event: Event) -> bool {
+    fn deliver(&self, event: Event) -> bool {
         self.handle.sender().send(RpcMessage::Event(Arc::new(event)))
     }
 
@@ -52,7 +52,7 @@ fn streams_get_every_kind_of_event_in_order() {
     all.event("deploy", b"v2", true).unwrap();
     all.event("other", b"", false).unwrap();
     assert_eq!(server_error(all.event("deploy", &[0; 513], true)), "too large");
-    assert!(server.tell(query(1, Moment::NEVER)));
+    assert!(server.deliver(query(1, Moment::NEVER)));
     let (seq, first) = next(&mut all);
     assert!(seq == everything && matches!(first, Record::Members(_)), "{first:?}");
     let mut kinds = Vec::new();
@@ -80,8 +80,8 @@ fn queries_are_answered_by_the_clients_own_number_until_their_deadline() {
     let server = serve("");
     let (mut one, mut two) = (server.client(), server.client());
     one.stream("query").unwrap();
-    assert!(server.tell(query(1, Moment::NEVER)));
-    assert!(server.tell(query(2, Moment::ZERO)));
+    assert!(server.deliver(query(1, Moment::NEVER)));
+    assert!(server.deliver(query(2, Moment::ZERO)));
     let ids = [next(&mut one), next(&mut one)].map(|(_, record)| match record {
         Record::Query(q) => (q.id, q.ltime, q.payload),
         other => panic!("{other:?}"),
@@ -140,7 +140,7 @@ fn a_query_can_be_iterated_over() {
     let answers = client.ask(&request("load"), Some(PATIENCE)).unwrap();
     let (_, token) = server.asked.recv_timeout(PATIENCE).unwrap();
     server.progress(token, QueryProgress::Ack { from: name("a") });
-    assert!(server.tell(user("between", b"")));
+    assert!(server.deliver(user("between", b"")));
     server.progress(token, QueryProgress::Response { from: name("a"), payload: b"up".to_vec() });
     server.progress(token, QueryProgress::Done);
     let all: Vec<QueryAnswer> = answers.map(Result::unwrap).collect();
@@ -159,7 +159,7 @@ fn a_query_can_be_iterated_over() {
     drop(answers);
     server.progress(token, QueryProgress::Ack { from: name("b") });
     server.progress(token, QueryProgress::Done);
-    assert!(server.tell(user("after", b"")));
+    assert!(server.deliver(user("after", b"")));
     assert!(matches!(next(&mut client), (_, Record::User(e)) if e.name == "after"));
     // An agent that goes away ends it with an error.
     let mut answers = client.ask(&request("load"), Some(PATIENCE)).unwrap();
@@ -229,7 +229,7 @@ fn a_client_that_does_not_read_loses_its_own_and_every_loss_is_counted_once() {
     let payload = vec![b'x'; 4096];
     let mut sent = 0;
     for i in 0..EVENTS {
-        assert!(server.tell(user("flood", &payload)), "the keen client waits for each");
+        assert!(server.deliver(user("flood", &payload)), "the keen client waits for each");
         assert!(
             server.progress(token, QueryProgress::Response { from: name("a"), payload: payload.clone() })
         );
@@ -283,7 +283,7 @@ fn what_a_client_leaves_behind_is_counted_when_it_goes() {
         assert!(clock() < end, "{}", sender.dropped_records());
         std::thread::yield_now();
     }
-    assert!(server.tell(user("x", b"")));
+    assert!(server.deliver(user("x", b"")));
     next(&mut keen);
     assert!(sender.dropped_records() <= sent + 1);
 }

@@ -114,8 +114,8 @@ fn hashicorps_query() {
     assert_eq!(lines[4..], ["Total Acks: 2", "Total Responses: 1"]);
     let refused = server.theirs(&["query", "-tag", "role=[", "load"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
-    let told = String::from_utf8(refused.stdout).unwrap();
-    assert!(told.starts_with("Error sending query: Invalid filter for tag 'role': "), "{told}");
+    let printed = String::from_utf8(refused.stdout).unwrap();
+    assert!(printed.starts_with("Error sending query: Invalid filter for tag 'role': "), "{printed}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn ack() -> QueryProgress {
     QueryProgress::Ack { from: NodeName::new("a").unwrap() }
 }
 
-impl Talk {
+impl Connected {
     fn stream(&mut self, seq: u64, filter: &str) {
         assert!(self.ask(seq, &StreamCall { kind: filter.into() }).is_none());
         assert_eq!(self.header(), (seq, String::new()));
@@ -93,8 +93,8 @@ fn an_event_is_encoded_once_and_a_query_for_each_client() {
     one.deliver(&query(1, Moment::NEVER));
     one.deliver(&query(2, Moment::NEVER));
     one.records(0);
-    let (event, question) = (user(b"x"), query(3, Moment::NEVER));
-    let (mut first, mut second) = (StreamedEvent::new(&event), StreamedEvent::new(&question));
+    let (event, query) = (user(b"x"), query(3, Moment::NEVER));
+    let (mut first, mut second) = (StreamedEvent::new(&event), StreamedEvent::new(&query));
     for t in [&mut one, &mut two] {
         t.connection.deliver(&mut first, START);
         t.connection.deliver(&mut second, START);
@@ -209,10 +209,10 @@ fn what_is_lost_is_counted_exactly_once() {
     let mut t = open();
     t.stream(1, "user");
     t.start_query(2);
-    let (event, mut told, mut answers) = (user(&[0; 1000]), 0, 0);
+    let (event, mut events, mut answers) = (user(&[0; 1000]), 0, 0);
     let response = QueryProgress::Response { from: NodeName::new("a").unwrap(), payload: vec![0; 1000] };
     while t.connection.ended_streams < 2 {
-        told += u64::from(t.connection.streams.contains_key(&1));
+        events += u64::from(t.connection.streams.contains_key(&1));
         t.deliver(&event);
         t.connection.query_progress(2, &response, START);
         answers += 1;
@@ -239,7 +239,7 @@ fn what_is_lost_is_counted_exactly_once() {
         assert!(["", STREAM_ENDED, QUERY_ENDED].contains(&header.error.as_str()));
         read += u64::from(header.error.is_empty());
     }
-    assert_eq!(read + dropped, told + answers);
+    assert_eq!(read + dropped, events + answers);
     // The client reads ten records and a half, and goes.
     for _ in 0..10 {
         assert_eq!(t.header().1, "");
