@@ -1,5 +1,5 @@
-//! Serf: a daemon that runs on every host of a cluster and keeps one question answered: *which members
-//! are here?* This crate is the library behind two programs, `serf` and `serf-ctl`.
+//! Serf: a daemon that runs on every host of a cluster and keeps an answer ready: *which members are
+//! here?* This crate is the library behind two programs, `serf` and `serf-ctl`.
 //!
 //! # The map
 //!
@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! bin/          serf.rs, serf-ctl.rs: a few lines each
-//! cli/          one file per command; talks to a human
+//! cli/          one file per command, for people and scripts
 //! manual/       the topics of `serf help`, and how they are printed
 //! agent/        the threads: sockets, clocks, processes, files
 //! rpc/          the control protocol: one table of commands, records, a connection, a client

@@ -15,6 +15,7 @@
 mod markdown;
 mod plain;
 mod table;
+mod text;
 
 /// A topic of the manual.
 #[derive(Clone, Copy, Debug)]

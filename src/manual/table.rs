@@ -2,7 +2,7 @@
 //! wide the widest columns wrap; one that would leave them too narrow to read becomes a list of
 //! entries.
 
-use super::plain::{UNBROKEN, WIDTH, fill, inline};
+use super::text::{UNBROKEN, WIDTH, fill, inline};
 
 /// Between columns.
 const GAP: usize = 2;
