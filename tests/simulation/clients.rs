@@ -20,6 +20,21 @@ impl World {
         self.via = Via::Gossip;
     }
 
+    /// Fires many events at one and the same moment.
+    pub(crate) fn fire_all(
+        &mut self,
+        pid: Pid,
+        name: &str,
+        payloads: impl Iterator<Item = impl AsRef<[u8]>>,
+    ) {
+        let token = self.processes[pid].next_token();
+        self.via = Via::Fire;
+        self.act(pid, |node, now, out| {
+            payloads.for_each(|payload| node.fire(name, payload.as_ref(), false, token, now, out));
+        });
+        self.via = Via::Gossip;
+    }
+
     /// Asks a query.
     pub(crate) fn ask(&mut self, pid: Pid, params: QueryParams) {
         let token = self.processes[pid].next_token();

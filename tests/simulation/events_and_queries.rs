@@ -151,7 +151,7 @@ fn a_burst_of_two_thousand_events_loses_none() {
     const EVENTS: usize = 2_000;
     let mut world = talking(N, 1, lan());
     let before = world.tally.of("bytes sent in datagrams");
-    (0..EVENTS).for_each(|number| world.fire(7, "burst", &number.to_be_bytes(), false));
+    world.fire_all(7, "burst", (0..EVENTS).map(|number| number.to_be_bytes()));
     world.run_for(S(15));
     let (gossip, sent) = (hearing(&world), world.tally.of("bytes sent in datagrams") - before);
     let told: usize = gossip.values().map(Vec::len).sum();

@@ -283,10 +283,11 @@ pub(crate) fn known_or_asking(
     Err(Violation::SentToOutsider { to })
 }
 
-/// A name is lost to another process that has it, and to nobody else. `namesakes` counts the
-/// processes of that name, the loser included.
-pub(crate) fn loses_to_another(namesakes: usize, lost: &NameLost) -> Result<(), Violation> {
-    if namesakes > 1 { Ok(()) } else { Err(Violation::LostToNobody { theirs: lost.theirs }) }
+/// A name is lost to a process that has it, or had it, at the address that the others name, and to
+/// nobody else. `holders` counts these.
+pub(crate) fn loses_to_another(holders: usize, lost: &NameLost) -> Result<(), Violation> {
+    let is_held = holders > 0 && lost.theirs != lost.ours;
+    if is_held { Ok(()) } else { Err(Violation::LostToNobody { theirs: lost.theirs }) }
 }
 
 /// Wake-ups at one and the same moment are few: what was due has been done.

@@ -57,6 +57,8 @@ fn a_name_that_is_lost_to_nobody_is_noticed() {
     let addr = |n: u8| std::net::SocketAddr::from(([10, 0, 0, n], 7946));
     let name = NodeName::new("a").expect("a short name");
     let lost = NameLost { name, ours: addr(1), theirs: addr(2), matching: 0, responses: 3 };
-    assert_eq!(loses_to_another(2, &lost), Ok(()));
-    assert!(matches!(loses_to_another(1, &lost), Err(Violation::LostToNobody { .. })));
+    assert_eq!(loses_to_another(1, &lost), Ok(()));
+    assert!(matches!(loses_to_another(0, &lost), Err(Violation::LostToNobody { .. })));
+    let lost = NameLost { theirs: addr(1), ..lost };
+    assert!(matches!(loses_to_another(1, &lost), Err(Violation::LostToNobody { .. })), "to itself");
 }

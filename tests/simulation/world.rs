@@ -388,8 +388,9 @@ impl World {
         if let Some(lost) = out.name_lost {
             self.trace(|| lost.to_string());
             self.tally.count("names lost");
-            let namesakes = self.pick(|p| p.name == lost.name && p.node.is_some());
-            self.obey(pid, membership_laws::loses_to_another(namesakes.len(), &lost));
+            // A former run of this very member, too, if faults kept the others from noticing its end.
+            let holders = self.pick(|p| p.name == lost.name && p.addr == lost.theirs);
+            self.obey(pid, membership_laws::loses_to_another(holders.len(), &lost));
             self.crash(pid);
         }
     }
