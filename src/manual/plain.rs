@@ -55,6 +55,7 @@ fn lines(block: &Block) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::text::UNBROKEN;
     use super::*;
     use proptest::prelude::*;
 
