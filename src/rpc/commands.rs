@@ -131,14 +131,17 @@ pub(super) enum Patience {
 /// What is known of a command.
 struct CommandRow {
     word: &'static str,
-    help: &'static str,
-    answered: Answered,
     patience: Patience,
     has_request_body: bool,
-    request_fields: fn() -> &'static [&'static str],
     has_reply_body: bool,
-    reply_fields: fn() -> &'static [&'static str],
-    empty_reply: fn(&mut Vec<u8>),
+}
+
+/// What the reference says besides.
+struct Documentation {
+    help: &'static str,
+    answered: Answered,
+    request_fields: &'static [&'static str],
+    reply_fields: &'static [&'static str],
 }
 
 impl RpcCommand {
@@ -162,16 +165,6 @@ impl RpcCommand {
         self.row().has_reply_body
     }
 
-    /// The reply body that goes with an error, if the command has one.
-    pub(super) fn empty_reply(self) -> Option<Vec<u8>> {
-        let CommandRow { has_reply_body, empty_reply, .. } = self.row();
-        has_reply_body.then(|| {
-            let mut body = Vec::new();
-            empty_reply(&mut body);
-            body
-        })
-    }
-
     /// How long a client waits for the reply.
     pub(super) fn patience(self) -> Patience {
         self.row().patience
@@ -182,24 +175,26 @@ impl RpcCommand {
 /// command, by word.
 pub fn reference() -> Vec<String> {
     let head = ["| command | request | reply | answered | meaning |", "| --- | --- | --- | --- | --- |"];
-    let mut rows: Vec<String> = RpcCommand::ALL.iter().map(|command| line(&command.row())).collect();
+    let mut rows: Vec<String> = RpcCommand::ALL.iter().map(|command| line(*command)).collect();
     rows.sort();
     head.into_iter().map(str::to_string).chain(rows).collect()
 }
 
-fn line(row: &CommandRow) -> String {
+fn line(command: RpcCommand) -> String {
+    let (row, about) = (command.row(), command.documentation());
     let fields = |present: bool, fields: &[&str]| match fields {
         _ if !present => String::new(),
         [] => "groups of texts by key".to_string(),
         fields => fields.iter().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", "),
     };
-    let request = fields(row.has_request_body, (row.request_fields)());
-    let reply = fields(row.has_reply_body, (row.reply_fields)());
-    let answered = match row.answered {
+    let request = fields(row.has_request_body, about.request_fields);
+    let reply = fields(row.has_reply_body, about.reply_fields);
+    let answered = match about.answered {
         Answered::Connection | Answered::Now => "at once",
         Answered::Later => "when it is done",
     };
-    format!("| `{}` | {request} | {reply} | {answered} | {} |", row.word, row.help.trim()).replace("  ", " ")
+    format!("| `{}` | {request} | {reply} | {answered} | {} |", row.word, about.help.trim())
+        .replace("  ", " ")
 }
 
 #[cfg(test)]

@@ -73,16 +73,31 @@ macro_rules! commands {
                 match self { $(
                     RpcCommand::$name => CommandRow {
                         word: $word,
-                        help: concat!($($help),+),
-                        answered: Answered::$answered,
                         patience: Patience::$patience,
                         has_request_body: <$call>::PRESENT,
-                        request_fields: <$call>::fields,
                         has_reply_body: <$reply>::PRESENT,
-                        reply_fields: <$reply>::fields,
-                        empty_reply: |out| <$reply>::default().write(out),
                     },
                 )* }
+            }
+
+            /// What the reference says of a command. Apart from the row, so that programs that print
+            /// no reference do not carry it.
+            fn documentation(self) -> Documentation {
+                match self { $(
+                    RpcCommand::$name => Documentation {
+                        help: concat!($($help),+),
+                        answered: Answered::$answered,
+                        request_fields: <$call>::fields(),
+                        reply_fields: <$reply>::fields(),
+                    },
+                )* }
+            }
+
+            /// The reply body that goes with an error, if the command has one.
+            pub(super) fn empty_reply(self) -> Option<Vec<u8>> {
+                let mut body = Vec::new();
+                match self { $( RpcCommand::$name => <$reply>::default().write(&mut body), )* }
+                self.has_reply_body().then_some(body)
             }
         }
 
