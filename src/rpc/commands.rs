@@ -15,7 +15,7 @@
 //!    its thread by a message of `agent/channels.rs`, and the thread answers by `RpcSender::reply`
 //!    with the request's token.
 //! 4. If it has a command on the command line: a file in `cli/`, which asks by `Client::call`, its line in
-//!    `cli/mod.rs`, and its flags and its help in `config/options.rs`.
+//!    `cli/mod.rs`, and its flags and its help in `config/options/control.rs`.
 //!
 //! After step 2 the compiler names every place of step 3.
 

@@ -214,7 +214,7 @@ pub struct Relay {
 /// To add a gossip message: its fields and its name in one of the three kinds here, a row in the
 /// table of `wire/native.rs`, how HashiCorp's agents write it in `wire/hashicorp/`, and what is
 /// done about it: for a probe or membership message in `membership/receive.rs`, for one of Serf's
-/// in the thread of events, where it also needs a place in `messaging/queue.rs`. The compiler
+/// in `node/conversation`, where it also needs a place in `messaging/queue.rs`. The compiler
 /// names them all. Strategies that make one of each for the tests are in `wire/native.rs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {

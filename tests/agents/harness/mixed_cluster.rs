@@ -264,6 +264,8 @@ fn of_the_paused(agent: &Agent) -> Vec<Excuse> {
         Excuse::new("h*", format!("[ERR] memberlist: Failed fallback ping: read tcp *->{addr}: i/o timeout")),
         // It answers as soon as it goes on.
         Excuse::new("*", format!("[WARN] memberlist: Was able to connect to {name} *")),
+        // It notices that it did not run, and holds what it missed against no other.
+        Excuse::new(name, "[WARN] memberlist: This process did not run for *"),
         // It says that it is well.
         Excuse::new(name, "[WARN] memberlist: Refuting a suspect message (from: *)"),
     ]

@@ -164,6 +164,7 @@ fn of_restarts() -> Vec<Excuse> {
         "[ERR] memberlist: *connection refused",
         "[ERR] memberlist: *connection reset by peer",
         "[ERR] memberlist: *: EOF",
+        "[ERR] memberlist: *: closed by the other side before a message was complete",
     ];
     lines.map(|line| Excuse::new("*", line)).to_vec()
 }
