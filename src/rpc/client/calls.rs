@@ -5,7 +5,7 @@ use super::error::ClientError;
 use super::socket::{ClientSocket, dial, is_timeout};
 use super::streamed::{QueryAnswer, Record, Streamed};
 use crate::rpc::codec::{Body, decode, encode};
-use crate::rpc::commands::{Call, Patience};
+use crate::rpc::commands::{Call, Patience, RpcCommand};
 use crate::rpc::frame::FrameScanner;
 use crate::rpc::record::{AuthCall, HandshakeCall, RequestHeader, ResponseHeader, VERSION};
 use std::collections::{BTreeMap, VecDeque};
@@ -92,23 +92,38 @@ impl Client {
     /// As [`Client::call`], where the answer is of use beside an error too: what the agent says
     /// went wrong is empty when nothing did.
     pub(crate) fn call_partly<C: Call>(&mut self, call: &C) -> Result<(C::Response, String), ClientError> {
-        let seq = self.send(call)?;
-        let error = self.expect_header(C::COMMAND.patience(), seq)?;
+        let mut body = Vec::new();
+        call.write(&mut body);
+        let (value, error) = self.exchange(C::COMMAND, &body)?;
+        let reply = match value {
+            None => C::Response::default(),
+            Some(value) => C::Response::read(&value)
+                .map_err(|error| ClientError::Reply { command: C::COMMAND, error })?,
+        };
+        Ok((reply, error))
+    }
+
+    /// Sends a request and waits for its reply: the bytes of the reply's body, if there is one, and
+    /// the header's error. One function for all commands, so that the program holds it once.
+    fn exchange(
+        &mut self,
+        command: RpcCommand,
+        body: &[u8],
+    ) -> Result<(Option<Vec<u8>>, String), ClientError> {
+        let seq = self.send(command, body)?;
+        let error = self.expect_header(command.patience(), seq)?;
         // These come without the body that the command's other errors have.
         let bare = ["Authentication required", "Handshake required", "Unsupported command"];
         if bare.contains(&error.as_str()) {
             return Err(ClientError::Server(error));
         }
-        if !C::Response::PRESENT {
-            return Ok((C::Response::default(), error));
+        if !command.has_reply_body() {
+            return Ok((None, error));
         }
-        let value = match self.value(Some(self.timeout)) {
-            Err(ClientError::Closed) if !error.is_empty() => return Err(ClientError::Server(error)),
-            other => other?,
-        };
-        let reply =
-            C::Response::read(&value).map_err(|error| ClientError::Reply { command: C::COMMAND, error })?;
-        Ok((reply, error))
+        match self.value(Some(self.timeout)) {
+            Err(ClientError::Closed) if !error.is_empty() => Err(ClientError::Server(error)),
+            value => Ok((Some(value?), error)),
+        }
     }
 
     /// Asks for records, which are then kept for [`Client::next_record`]; answers the number of their
@@ -168,10 +183,10 @@ impl Client {
     }
 
     /// Writes a request; answers its number.
-    fn send<C: Call>(&mut self, call: &C) -> Result<u64, ClientError> {
+    fn send(&mut self, command: RpcCommand, body: &[u8]) -> Result<u64, ClientError> {
         self.seq += 1;
-        let mut bytes = encode(&RequestHeader { command: C::COMMAND.word().into(), seq: self.seq });
-        call.write(&mut bytes);
+        let mut bytes = encode(&RequestHeader { command: command.word().into(), seq: self.seq });
+        bytes.extend_from_slice(body);
         match self.socket.write_all(&bytes) {
             Ok(()) => Ok(self.seq),
             Err(e) if is_timeout(&e) => Err(ClientError::TimedOut(self.timeout)),
