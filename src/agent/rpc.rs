@@ -1,7 +1,7 @@
 //! The `serf-rpc` thread: sockets and deadlines of the control protocol.
 //!
 //! It waits on mio, serves every client from one loop and never blocks on one. What the bytes mean
-//! is `rpc/connection.rs`; what requests do is behind [`Control`]. A client that does not read
+//! is `rpc/connection.rs`; what requests do is behind `Control`. A client that does not read
 //! loses its streams, never the time of others.
 //!
 //! Architecture invariant: the thread holds no lock across a socket call and waits for nothing but

@@ -11,7 +11,7 @@
 //! | `console` | the two streams, and how a command ends |
 //! | `format` | aligned columns and Go's JSON |
 //!
-//! A new command is a file here, its row in [`CONTROL`], and its flags and its help in
+//! A new command is a file here, its row in `CONTROL`, and its flags and its help in
 //! `config/options/control.rs`; what it asks of the agent is a row of `rpc/commands.rs`.
 //!
 //! Streams and exit codes: results go to standard output, also what `help WORD` prints; complaints,

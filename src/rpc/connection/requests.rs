@@ -44,7 +44,7 @@ impl Connection {
     }
 
     /// The next request in the input, if it is complete and the last one was answered. Call until
-    /// `None`, after [`Connection::receive`], [`Connection::reply`] and [`Connection::sent`].
+    /// `None`, after [`Connection::receive`], `Connection::reply` and [`Connection::sent`].
     pub fn next_request(&mut self, now: Moment) -> Option<(Token, Request)> {
         let mut consumed = 0;
         let mut request = None;
