@@ -3,7 +3,7 @@
 //! | to | carries | bound; when full |
 //! | --- | --- | --- |
 //! | `serf-probe` | [`ToProbe`] | 256; results of TCP pings are dropped and count as unanswered, one wake is enough |
-//! | `serf-gossip` | [`ToGossip`] | 1024; broadcasts go through the outbox of the table instead, and one wake is enough |
+//! | `serf-gossip` | [`ToGossip`] | 256; broadcasts go through the outbox of the table instead, and one wake is enough |
 //! | `serf-sync` | [`ToSync`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
 //! | `serf-events` | [`ToEvents`] | 1024; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
 //! | `serf-handlers` | `HandlerSender` | see `agent/handlers.rs` |
@@ -330,7 +330,7 @@ pub(crate) struct Wakers {
 /// Opens all channels.
 pub(crate) fn open(wakers: Wakers) -> (Channels, ChannelEnds) {
     let (probe, probe_end) = Mailbox::new(256, wakers.probe);
-    let (gossip, gossip_end) = bounded(1024);
+    let (gossip, gossip_end) = bounded(256);
     let (sync, sync_end) = Mailbox::new(256, wakers.sync);
     let (events, events_end) = bounded(1024);
     let (main, main_end) = Mailbox::new(256, wakers.main);

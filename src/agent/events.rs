@@ -17,7 +17,7 @@ use crate::config::EventScript;
 use crate::messaging::filter::EventFilter;
 use crate::model::{LamportTime, Token};
 use crate::node::Conversation;
-use crate::node::conversation::{ConversationEffect, ConversationReply, Turn};
+use crate::node::conversation::{ConversationEffect, ConversationReply, ConversationTurn};
 use crate::rpc::RpcReply;
 use crate::rpc::record::{EventCall, ListKeysCall, QueryCall, RespondCall};
 use crate::telemetry::counters;
@@ -149,12 +149,12 @@ impl EventActor {
     }
 
     /// One input of the conversation; what it asks for is done after the table has been released.
-    fn turn(&mut self, input: impl FnOnce(&mut Conversation, &mut Turn)) {
+    fn turn(&mut self, input: impl FnOnce(&mut Conversation, &mut ConversationTurn)) {
         let mut fx = Vec::new();
         {
             let (table, now) = (self.table.read(), self.clock.now());
             let (members, rng) = (&table.members, &mut self.rng);
-            input(&mut self.conversation, &mut Turn { members, now, rng, fx: &mut fx });
+            input(&mut self.conversation, &mut ConversationTurn { members, now, rng, fx: &mut fx });
         }
         for effect in fx {
             self.carry_out(effect);

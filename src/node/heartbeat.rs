@@ -37,7 +37,7 @@ impl Batch {
 
 /// What comes of a turn.
 #[derive(Debug, Default)]
-pub struct Turn {
+pub struct HeartbeatTurn {
     /// To be carried out after the table has been released.
     pub out: Outgoing,
     /// For the conversation, in the order in which it came.
@@ -48,7 +48,13 @@ pub struct Turn {
 /// needs no turn: [`Batch::into_serf`].
 ///
 /// Results of pings first: an answer that is there counts although its deadline is, too.
-pub fn turn(prober: &mut Prober, batch: Batch, table: &mut Table, now: Moment, rng: &mut Rng) -> Turn {
+pub fn turn(
+    prober: &mut Prober,
+    batch: Batch,
+    table: &mut Table,
+    now: Moment,
+    rng: &mut Rng,
+) -> HeartbeatTurn {
     let mut fx = Effects::default();
     let members = &mut table.members;
     for (seq_no, answered) in batch.stream_pings {
@@ -56,5 +62,5 @@ pub fn turn(prober: &mut Prober, batch: Batch, table: &mut Table, now: Moment, r
     }
     let serf = receive(batch.messages, members, prober, now, rng, &mut fx).serf;
     prober.tick(members, now, rng, &mut fx);
-    Turn { out: table.post(fx, None), serf }
+    HeartbeatTurn { out: table.post(fx, None), serf }
 }

@@ -5,11 +5,11 @@
 //! threads do with the same effects.
 
 use super::conversation::{
-    Conversation, ConversationEffect, ConversationReply, ConversationSettings, Turn as ConversationTurn,
+    Conversation, ConversationEffect, ConversationReply, ConversationSettings, ConversationTurn,
 };
 use super::departure::Departure;
 use super::exchanges::{
-    ExchangeEffect, Exchanges, JoinError, JoinId, Purpose, StreamFailure, StreamId, Turn as ExchangeTurn,
+    ExchangeEffect, ExchangeTurn, Exchanges, JoinError, JoinId, Purpose, StreamFailure, StreamId,
 };
 use super::heartbeat::{self, Batch};
 use super::news;
@@ -45,7 +45,7 @@ pub struct NodeSettings {
 
 /// A datagram to send.
 #[derive(Debug)]
-pub struct Datagram {
+pub struct OutgoingDatagram {
     /// Where to.
     pub to: SocketAddr,
     /// Its content.
@@ -58,7 +58,7 @@ pub struct Datagram {
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// Datagrams.
-    pub datagrams: Vec<Datagram>,
+    pub datagrams: Vec<OutgoingDatagram>,
     /// Streams to open: where to, what to send, what for.
     pub connects: Vec<(Target, StreamMessage, Purpose)>,
     /// Answers on streams that others opened; they end with that.
@@ -226,7 +226,7 @@ impl Node {
     fn spread_news(&mut self, now: Moment, out: &mut Outbox) {
         self.pump(now, out);
         for datagram in self.gossip.tick(&self.table.members, now, &mut self.rngs.gossip) {
-            out.datagrams.push(Datagram { to: datagram.to.addr, bytes: datagram.bytes, probe: None });
+            out.datagrams.push(OutgoingDatagram { to: datagram.to.addr, bytes: datagram.bytes, probe: None });
         }
         if self.piggyback.is_none() {
             self.piggyback = news::piggyback(&mut self.gossip, &self.table.members);
@@ -443,7 +443,7 @@ impl Node {
     fn transmit(&mut self, transmit: &Transmit, news: &[Shared], out: &mut Outbox) {
         match pack(transmit, news, self.table.members.config()) {
             Ok(bytes) => {
-                out.datagrams.push(Datagram { to: transmit.to.addr, bytes, probe: transmit.probe });
+                out.datagrams.push(OutgoingDatagram { to: transmit.to.addr, bytes, probe: transmit.probe });
             }
             Err(why) => debug_assert!(false, "{why}"),
         }

@@ -15,7 +15,7 @@ use serf::model::{Incarnation, MemberEvent, MemberEventKind, Moment, NodeName, T
 use serf::node::Node;
 use serf::node::conversation::ConversationSettings;
 use serf::node::snapshot::{Clocks, Known};
-use serf::node::whole::{Datagram, NodeSettings, Outbox};
+use serf::node::whole::{NodeSettings, Outbox, OutgoingDatagram};
 use serf::wire::keyring::{Keyring, SharedKeyring};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -395,9 +395,9 @@ impl World {
         }
     }
 
-    fn send_all(&mut self, pid: Pid, datagrams: Vec<Datagram>, answered: &[SocketAddr]) {
+    fn send_all(&mut self, pid: Pid, datagrams: Vec<OutgoingDatagram>, answered: &[SocketAddr]) {
         let addr = self.processes[pid].addr;
-        for Datagram { to, bytes, probe } in datagrams {
+        for OutgoingDatagram { to, bytes, probe } in datagrams {
             let node = self.node(pid);
             self.obey(pid, membership_laws::fits_budget(bytes.len(), node.members()));
             self.obey(pid, membership_laws::known_or_asking(to, &self.addresses, answered));

@@ -11,7 +11,7 @@ use crate::agent::table::SharedTable;
 use crate::agent::thread::{Actor, Stop, wait};
 use crate::membership::{Prober, Transmit};
 use crate::model::Moment;
-use crate::node::heartbeat::{self, Batch, Turn};
+use crate::node::heartbeat::{self, Batch, HeartbeatTurn};
 use crate::node::table::Outgoing;
 use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::datagram::MAX_DATAGRAM;
@@ -153,7 +153,7 @@ impl ProbeActor {
                 Err(mixed) => batch = mixed,
             }
         }
-        let Turn { out, serf } = {
+        let HeartbeatTurn { out, serf } = {
             let mut table = self.table.write();
             let now = self.clock.now();
             heartbeat::turn(&mut self.prober, batch, &mut table, now, &mut self.rng)

@@ -13,7 +13,7 @@ use crate::agent::thread::{Actor, Stop, wait};
 use crate::membership::{Members, Target};
 use crate::model::Moment;
 use crate::node::exchanges::{
-    ExchangeEffect, Exchanges, JoinId, Plan, Purpose, StreamFailure, StreamId, Turn,
+    ExchangeEffect, ExchangeTurn, Exchanges, JoinId, Plan, Purpose, StreamFailure, StreamId,
 };
 use crate::node::table::Outgoing;
 use crate::telemetry::{Passed, RateLimit, counters, metrics};
@@ -183,12 +183,12 @@ impl SyncActor {
 
     /// One input of the exchanges that may change the table; what they ask for is done after the
     /// table has been released.
-    fn turn(&mut self, input: impl FnOnce(&mut Exchanges, &mut Turn)) {
+    fn turn(&mut self, input: impl FnOnce(&mut Exchanges, &mut ExchangeTurn)) {
         let mut fx = Vec::new();
         {
             let mut table = self.table.write();
             let (now, rng) = (self.clock.now(), &mut self.rng);
-            input(&mut self.exchanges, &mut Turn { table: &mut table, now, rng, fx: &mut fx });
+            input(&mut self.exchanges, &mut ExchangeTurn { table: &mut table, now, rng, fx: &mut fx });
         }
         self.carry_out(fx);
     }

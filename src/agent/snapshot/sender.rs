@@ -2,7 +2,7 @@
 
 use crate::agent::channels::ToSnapshot;
 use crate::node::snapshot::Line;
-use crate::node::snapshot::notes::Missed;
+use crate::node::snapshot::notes::MissedNews;
 use crate::telemetry::counters;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,15 +12,15 @@ pub(super) const CAPACITY: usize = 1024;
 
 /// What was missed, shared by the senders and the thread.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SharedMissed(Arc<Mutex<Missed>>);
+pub(super) struct SharedMissed(Arc<Mutex<MissedNews>>);
 
 impl SharedMissed {
     /// Takes out what was missed since the last call.
-    pub(super) fn take(&self) -> Missed {
+    pub(super) fn take(&self) -> MissedNews {
         std::mem::take(&mut *self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Missed> {
+    fn lock(&self) -> MutexGuard<'_, MissedNews> {
         // A panic has aborted the process before anyone finds the lock poisoned.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

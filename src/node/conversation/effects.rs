@@ -14,7 +14,7 @@ use std::fmt;
 
 /// Everything that the conversation needs from outside for one turn.
 #[derive(Debug)]
-pub struct Turn<'a> {
+pub struct ConversationTurn<'a> {
     /// The members.
     pub members: &'a Members,
     /// The moment.

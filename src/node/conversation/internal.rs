@@ -4,7 +4,7 @@
 //! A new one takes a kind in [`InternalQuery`], an arm in [`Conversation::hear_internal`], and, if
 //! this agent asks it as well, an [`Asker`] with an arm in `report`.
 
-use super::effects::{ConversationEffect, Turn};
+use super::effects::{ConversationEffect, ConversationTurn};
 use super::{Asker, Conversation};
 use crate::messaging::QueryProgress;
 use crate::messaging::internal::{InternalQuery, Reply, who_has};
@@ -18,7 +18,7 @@ impl Conversation {
         asked: InternalQuery,
         key: QueryKey,
         wants_ack: bool,
-        turn: &mut Turn,
+        turn: &mut ConversationTurn,
     ) {
         let reply = match asked {
             InternalQuery::Ping => Reply::Nothing,
@@ -48,7 +48,7 @@ impl Conversation {
     }
 
     /// Asks which agent has this one's name, if it is time.
-    pub(super) fn vote_on_name(&mut self, turn: &mut Turn) {
+    pub(super) fn vote_on_name(&mut self, turn: &mut ConversationTurn) {
         let Some(params) = self.name_vote.tick(turn.members, turn.now) else { return };
         match self.prepare(params, turn) {
             Ok(query) => {
@@ -63,7 +63,7 @@ impl Conversation {
     }
 
     /// Something has come of the vote on this agent's name.
-    pub(super) fn hear_vote(&mut self, key: QueryKey, progress: QueryProgress, turn: &mut Turn) {
+    pub(super) fn hear_vote(&mut self, key: QueryKey, progress: QueryProgress, turn: &mut ConversationTurn) {
         let lost = match progress {
             QueryProgress::Ack { .. } => None,
             QueryProgress::Response { from, payload } => {

@@ -4,7 +4,7 @@
 //! The keyring changes elsewhere, because its file does so first, which may take as long as the disk
 //! takes; the query is answered when that has been done.
 
-use super::effects::{ConversationEffect, ConversationReply, KeysNotAsked, Turn};
+use super::effects::{ConversationEffect, ConversationReply, ConversationTurn, KeysNotAsked};
 use super::{Asker, Conversation};
 use crate::messaging::QueryProgress;
 use crate::messaging::keys::{self, KeyChange, KeyCommand, KeyReport, KeyStep, NOTHING_TO_MODIFY};
@@ -20,7 +20,7 @@ const BUSY: &str = "the agent has too much to do; try again";
 
 impl Conversation {
     /// A control connection asks everyone about keys.
-    pub fn ask_about_keys(&mut self, command: &KeyCommand, token: Token, turn: &mut Turn) {
+    pub fn ask_about_keys(&mut self, command: &KeyCommand, token: Token, turn: &mut ConversationTurn) {
         let nodes = turn.members.present();
         let asked = command.params().map_err(KeysNotAsked::Key);
         match asked.and_then(|params| self.prepare(params, turn).map_err(KeysNotAsked::Query)) {
@@ -42,7 +42,7 @@ impl Conversation {
         key: QueryKey,
         progress: QueryProgress,
         token: Token,
-        turn: &mut Turn,
+        turn: &mut ConversationTurn,
     ) {
         match progress {
             QueryProgress::Ack { .. } => {}
@@ -65,7 +65,7 @@ impl Conversation {
         change: Result<KeyChange, PayloadError>,
         key: QueryKey,
         wants_ack: bool,
-        turn: &mut Turn,
+        turn: &mut ConversationTurn,
     ) {
         self.acknowledge(key, wants_ack, true, turn);
         let refused = match (change, &self.keyring) {
@@ -83,11 +83,11 @@ impl Conversation {
     }
 
     /// A change of the keyring finds no room on its way to the disk.
-    pub fn key_change_refused(&mut self, key: QueryKey, turn: &mut Turn) {
+    pub fn key_change_refused(&mut self, key: QueryKey, turn: &mut ConversationTurn) {
         self.refuse_key_change(key, BUSY.to_string(), turn);
     }
 
-    fn refuse_key_change(&mut self, key: QueryKey, why: String, turn: &mut Turn) {
+    fn refuse_key_change(&mut self, key: QueryKey, why: String, turn: &mut ConversationTurn) {
         self.complain_of_keys(&why, turn);
         self.answer_about_keys(key, &KeyAnswer::failed(why), turn);
     }
@@ -98,7 +98,7 @@ impl Conversation {
         key: QueryKey,
         step: KeyStep,
         result: Result<(), impl fmt::Display>,
-        turn: &mut Turn,
+        turn: &mut ConversationTurn,
     ) {
         let answer = match result {
             Ok(()) => KeyAnswer { done: true, ..KeyAnswer::default() },
@@ -110,20 +110,20 @@ impl Conversation {
         self.answer_about_keys(key, &answer, turn);
     }
 
-    fn complain_of_keys(&mut self, why: &str, turn: &Turn) {
+    fn complain_of_keys(&mut self, why: &str, turn: &ConversationTurn) {
         if let Some(passed) = self.complaints.pass((), "keys", turn.now) {
             log::error!(target: "serf", "{why}{passed}");
         }
     }
 
-    fn answer_about_keys(&mut self, key: QueryKey, answer: &KeyAnswer, turn: &mut Turn) {
+    fn answer_about_keys(&mut self, key: QueryKey, answer: &KeyAnswer, turn: &mut ConversationTurn) {
         if let Err(why) = self.answer(key, Answer::Payload, keys::encode(answer), turn) {
             log::error!(target: "serf", "Failed to respond to key query: {why}");
         }
     }
 
     /// Lists the keys, as many as fit an answer.
-    pub(super) fn list_keys(&mut self, key: QueryKey, wants_ack: bool, turn: &mut Turn) {
+    pub(super) fn list_keys(&mut self, key: QueryKey, wants_ack: bool, turn: &mut ConversationTurn) {
         self.acknowledge(key, wants_ack, true, turn);
         let ring = self.keyring.as_ref().map(|keyring| keyring.now());
         if let Some(passed) = self.complaints.pass((), keys::LIST_KEYS, turn.now) {

@@ -11,7 +11,7 @@ mod queries;
 #[cfg(test)]
 mod tests;
 
-pub use effects::{ConversationEffect, ConversationReply, KeysNotAsked, StartedQuery, Turn};
+pub use effects::{ConversationEffect, ConversationReply, ConversationTurn, KeysNotAsked, StartedQuery};
 
 use crate::messaging::coalesce::{MemberCoalescer, UserCoalescer};
 use crate::messaging::filter::EventFilter;
@@ -132,7 +132,7 @@ impl Conversation {
     }
 
     /// Does what has come due.
-    pub fn tick(&mut self, turn: &mut Turn) {
+    pub fn tick(&mut self, turn: &mut ConversationTurn) {
         for events in self.members.tick(turn.now) {
             deliver(Event::Members(events), turn);
         }
@@ -145,7 +145,7 @@ impl Conversation {
     }
 
     /// Delivers what the coalescers hold back: the agent stops.
-    pub fn flush(&mut self, turn: &mut Turn) {
+    pub fn flush(&mut self, turn: &mut ConversationTurn) {
         for events in self.members.flush() {
             deliver(Event::Members(events), turn);
         }
@@ -161,7 +161,7 @@ impl Conversation {
         &mut self,
         events: impl IntoIterator<Item = MemberEvent>,
         rival: Option<SocketAddr>,
-        turn: &mut Turn,
+        turn: &mut ConversationTurn,
     ) {
         if let Some(rival) = rival {
             self.name_vote.claimed(rival, turn.members, turn.now);
@@ -190,7 +190,7 @@ impl Conversation {
     // ---- what others say ---------------------------------------------------------------
 
     /// Takes in what another member says.
-    pub fn hear(&mut self, message: SerfMessage, turn: &mut Turn) {
+    pub fn hear(&mut self, message: SerfMessage, turn: &mut ConversationTurn) {
         match message {
             SerfMessage::UserEvent(event) => self.hear_event(event, turn),
             SerfMessage::Query(query) => self.hear_query(query, turn),
@@ -199,7 +199,7 @@ impl Conversation {
         }
     }
 
-    fn hear_event(&mut self, event: UserEvent, turn: &mut Turn) {
+    fn hear_event(&mut self, event: UserEvent, turn: &mut ConversationTurn) {
         if self.events.hear(&event, turn.now) {
             self.deliver_event(event.clone(), turn);
             turn.fx.push(ConversationEffect::Broadcast(Message::from(event)));
@@ -207,7 +207,7 @@ impl Conversation {
     }
 
     /// Delivers an event that is new here, now or when its burst is over.
-    fn deliver_event(&mut self, event: UserEvent, turn: &mut Turn) {
+    fn deliver_event(&mut self, event: UserEvent, turn: &mut ConversationTurn) {
         counters::USER_EVENTS.inc();
         metrics::USER_EVENTS_BY_NAME.inc(&event.name);
         for event in self.users.offer(event, turn.now) {
@@ -216,7 +216,14 @@ impl Conversation {
     }
 
     /// A control connection sends a user event.
-    pub fn fire(&mut self, name: String, payload: Vec<u8>, coalesce: bool, token: Token, turn: &mut Turn) {
+    pub fn fire(
+        &mut self,
+        name: String,
+        payload: Vec<u8>,
+        coalesce: bool,
+        token: Token,
+        turn: &mut ConversationTurn,
+    ) {
         let result = self.send_event(name, payload, coalesce, turn);
         turn.fx.push(ConversationEffect::Reply(token, ConversationReply::Fired(result)));
     }
@@ -226,7 +233,7 @@ impl Conversation {
         name: String,
         payload: Vec<u8>,
         coalesce: bool,
-        turn: &mut Turn,
+        turn: &mut ConversationTurn,
     ) -> Result<(), EventTooLarge> {
         let event = self.events.fire(name, payload, coalesce, turn.now)?;
         self.deliver_event(event.clone(), turn);
@@ -247,7 +254,7 @@ impl Conversation {
 
     /// Takes in another member's memory of events and queries. With `ignore_past` its events are
     /// history, not news: a join without replay.
-    pub fn merge(&mut self, theirs: SerfState, ignore_past: bool, turn: &mut Turn) {
+    pub fn merge(&mut self, theirs: SerfState, ignore_past: bool, turn: &mut ConversationTurn) {
         self.events.witness(theirs.event_ltime);
         self.queries.witness(theirs.query_ltime);
         if ignore_past {
@@ -267,7 +274,7 @@ impl Conversation {
 }
 
 /// Delivers an event to handlers, streams and the log.
-fn deliver(event: Event, turn: &mut Turn) {
+fn deliver(event: Event, turn: &mut ConversationTurn) {
     match &event {
         Event::Members(events) => log::info!(target: "agent", "Received event: {}", events.kind),
         Event::User(event) => log::info!(target: "agent", "Received event: user-event: {}", event.name),

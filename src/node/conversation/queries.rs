@@ -1,6 +1,6 @@
 //! Queries: asking, hearing, answering, and what becomes of the answers.
 
-use super::effects::{ConversationEffect, ConversationReply, StartedQuery, Turn};
+use super::effects::{ConversationEffect, ConversationReply, ConversationTurn, StartedQuery};
 use super::{Asker, Conversation, deliver};
 use crate::membership::Effects;
 use crate::messaging::filter::EventFilter;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 impl Conversation {
     /// A control connection asks a query.
-    pub fn ask(&mut self, params: QueryParams, token: Token, turn: &mut Turn) {
+    pub fn ask(&mut self, params: QueryParams, token: Token, turn: &mut ConversationTurn) {
         let asked = self.prepare(params, turn);
         let started = asked.as_ref().map_err(Clone::clone).map(|query| StartedQuery {
             key: key_of(query),
@@ -29,18 +29,22 @@ impl Conversation {
     }
 
     /// Makes a query of this process.
-    pub(super) fn prepare(&mut self, params: QueryParams, turn: &mut Turn) -> Result<Query, QueryError> {
+    pub(super) fn prepare(
+        &mut self,
+        params: QueryParams,
+        turn: &mut ConversationTurn,
+    ) -> Result<Query, QueryError> {
         self.queries.ask(params, turn.members, turn.now, turn.rng)
     }
 
     /// Lets everyone hear a query of this process. What comes of it goes to `asker`, see
     /// [`Conversation::report`].
-    pub(super) fn begin(&mut self, query: Query, asker: Asker, turn: &mut Turn) {
+    pub(super) fn begin(&mut self, query: Query, asker: Asker, turn: &mut ConversationTurn) {
         self.askers.insert(key_of(&query), asker);
         self.hear_query(query, turn);
     }
 
-    pub(super) fn hear_query(&mut self, query: Query, turn: &mut Turn) {
+    pub(super) fn hear_query(&mut self, query: Query, turn: &mut ConversationTurn) {
         let heard = self.queries.hear(&query, turn.members, turn.now);
         let (key, wants_ack) = (key_of(&query), query.ack);
         if heard.pass_on {
@@ -60,7 +64,13 @@ impl Conversation {
     }
 
     /// Says that a query has arrived, and whether an answer may follow.
-    pub(super) fn acknowledge(&mut self, key: QueryKey, wants_ack: bool, may_answer: bool, turn: &mut Turn) {
+    pub(super) fn acknowledge(
+        &mut self,
+        key: QueryKey,
+        wants_ack: bool,
+        may_answer: bool,
+        turn: &mut ConversationTurn,
+    ) {
         let answer = match (wants_ack, may_answer) {
             (true, true) => Answer::Ack,
             (true, false) => Answer::AckOnly,
@@ -79,7 +89,7 @@ impl Conversation {
         key: QueryKey,
         answer: Answer,
         payload: Vec<u8>,
-        turn: &mut Turn,
+        turn: &mut ConversationTurn,
     ) -> Result<(), QueryError> {
         let mut fx = Effects::default();
         let mine = self.queries.answer(key, answer, payload, turn.members, turn.rng, &mut fx)?;
@@ -91,13 +101,13 @@ impl Conversation {
     }
 
     /// A control connection answers a query.
-    pub fn respond(&mut self, query: QueryKey, payload: Vec<u8>, token: Token, turn: &mut Turn) {
+    pub fn respond(&mut self, query: QueryKey, payload: Vec<u8>, token: Token, turn: &mut ConversationTurn) {
         let result = self.answer(query, Answer::Payload, payload, turn);
         turn.fx.push(ConversationEffect::Reply(token, ConversationReply::Responded(result)));
     }
 
     /// The handlers are through with a query, with or without an answer.
-    pub fn handled(&mut self, key: QueryKey, answer: Option<Vec<u8>>, turn: &mut Turn) {
+    pub fn handled(&mut self, key: QueryKey, answer: Option<Vec<u8>>, turn: &mut ConversationTurn) {
         let result = match answer {
             Some(payload) => self.answer(key, Answer::Payload, payload, turn),
             // A stream may still answer; its client cannot say that it will not.
@@ -111,7 +121,7 @@ impl Conversation {
         }
     }
 
-    pub(super) fn hear_response(&mut self, response: QueryResponse, turn: &mut Turn) {
+    pub(super) fn hear_response(&mut self, response: QueryResponse, turn: &mut ConversationTurn) {
         if let Some((key, progress)) = self.queries.response(response) {
             for progress in progress {
                 self.report(key, progress, turn);
@@ -119,7 +129,7 @@ impl Conversation {
         }
     }
 
-    pub(super) fn relay(&mut self, relay: Relay, turn: &mut Turn) {
+    pub(super) fn relay(&mut self, relay: Relay, turn: &mut ConversationTurn) {
         let mut fx = Effects::default();
         let mine = queries::relay(relay, turn.members, &mut fx);
         send(fx, turn);
@@ -128,14 +138,14 @@ impl Conversation {
         }
     }
 
-    pub(super) fn end(&mut self, over: Vec<QueryKey>, turn: &mut Turn) {
+    pub(super) fn end(&mut self, over: Vec<QueryKey>, turn: &mut ConversationTurn) {
         for key in over {
             self.report(key, QueryProgress::Done, turn);
         }
     }
 
     /// Reports to the asker what has come of its query.
-    fn report(&mut self, key: QueryKey, progress: QueryProgress, turn: &mut Turn) {
+    fn report(&mut self, key: QueryKey, progress: QueryProgress, turn: &mut ConversationTurn) {
         let asker = match progress {
             QueryProgress::Done => self.askers.remove(&key),
             QueryProgress::Ack { .. } | QueryProgress::Response { .. } => self.askers.get(&key).copied(),
@@ -155,6 +165,6 @@ fn key_of(query: &Query) -> QueryKey {
     QueryKey { ltime: query.ltime, id: query.id }
 }
 
-fn send(fx: Effects, turn: &mut Turn) {
+fn send(fx: Effects, turn: &mut ConversationTurn) {
     turn.fx.extend(fx.transmits.into_iter().map(ConversationEffect::Send));
 }

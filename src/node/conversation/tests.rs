@@ -30,10 +30,13 @@ impl Speaker {
         Speaker { bench: Bench::with(others), conversation: Conversation::new(settings) }
     }
 
-    fn turn(&mut self, input: impl FnOnce(&mut Conversation, &mut Turn)) -> Vec<ConversationEffect> {
+    fn turn(
+        &mut self,
+        input: impl FnOnce(&mut Conversation, &mut ConversationTurn),
+    ) -> Vec<ConversationEffect> {
         let mut fx = Vec::new();
         let Bench { members, now, rng, .. } = &mut self.bench;
-        input(&mut self.conversation, &mut Turn { members, now: *now, rng, fx: &mut fx });
+        input(&mut self.conversation, &mut ConversationTurn { members, now: *now, rng, fx: &mut fx });
         fx
     }
 

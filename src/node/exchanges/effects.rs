@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 /// Everything that exchanges need from outside for a turn that may change the table.
 #[derive(Debug)]
-pub struct Turn<'a> {
+pub struct ExchangeTurn<'a> {
     /// The table.
     pub table: &'a mut Table,
     /// The moment.

@@ -9,7 +9,7 @@ mod join;
 #[cfg(test)]
 mod tests;
 
-pub use effects::{ExchangeEffect, Plan, Purpose, StreamFailure, StreamId, Turn};
+pub use effects::{ExchangeEffect, ExchangeTurn, Plan, Purpose, StreamFailure, StreamId};
 pub use join::{JoinError, JoinId};
 
 use crate::membership::{
@@ -103,7 +103,13 @@ impl Exchanges {
     // ---- streams that others open ------------------------------------------------------
 
     /// A message came on a stream that another opened.
-    pub fn heard(&mut self, stream: StreamId, peer: SocketAddr, message: StreamMessage, turn: &mut Turn) {
+    pub fn heard(
+        &mut self,
+        stream: StreamId,
+        peer: SocketAddr,
+        message: StreamMessage,
+        turn: &mut ExchangeTurn,
+    ) {
         match message {
             StreamMessage::PushPull(theirs) => self.answer_exchange(stream, peer, theirs, turn),
             StreamMessage::Ping(ping) => {
@@ -131,7 +137,13 @@ impl Exchanges {
 
     /// The other's state is taken in before the answer is made, so that the answer is this
     /// process's refutation; what the answer says of events is what was known before.
-    fn answer_exchange(&mut self, stream: StreamId, peer: SocketAddr, theirs: PushPull, turn: &mut Turn) {
+    fn answer_exchange(
+        &mut self,
+        stream: StreamId,
+        peer: SocketAddr,
+        theirs: PushPull,
+        turn: &mut ExchangeTurn,
+    ) {
         if let Some(why) = refuses(&theirs, &turn.table.members) {
             if let Some(passed) = self.complain(peer, "versions", turn.now) {
                 log::warn!(target: "memberlist", "Refusing a push/pull from {peer}: {why}{passed}");
@@ -143,7 +155,7 @@ impl Exchanges {
     }
 
     /// Takes in what otherwise comes in datagrams.
-    fn hear(&mut self, message: Message, peer: SocketAddr, turn: &mut Turn) {
+    fn hear(&mut self, message: Message, peer: SocketAddr, turn: &mut ExchangeTurn) {
         let now = turn.now;
         match message {
             Message::Serf(message) => turn.fx.push(ExchangeEffect::Hear(message)),
@@ -197,7 +209,13 @@ impl Exchanges {
     }
 
     /// The other side has answered.
-    pub fn answered(&mut self, purpose: Purpose, peer: SocketAddr, message: StreamMessage, turn: &mut Turn) {
+    pub fn answered(
+        &mut self,
+        purpose: Purpose,
+        peer: SocketAddr,
+        message: StreamMessage,
+        turn: &mut ExchangeTurn,
+    ) {
         if let StreamMessage::PushPull(theirs) = &message
             && let Some(why) = refuses(theirs, &turn.table.members)
         {
@@ -283,7 +301,7 @@ impl Exchanges {
         addrs: Vec<SocketAddr>,
         errors: Vec<String>,
         replay: bool,
-        turn: &mut Turn,
+        turn: &mut ExchangeTurn,
     ) {
         let now = turn.now;
         change(turn, |members, _, fx| members.come_back(now, fx));
@@ -295,7 +313,7 @@ impl Exchanges {
     }
 
     /// An address of a join has answered.
-    fn joined(&mut self, id: JoinId, turn: &mut Turn) {
+    fn joined(&mut self, id: JoinId, turn: &mut ExchangeTurn) {
         let now = turn.now;
         let Some(join) = self.joins.get_mut(&id) else { return };
         if join.succeeded() {
@@ -359,14 +377,14 @@ fn answer_ping(Ping { node, seq_no, .. }: &Ping, members: &Members) -> StreamMes
     }
 }
 
-fn merge(theirs: PushPull, ignore_past: bool, turn: &mut Turn) {
+fn merge(theirs: PushPull, ignore_past: bool, turn: &mut ExchangeTurn) {
     let now = turn.now;
     change(turn, |members, rng, fx| members.merge(&theirs, now, rng, fx));
     turn.fx.push(ExchangeEffect::MergeSerf { theirs: theirs.serf, ignore_past });
 }
 
 /// Changes the table by a rule; what comes of it is carried out with the rest.
-fn change(turn: &mut Turn, rule: impl FnOnce(&mut Members, &mut Rng, &mut Effects)) {
+fn change(turn: &mut ExchangeTurn, rule: impl FnOnce(&mut Members, &mut Rng, &mut Effects)) {
     let rng = &mut *turn.rng;
     let out = turn.table.change(|members, fx| rule(members, rng, fx));
     turn.fx.push(ExchangeEffect::Table(out));

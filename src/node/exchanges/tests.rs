@@ -20,10 +20,10 @@ impl Peer {
         Peer { table: Table::new(members), exchanges, now, rng }
     }
 
-    fn turn(&mut self, input: impl FnOnce(&mut Exchanges, &mut Turn)) -> Vec<ExchangeEffect> {
+    fn turn(&mut self, input: impl FnOnce(&mut Exchanges, &mut ExchangeTurn)) -> Vec<ExchangeEffect> {
         let mut fx = Vec::new();
         let Peer { table, exchanges, now, rng } = self;
-        input(exchanges, &mut Turn { table, now: *now, rng, fx: &mut fx });
+        input(exchanges, &mut ExchangeTurn { table, now: *now, rng, fx: &mut fx });
         fx
     }
 }

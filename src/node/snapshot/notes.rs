@@ -13,14 +13,14 @@ const SECOND_LOOK: Duration = Duration::from_millis(500);
 /// News that found no room on its way here. It supersedes itself: of each clock the latest time
 /// counts, and members are looked up in the table.
 #[derive(Debug, Default)]
-pub struct Missed {
+pub struct MissedNews {
     members: bool,
     event: LamportTime,
     query: LamportTime,
     left: bool,
 }
 
-impl Missed {
+impl MissedNews {
     /// Takes note of what found no room.
     pub fn note(&mut self, line: &Line) {
         match line {
