@@ -10,7 +10,7 @@ use super::handlers::{HandlerAnswer, HandlerSender};
 use super::rpc::{RpcMessage, RpcSender};
 use super::snapshot::SnapshotSender;
 use super::table::SharedTable;
-use super::thread::{Actor, Received, Stop, receive};
+use super::thread::{Actor, Awaited, Stop, receive};
 use crate::agent::net::datagrams::DatagramSender;
 use crate::agent::net::gossip::Depths;
 use crate::config::EventScript;
@@ -62,7 +62,7 @@ impl Actor for EventActor {
     fn run(mut self, stop: &Stop) {
         loop {
             let received = receive(&self.messages, self.clock, self.conversation.next_deadline());
-            let stopping = stop.is_raised() || matches!(received, Received::Closed);
+            let stopping = stop.is_raised() || matches!(received, Awaited::Closed);
             let batch = if stopping { self.messages.len() + 1 } else { BATCH };
             let mut next = received.message();
             for _ in 0..batch {

@@ -144,7 +144,7 @@ pub(crate) fn wait(name: &str, poll: &mut Poll, events: &mut Events, timeout: Op
 
 /// What ended a wait for a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Received<T> {
+pub(crate) enum Awaited<T> {
     /// A message.
     Message(T),
     /// The deadline.
@@ -153,26 +153,26 @@ pub(crate) enum Received<T> {
     Closed,
 }
 
-impl<T> Received<T> {
+impl<T> Awaited<T> {
     /// The message, if it is one.
     pub(crate) fn message(self) -> Option<T> {
         match self {
-            Received::Message(message) => Some(message),
-            Received::Deadline | Received::Closed => None,
+            Awaited::Message(message) => Some(message),
+            Awaited::Deadline | Awaited::Closed => None,
         }
     }
 }
 
 /// Waits for a message until `deadline`.
-pub(crate) fn receive<T>(messages: &Receiver<T>, clock: Clock, deadline: Moment) -> Received<T> {
+pub(crate) fn receive<T>(messages: &Receiver<T>, clock: Clock, deadline: Moment) -> Awaited<T> {
     let received = match clock.instant(deadline) {
         Some(deadline) => messages.recv_deadline(deadline),
         None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
     };
     match received {
-        Ok(message) => Received::Message(message),
-        Err(RecvTimeoutError::Timeout) => Received::Deadline,
-        Err(RecvTimeoutError::Disconnected) => Received::Closed,
+        Ok(message) => Awaited::Message(message),
+        Err(RecvTimeoutError::Timeout) => Awaited::Deadline,
+        Err(RecvTimeoutError::Disconnected) => Awaited::Closed,
     }
 }
 
@@ -273,9 +273,9 @@ mod tests {
 
         let (sender, messages) = bounded::<()>(1);
         let deadline = clock.now() + Duration::from_micros(1300);
-        assert_eq!(receive(&messages, clock, deadline), Received::Deadline);
+        assert_eq!(receive(&messages, clock, deadline), Awaited::Deadline);
         assert!(clock.now() >= deadline);
         drop(sender);
-        assert_eq!(receive(&messages, clock, Moment::NEVER), Received::Closed);
+        assert_eq!(receive(&messages, clock, Moment::NEVER), Awaited::Closed);
     }
 }

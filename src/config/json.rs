@@ -37,12 +37,12 @@ pub fn read(
         FileProblem::NotUtf8 { line: 1 + before.iter().filter(|b| **b == b'\n').count() }
     })?;
     let breaks = text.match_indices('\n').map(|(at, _)| at).collect();
-    let mut reader = Reader { path, text, breaks, raw, secret: None };
+    let mut reader = JsonReader { path, text, breaks, raw, secret: None };
     reader.file()?;
     Ok(reader.secret)
 }
 
-struct Reader<'a, 'r> {
+struct JsonReader<'a, 'r> {
     path: &'a Arc<Path>,
     text: &'a str,
     /// Where the lines end.
@@ -51,7 +51,7 @@ struct Reader<'a, 'r> {
     secret: Option<&'static str>,
 }
 
-impl<'a> Reader<'a, '_> {
+impl<'a> JsonReader<'a, '_> {
     fn file(&mut self) -> Result<(), FileProblem> {
         let start = self.text.trim_start_matches([' ', '\t', '\r', '\n']);
         let line = self.line(start);
@@ -269,8 +269,8 @@ struct Entries<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
+        struct ObjectMembers;
+        impl<'de> Visitor<'de> for ObjectMembers {
             type Value = Vec<(String, &'de RawValue)>;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -285,6 +285,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
                 Ok(entries)
             }
         }
-        deserializer.deserialize_map(Members).map(Entries)
+        deserializer.deserialize_map(ObjectMembers).map(Entries)
     }
 }

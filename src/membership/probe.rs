@@ -40,9 +40,9 @@ pub struct ProbeOutcome {
 pub struct Prober {
     next_seq: u32,
     next_round: Moment,
-    round: Option<Round>,
+    round: Option<ProbeRound>,
     /// Probes on behalf of others, by the sequence number of our own ping.
-    relays: BTreeMap<u32, Relay>,
+    relays: BTreeMap<u32, PendingRelay>,
     /// When the driver was last asked to wake up.
     planned: Moment,
     /// Since when a member's digest has differed from ours, while ours stayed the same.
@@ -52,7 +52,7 @@ pub struct Prober {
 }
 
 #[derive(Debug)]
-struct Round {
+struct ProbeRound {
     node: NodeName,
     incarnation: Incarnation,
     seq_no: u32,
@@ -67,7 +67,7 @@ struct Round {
 }
 
 #[derive(Debug)]
-struct Relay {
+struct PendingRelay {
     reply_to: Target,
     seq_no: u32,
     /// When to say that there was no answer so far.
@@ -177,7 +177,7 @@ impl Prober {
         fx.transmits.push(Transmit { to: row.target(), messages, probe: Some(seq_no), piggybacks: true });
         counters::PROBES_SENT.inc();
         counters::PROBES_DEGRADED.add(usize::from(degraded));
-        self.round = Some(Round {
+        self.round = Some(ProbeRound {
             node: row.name.clone(),
             incarnation: row.incarnation,
             seq_no,
@@ -324,7 +324,7 @@ impl Prober {
         let time_for_help = config.probe_interval.saturating_sub(config.probe_timeout);
         let nack_at = msg.nack.then(|| now + time_for_help.min(config.probe_timeout) * 4 / 5);
         let deadline = now + config.probe_timeout;
-        let relay = Relay { reply_to: asker.target(), seq_no: msg.seq_no, nack_at, deadline };
+        let relay = PendingRelay { reply_to: asker.target(), seq_no: msg.seq_no, nack_at, deadline };
         self.relays.insert(seq_no, relay);
         let ping = Ping { seq_no, node: target.name.clone(), source: own_source(members) };
         fx.send(target.target(), Message::from(ping));

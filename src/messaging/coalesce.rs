@@ -40,7 +40,7 @@ impl Burst {
 
 /// What is still to be delivered about one member.
 #[derive(Debug)]
-struct Pending {
+struct HeldBack {
     member: Member,
     /// The last thing by which it came or went.
     change: Option<MemberEventKind>,
@@ -51,7 +51,7 @@ struct Pending {
 /// Coalesces member events.
 #[derive(Debug, Default)]
 pub struct MemberCoalescer {
-    pending: BTreeMap<NodeName, Pending>,
+    pending: BTreeMap<NodeName, HeldBack>,
     /// What each member was last reported to have done, so that a flap within a burst is silent.
     delivered: BTreeMap<NodeName, MemberEventKind>,
     burst: Burst,
@@ -74,7 +74,7 @@ impl MemberCoalescer {
 
     fn hold(&mut self, event: MemberEvent) {
         let MemberEvent { kind, member } = event;
-        let pending = self.pending.entry(member.name.clone()).or_insert_with(|| Pending {
+        let pending = self.pending.entry(member.name.clone()).or_insert_with(|| HeldBack {
             member: member.clone(),
             change: None,
             updates: BTreeSet::new(),

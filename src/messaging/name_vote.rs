@@ -23,22 +23,22 @@ use std::net::SocketAddr;
 #[derive(Debug)]
 pub struct NameVote {
     enabled: bool,
-    stage: Stage,
+    stage: VoteStage,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum VoteStage {
     /// Nobody else claims the name.
     Quiet,
     /// The vote begins at this time.
     Waits { at: Moment, rival: SocketAddr },
     /// Answers are being collected.
-    Asks { key: QueryKey, rival: SocketAddr, tally: Tally },
+    Asks { key: QueryKey, rival: SocketAddr, tally: VoteTally },
 }
 
 /// What the others said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct VoteTally {
     /// How many named each address. At most one for each member that answered.
     votes: BTreeMap<SocketAddr, u32>,
     /// How many answers decide nothing.
@@ -71,7 +71,7 @@ impl fmt::Display for NameLost {
     }
 }
 
-impl Tally {
+impl VoteTally {
     /// Counts an answer.
     fn count(&mut self, payload: &[u8], from: &NodeName) {
         match read_conflict_response(payload) {
@@ -102,7 +102,7 @@ impl Tally {
 impl NameVote {
     /// No conflict yet. Unless `enabled`, a conflict is only logged.
     pub fn new(enabled: bool) -> Self {
-        NameVote { enabled, stage: Stage::Quiet }
+        NameVote { enabled, stage: VoteStage::Quiet }
     }
 
     /// Someone else claims this agent's name.
@@ -111,8 +111,8 @@ impl NameVote {
         let (name, ours) = (members.me(), members.my_row().addr);
         let what_follows = match (self.enabled, &self.stage) {
             (false, _) => "Resolution enabled: false; both stay".to_string(),
-            (true, Stage::Quiet) => {
-                self.stage = Stage::Waits { at: now + wait, rival };
+            (true, VoteStage::Quiet) => {
+                self.stage = VoteStage::Waits { at: now + wait, rival };
                 format!("Resolution enabled: true; a vote begins in {:.0} s", wait.as_secs_f64())
             }
             (true, _) => "Resolution enabled: true; a vote is on its way".to_string(),
@@ -127,7 +127,7 @@ impl NameVote {
     /// When [`NameVote::tick`] has something to do.
     pub fn next_deadline(&self) -> Moment {
         match self.stage {
-            Stage::Waits { at, .. } => at,
+            VoteStage::Waits { at, .. } => at,
             _ => Moment::NEVER,
         }
     }
@@ -135,12 +135,12 @@ impl NameVote {
     /// The query to ask now, if it is time. The caller then reports how that went:
     /// [`NameVote::asked`] or [`NameVote::not_asked`].
     pub fn tick(&mut self, members: &Members, now: Moment) -> Option<QueryParams> {
-        let Stage::Waits { at, .. } = self.stage else { return None };
+        let VoteStage::Waits { at, .. } = self.stage else { return None };
         if at > now {
             return None;
         }
         if !members.keeps_name() {
-            self.stage = Stage::Quiet;
+            self.stage = VoteStage::Quiet;
             return None;
         }
         let payload = members.me().as_str().as_bytes().to_vec();
@@ -149,19 +149,19 @@ impl NameVote {
 
     /// The query is on its way.
     pub fn asked(&mut self, key: QueryKey) {
-        if let Stage::Waits { rival, .. } = self.stage {
-            self.stage = Stage::Asks { key, rival, tally: Tally::default() };
+        if let VoteStage::Waits { rival, .. } = self.stage {
+            self.stage = VoteStage::Asks { key, rival, tally: VoteTally::default() };
         }
     }
 
     /// The query could not be asked; the next claim that is heard makes for another try.
     pub fn not_asked(&mut self) {
-        self.stage = Stage::Quiet;
+        self.stage = VoteStage::Quiet;
     }
 
     /// A member answered. Only those that are present have a say, and nobody in its own cause.
     pub fn answered(&mut self, from: &NodeName, payload: &[u8], members: &Members) {
-        if let Stage::Asks { tally, .. } = &mut self.stage
+        if let VoteStage::Asks { tally, .. } = &mut self.stage
             && from != members.me()
             && members.row(from.as_str()).is_some_and(Row::is_present)
         {
@@ -171,10 +171,11 @@ impl NameVote {
 
     /// The query `over` is over. Returns how the vote was lost, if it was.
     pub fn decide(&mut self, over: QueryKey, members: &Members) -> Option<NameLost> {
-        if !matches!(&self.stage, Stage::Asks { key, .. } if *key == over) {
+        if !matches!(&self.stage, VoteStage::Asks { key, .. } if *key == over) {
             return None;
         }
-        let Stage::Asks { rival, tally, .. } = std::mem::replace(&mut self.stage, Stage::Quiet) else {
+        let VoteStage::Asks { rival, tally, .. } = std::mem::replace(&mut self.stage, VoteStage::Quiet)
+        else {
             return None;
         };
         let (name, ours) = (members.me(), members.my_row().addr);

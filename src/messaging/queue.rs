@@ -36,7 +36,7 @@ pub type Ticket = u64;
 
 /// What a broadcast is about. A newer one about the same replaces the older.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Topic(NodeName);
+struct Subject(NodeName);
 
 /// The order of sending: what was sent least comes first, and of that the newest.
 type Rank = (u32, Reverse<u64>);
@@ -44,30 +44,30 @@ type Rank = (u32, Reverse<u64>);
 #[derive(Debug)]
 struct Broadcast {
     message: Shared,
-    topic: Option<Topic>,
+    topic: Option<Subject>,
     ticket: Option<Ticket>,
 }
 
 #[derive(Debug, Default)]
-struct Lane {
+struct BroadcastLane {
     entries: BTreeMap<Rank, Broadcast>,
-    topics: BTreeMap<Topic, Rank>,
+    topics: BTreeMap<Subject, Rank>,
 }
 
 /// All that is still to be said.
 #[derive(Debug, Default)]
 pub struct BroadcastQueue {
-    lanes: [Lane; KINDS],
+    lanes: [BroadcastLane; KINDS],
     next_id: u64,
     /// Tickets of broadcasts that are over: sent often enough, replaced or dropped.
     finished: Vec<Ticket>,
 }
 
-fn classify(message: &Message) -> (Kind, Option<Topic>) {
+fn classify(message: &Message) -> (Kind, Option<Subject>) {
     match message {
         Message::Membership(m) => {
             let kind = if m.is_intent() { Kind::Intent } else { Kind::Membership };
-            (kind, Some(Topic(m.subject().clone())))
+            (kind, Some(Subject(m.subject().clone())))
         }
         Message::Serf(SerfMessage::Query(_)) => (Kind::Query, None),
         Message::Serf(SerfMessage::UserEvent(_)) => (Kind::Event, None),
@@ -199,7 +199,7 @@ struct Room {
     parts: usize,
 }
 
-impl Lane {
+impl BroadcastLane {
     /// Chooses what fits into `share` bytes and is not in `chosen` yet.
     fn choose(
         &self,

@@ -146,13 +146,13 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    struct Place(PathBuf);
+    struct SyslogPlace(PathBuf);
 
-    impl Place {
-        fn new(name: &str) -> Place {
+    impl SyslogPlace {
+        fn new(name: &str) -> SyslogPlace {
             let path = std::env::temp_dir().join(format!("serf-syslog-{}-{name}", std::process::id()));
             let _ = std::fs::remove_file(&path);
-            Place(path)
+            SyslogPlace(path)
         }
 
         fn listen(&self) -> UnixDatagram {
@@ -168,7 +168,7 @@ mod tests {
         }
     }
 
-    impl Drop for Place {
+    impl Drop for SyslogPlace {
         fn drop(&mut self) {
             let _ = std::fs::remove_file(&self.0);
         }
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn lines_are_those_of_serf() {
-        let place = Place::new("lines");
+        let place = SyslogPlace::new("lines");
         assert!(place.connect().is_err(), "nobody listens yet");
         let listener = place.listen();
         let mut syslog = place.connect().unwrap();
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_restarted_syslog_is_found_again() {
-        let place = Place::new("restarted");
+        let place = SyslogPlace::new("restarted");
         let first = place.listen();
         let mut syslog = place.connect().unwrap();
         drop(first);
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_missing_or_stuck_syslog_costs_lines_and_never_time() {
-        let place = Place::new("stuck");
+        let place = SyslogPlace::new("stuck");
         let listener = place.listen();
         let mut syslog = place.connect().unwrap();
         let before = counters::SYSLOG_LINES_DROPPED.value();
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn falls_back_to_a_stream() {
-        let place = Place::new("stream");
+        let place = SyslogPlace::new("stream");
         let listener = UnixListener::bind(&place.0).unwrap();
         let mut syslog = place.connect().unwrap();
         syslog.write(&entry(Level::Warn, "over a stream"), &Zone::of_process());

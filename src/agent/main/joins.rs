@@ -1,7 +1,7 @@
 //! The main thread's joins: that of the command line, which has to work; that in the background
 //! (`-retry-join`), which is repeated; and that of members of the snapshot.
 
-use super::main_loop::{Agent, Phase};
+use super::main_loop::{Agent, AgentPhase};
 use super::terminal::complain;
 use crate::agent::channels::{JoinRequest, JoinResult, ToMain, ToSync};
 use crate::membership::{AfterFailure, Origin};
@@ -32,23 +32,23 @@ impl Agent {
     /// Goes on after the join of the command line.
     pub(super) fn start_joined(&mut self, result: JoinResult) -> ControlFlow<ExitCode> {
         match (&self.phase, result) {
-            (Phase::Joining { .. }, Ok(n)) => {
+            (AgentPhase::Joining { .. }, Ok(n)) => {
                 self.say_indented(&format!("Join completed. Synced with {n} initial agents"));
                 self.serve();
                 ControlFlow::Continue(())
             }
-            (Phase::Joining { .. }, Err(why)) => {
+            (AgentPhase::Joining { .. }, Err(why)) => {
                 complain(&why.to_string());
                 ControlFlow::Break(ExitCode::FAILURE)
             }
-            (Phase::Serving { .. } | Phase::Leaving(_), _) => ControlFlow::Continue(()),
+            (AgentPhase::Serving { .. } | AgentPhase::Leaving(_), _) => ControlFlow::Continue(()),
         }
     }
 
     /// Begins an attempt to join in the background, if it is time.
     pub(super) fn retry_join(&mut self) {
         let now = self.running.clock.now();
-        let Phase::Serving { retry_join: Some(join) } = &mut self.phase else { return };
+        let AgentPhase::Serving { retry_join: Some(join) } = &mut self.phase else { return };
         if !join.tick(now) {
             return;
         }
@@ -68,7 +68,7 @@ impl Agent {
     /// Goes on after an attempt to join in the background; ends the agent if it was the last and in vain.
     pub(super) fn retry_joined(&mut self, result: JoinResult) -> ControlFlow<ExitCode> {
         // An agent that leaves is not called back by a join that fails, nor ended by it.
-        let Phase::Serving { retry_join } = &mut self.phase else { return ControlFlow::Continue(()) };
+        let AgentPhase::Serving { retry_join } = &mut self.phase else { return ControlFlow::Continue(()) };
         let Some(join) = retry_join else { return ControlFlow::Continue(()) };
         let why = match result {
             Ok(n) => {

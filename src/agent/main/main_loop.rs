@@ -78,7 +78,7 @@ fn abort_on_panic() {
 
 /// How far the agent is.
 #[derive(Debug)]
-pub(super) enum Phase {
+pub(super) enum AgentPhase {
     /// It joins the members that the command line names, and ends if none of them answers. The log is held
     /// back, and what an operator asks for is put off.
     Joining {
@@ -103,7 +103,7 @@ pub(super) struct Agent {
     pub(super) tags: OwnTags,
     pub(super) logger: LoggerHandle,
     pub(super) running: Running,
-    pub(super) phase: Phase,
+    pub(super) phase: AgentPhase,
     /// Control connections that asked to leave and wait for the answer.
     leavers: Vec<Token>,
     /// Whether a signal has asked to leave already; a second one forces the exit.
@@ -125,7 +125,7 @@ impl Agent {
             tags,
             logger: logger.clone(),
             running,
-            phase: Phase::Joining { reload: false },
+            phase: AgentPhase::Joining { reload: false },
             leavers: Vec::new(),
             interrupted: false,
             dump: Dump::default(),
@@ -157,11 +157,11 @@ impl Agent {
 
     fn deadline(&self) -> Moment {
         match &self.phase {
-            Phase::Joining { .. } => Moment::NEVER,
-            Phase::Serving { retry_join } => {
+            AgentPhase::Joining { .. } => Moment::NEVER,
+            AgentPhase::Serving { retry_join } => {
                 retry_join.as_ref().map_or(Moment::NEVER, RetryJoin::next_deadline)
             }
-            Phase::Leaving(leave) => leave.deadline(),
+            AgentPhase::Leaving(leave) => leave.deadline(),
         }
     }
 
@@ -174,7 +174,7 @@ impl Agent {
             Wake::Message(ToMain::Rejoined(result)) => self.rejoined(result),
             Wake::Message(ToMain::Leave(token)) => self.leave_for(token),
             Wake::Message(ToMain::Said(ticket)) => {
-                if let Phase::Leaving(leave) = &mut self.phase {
+                if let AgentPhase::Leaving(leave) = &mut self.phase {
                     leave.spread(ticket, self.running.clock.now());
                 }
             }
@@ -193,12 +193,12 @@ impl Agent {
         let (interval, max) = (self.config.retry_interval, self.config.retry_max_attempts);
         let wanted = !self.config.retry_join.is_empty();
         let retry_join = wanted.then(|| RetryJoin::new(interval, max, self.running.clock.now()));
-        let before = std::mem::replace(&mut self.phase, Phase::Serving { retry_join });
+        let before = std::mem::replace(&mut self.phase, AgentPhase::Serving { retry_join });
         // What was asked for while the agent was joining.
         if !self.leavers.is_empty() {
             self.begin_leave();
         }
-        if let Phase::Joining { reload: true } = before {
+        if let AgentPhase::Joining { reload: true } = before {
             self.reload_and_notify();
         }
     }
@@ -209,7 +209,7 @@ impl Agent {
             self.dump.write(&Levels::new(self.running.table.clone()));
             return ControlFlow::Continue(());
         }
-        if let Phase::Joining { reload } = &mut self.phase {
+        if let AgentPhase::Joining { reload } = &mut self.phase {
             return match signal {
                 Signal::Interrupt | Signal::Terminate => ControlFlow::Break(ExitCode::FAILURE),
                 Signal::Hangup | Signal::User1 => {
@@ -240,7 +240,7 @@ impl Agent {
     /// Leaves for a control connection.
     fn leave_for(&mut self, token: Token) {
         self.leavers.push(token);
-        if let Phase::Joining { .. } = self.phase {
+        if let AgentPhase::Joining { .. } = self.phase {
             return;
         }
         log::info!(target: "agent.ipc", "Graceful leave triggered");
@@ -248,13 +248,13 @@ impl Agent {
     }
 
     fn begin_leave(&mut self) {
-        if let Phase::Leaving(_) = self.phase {
+        if let AgentPhase::Leaving(_) = self.phase {
             return;
         }
         self.notifier.status("Leaving the cluster");
         // An agent that leaves does not come back by itself.
         self.running.rejoin = None;
-        self.phase = Phase::Leaving(self.running.begin_leave(self.config.broadcast_timeout));
+        self.phase = AgentPhase::Leaving(self.running.begin_leave(self.config.broadcast_timeout));
         if let Some(snapshot) = &self.running.threads.snapshot {
             snapshot.sender().leave();
         }
@@ -262,7 +262,7 @@ impl Agent {
 
     /// Goes on with the leave, if there is one. Says whether it is complete, also to the clients that asked for it.
     fn has_left(&mut self) -> bool {
-        let Phase::Leaving(leave) = &mut self.phase else { return false };
+        let AgentPhase::Leaving(leave) = &mut self.phase else { return false };
         let left = self.running.advance(leave);
         if left {
             for token in self.leavers.drain(..) {

@@ -4,7 +4,7 @@ use super::datagrams::DatagramSender;
 use crate::agent::channels::{Channels, ToGossip, ToMain};
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
-use crate::agent::thread::{Actor, Received, Stop, receive};
+use crate::agent::thread::{Actor, Awaited, Stop, receive};
 use crate::messaging::{Gossip, Kind};
 use crate::node::news;
 use crate::telemetry::metrics;
@@ -63,7 +63,7 @@ impl Actor for GossipActor {
     fn run(mut self, stop: &Stop) {
         loop {
             let received = receive(&self.messages, self.clock, self.gossip.next_deadline());
-            let stopping = stop.is_raised() || matches!(received, Received::Closed);
+            let stopping = stop.is_raised() || matches!(received, Awaited::Closed);
             let batch = if stopping { self.messages.len() + 1 } else { BATCH };
             let mut next = received.message();
             for _ in 0..batch {

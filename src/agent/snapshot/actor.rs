@@ -6,7 +6,7 @@ use super::trouble::{REPORT_INTERVAL, Trouble};
 use crate::agent::channels::ToSnapshot;
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
-use crate::agent::thread::{Actor, Received, Stop, receive};
+use crate::agent::thread::{Actor, Awaited, Stop, receive};
 use crate::model::Moment;
 use crate::node::snapshot::{Known, Line, Notes};
 use crate::telemetry::counters;
@@ -42,7 +42,7 @@ impl Actor for SnapshotActor {
     fn run(mut self, stop: &Stop) {
         loop {
             let received = receive(&self.messages, self.clock, self.next_deadline());
-            let stopping = stop.is_raised() || matches!(received, Received::Closed);
+            let stopping = stop.is_raised() || matches!(received, Awaited::Closed);
             let batch = if stopping { self.messages.len() + 1 } else { BATCH };
             let mut next = received.message();
             for taken in 0..batch {

@@ -83,7 +83,7 @@ fn of_equal_votes_the_lower_address_wins() {
     let lower = addr("me").min(rival()) == addr("me");
     assert_eq!(outcome(&[ours(), theirs()]).is_none(), lower);
     // And the other way round, as the other sees it.
-    let tally = Tally { votes: [(addr("me"), 2), (rival(), 2)].into(), undecided: 0 };
+    let tally = VoteTally { votes: [(addr("me"), 2), (rival(), 2)].into(), undecided: 0 };
     assert_ne!(tally.is_won(addr("me")), tally.is_won(rival()), "exactly one stays");
 }
 
