@@ -28,7 +28,7 @@ use crate::messaging::filter::EventFilter;
 use crate::messaging::keys::{KeyChange, KeyCommand, KeyStep};
 use crate::messaging::name_vote::NameLost;
 use crate::messaging::{QueryParams, Ticket};
-use crate::model::{QueryKey, Token};
+use crate::model::{QueryKey, Text, Token};
 use crate::node::Rejoin;
 use crate::node::exchanges::{JoinError, Plan};
 use crate::node::snapshot::Line;
@@ -75,7 +75,7 @@ pub(crate) enum ToEvents {
     /// A control connection sends a user event.
     Fire {
         /// What it is called.
-        name: String,
+        name: Text,
         /// What it carries.
         payload: Vec<u8>,
         /// Whether it may be coalesced.
@@ -223,9 +223,9 @@ pub(crate) enum ToMain {
     /// A control connection changes this member's tags.
     Tags {
         /// Tags to set.
-        set: BTreeMap<String, String>,
+        set: BTreeMap<Text, Text>,
         /// Tags to delete before that.
-        delete: Vec<String>,
+        delete: Vec<Text>,
         /// Where the outcome is reported.
         token: Token,
     },

@@ -9,7 +9,7 @@ use crate::agent::net::gossip::Depths;
 use crate::membership::{Effects, Row};
 use crate::messaging::filter::EventFilter;
 use crate::messaging::keys::{KeyCommand, KeyStep};
-use crate::model::{Member, NameError, NodeName, Token};
+use crate::model::{Member, NameError, NodeName, Text, Token};
 use crate::rpc::record::*;
 use crate::rpc::{KeyedAnswer, LaterRequest, NowRequest, RpcReply};
 use crate::telemetry::{LoggerHandle, SubscriberId, counters};
@@ -91,7 +91,7 @@ impl AgentControl {
             ("agent", strings([("name", me.name.to_string())])),
             ("runtime", runtime_stats()),
             ("serf", self.serf_stats()),
-            ("tags", me.tags.0),
+            ("tags", me.tags.0.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()),
             ("event_handlers", self.handlers.clone()),
             ("counters", counted.map(|c| (c.name().to_string(), c.value().to_string())).collect()),
             ("probe_trouble", self.reachability()),
@@ -99,7 +99,7 @@ impl AgentControl {
         groups.into_iter().map(|(name, group)| (name.to_string(), group)).collect()
     }
 
-    fn force_leave(&self, node: &str, prune: bool) -> Result<(), NameError> {
+    fn force_leave(&self, node: &Text, prune: bool) -> Result<(), NameError> {
         log::info!(target: "agent", "Force leaving node: {node}");
         let node = NodeName::new(node)?;
         let mut fx = Effects::default();
@@ -114,7 +114,9 @@ impl AgentControl {
         Ok(())
     }
 
-    fn join(&self, addrs: Vec<String>, replay: bool, token: Token) -> Result<(), Busy> {
+    fn join(&self, addrs: &[Text], replay: bool, token: Token) -> Result<(), Busy> {
+        // An address that is not UTF-8 names nothing, and fails as what it looks like.
+        let addrs: Vec<String> = addrs.iter().map(Text::to_string).collect();
         log::info!(target: "agent", "joining: {addrs:?}");
         let rpc = self.rpc.clone();
         let reply = Box::new(move |result: JoinResult| {
@@ -213,7 +215,7 @@ impl Control for AgentControl {
 
     fn begin(&mut self, request: LaterRequest, token: Token) -> Result<(), Busy> {
         match request {
-            LaterRequest::Join(call) => self.join(call.existing, call.replay, token),
+            LaterRequest::Join(call) => self.join(&call.existing, call.replay, token),
             LaterRequest::Leave(LeaveCall) => {
                 self.channels.main.send(ToMain::Leave(token)).map_err(|_| Busy::Leave)
             }

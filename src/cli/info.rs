@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
-    let format = OutputFormat::parse(flags.text("format"))?;
+    let format = OutputFormat::parse(flags.text("format").as_deref())?;
     let stats = connect(flags)?.stats().map_err(|e| Failure::message("Error querying agent", e))?;
     console.line(match format {
         OutputFormat::Json => json(&stats)?,

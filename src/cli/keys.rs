@@ -4,6 +4,7 @@ use super::connection::connect;
 use super::console::{Console, Failure};
 use super::format::{columns, printable};
 use crate::config::Flags;
+use crate::model::Text;
 use crate::rpc::record::{InstallKeyCall, KeyResponse, ListKeysCall, RemoveKeyCall, UseKeyCall};
 use crate::rpc::{Client, ClientError};
 
@@ -105,7 +106,9 @@ fn print_failures(report: &KeyResponse, console: &mut Console<'_>) {
 
 /// What members had to say, if anything. Their words come from other hosts.
 fn messages(report: &KeyResponse, before: &str) -> Option<String> {
-    let row = |(name, message): (&String, &String)| [before.to_string(), printable(name), printable(message)];
+    let row = |(name, message): (&Text, &Text)| {
+        [before.to_string(), printable(&name.to_lossy()), printable(&message.to_lossy())]
+    };
     let rows: Vec<[String; 3]> = report.messages.iter().map(row).collect();
     if rows.is_empty() { None } else { Some(columns(&rows)) }
 }
@@ -135,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_members_say_drives_no_terminal() {
-        let said = BTreeMap::from([("a".to_string(), "no".to_string()), ("bb".into(), "\u{1b}[2J".into())]);
+        let said = BTreeMap::from([("a".into(), "no".into()), ("bb".into(), "\u{1b}[2J".into())]);
         let report = KeyResponse { messages: said, ..KeyResponse::default() };
         let expected = "failed:  a   no\nfailed:  bb  \\u{1b}[2J";
         assert_eq!(messages(&report, "failed:").as_deref(), Some(expected));

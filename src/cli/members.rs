@@ -4,7 +4,7 @@ use super::connection::connect;
 use super::console::{Console, Failure};
 use super::format::{OutputFormat, columns, json, printable};
 use crate::config::Flags;
-use crate::model::{Status, Tags, Versions};
+use crate::model::{Status, Tags, Text, Versions};
 use crate::rpc::record::{MemberInfo, MembersFilteredCall};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -12,17 +12,17 @@ use std::net::SocketAddr;
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
-    let format = OutputFormat::parse(flags.text("format"))?;
+    let format = OutputFormat::parse(flags.text("format").as_deref())?;
     let mut filters = flags.texts("tag");
-    if let Some(role) = flags.text("role") {
+    if let Some(role) = flags.bytes("role") {
         // Not on standard output, where it would spoil JSON.
         console.error("Deprecation warning: 'Role' has been replaced with 'Tags'");
-        filters.push(format!("role={role}"));
+        filters.push([b"role=", role.as_bytes()].concat().into());
     }
     let filter = MembersFilteredCall {
         tags: Tags::from_pairs(filters).map_err(|e| Failure::message("Error", e))?.0,
-        status: flags.text("status").unwrap_or("").to_string(),
-        name: flags.text("name").unwrap_or("").to_string(),
+        status: flags.bytes("status").cloned().unwrap_or_default(),
+        name: flags.bytes("name").cloned().unwrap_or_default(),
     };
     let reply = connect(flags)?.call(&filter).map_err(|e| Failure::message("Error retrieving members", e))?;
     let mut members = reply.members;
@@ -46,10 +46,10 @@ struct List<'a> {
 /// A member as JSON shows it; the order of the fields is that of the output.
 #[derive(Serialize)]
 struct MemberRow<'a> {
-    name: &'a str,
+    name: &'a Text,
     addr: String,
     port: u16,
-    tags: &'a BTreeMap<String, String>,
+    tags: &'a BTreeMap<Text, Text>,
     status: &'a str,
     protocol: Protocol,
 }
@@ -84,7 +84,7 @@ fn as_json(members: &[MemberInfo]) -> Result<String, Failure> {
 
 fn as_text(members: &[MemberInfo], detailed: bool) -> String {
     let cells =
-        |m: &MemberInfo| [m.name.clone(), address(m), m.status.clone(), Tags(m.tags.clone()).to_string()];
+        |m: &MemberInfo| [m.name.to_string(), address(m), m.status.clone(), Tags(m.tags.clone()).to_string()];
     if !detailed {
         return columns(&members.iter().map(cells).collect::<Vec<_>>());
     }
@@ -114,7 +114,7 @@ fn for_people(members: &[MemberInfo], detailed: bool, colour: bool) -> String {
     // columns were laid out, because colours have no width.
     let width =
         |cell: fn(&MemberInfo) -> String| shown.iter().map(|m| cell(m).chars().count()).max().unwrap_or(0);
-    let start = width(|m| m.name.clone()) + 2 + width(address) + 2;
+    let start = width(|m| m.name.to_string()) + 2 + width(address) + 2;
     let lines: Vec<String> = text
         .lines()
         .zip(&shown)
@@ -145,8 +145,9 @@ fn shade(status: Status) -> u8 {
 
 fn without_controls(member: &MemberInfo) -> MemberInfo {
     let mut shown = member.clone();
-    shown.name = printable(&member.name);
-    shown.tags = member.tags.iter().map(|(k, v)| (printable(k), printable(v))).collect();
+    let clean = |text: &Text| Text::from(printable(&text.to_lossy()));
+    shown.name = clean(&member.name);
+    shown.tags = member.tags.iter().map(|(k, v)| (clean(k), clean(v))).collect();
     shown
 }
 

@@ -13,10 +13,10 @@ use std::net::SocketAddr;
 
 /// Runs the command until it is interrupted, which is success, or the agent ends it.
 pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
-    let level = flags.text("log-level").unwrap_or("INFO");
+    let level = flags.text("log-level").unwrap_or("INFO".into());
     let mut client = connect(flags)?;
     client.stream("*").map_err(|e| Failure::message("Error starting stream", e))?;
-    client.monitor(level).map_err(|e| Failure::message("Error starting monitor", e))?;
+    client.monitor(&level).map_err(|e| Failure::message("Error starting monitor", e))?;
     interrupt::ends_with(0, None).map_err(|e| Failure::message("Error starting monitor", e))?;
     loop {
         match client.next_record(None) {
@@ -45,14 +45,14 @@ fn describe(record: &Record) -> String {
             field(&mut out, "Coalesce", e.coalesce);
             field(&mut out, "Event", quoted(&e.event));
             field(&mut out, "LTime", e.ltime);
-            field(&mut out, "Name", quoted(&e.name));
+            field(&mut out, "Name", quoted(&e.name.to_lossy()));
             field(&mut out, "Payload", go_bytes(&e.payload));
         }
         Record::Query(e) => {
             field(&mut out, "Event", quoted(&e.event));
             field(&mut out, "ID", e.id);
             field(&mut out, "LTime", e.ltime);
-            field(&mut out, "Name", quoted(&e.name));
+            field(&mut out, "Name", quoted(&e.name.to_lossy()));
             field(&mut out, "Payload", go_bytes(&e.payload));
         }
         Record::Members(e) => {
@@ -122,7 +122,7 @@ mod tests {
             addr: WireAddr("::1".parse().unwrap()),
             port: 7946,
             status: "alive".into(),
-            tags: tag.map(|v| ("k".to_string(), v.to_string())).into_iter().collect(),
+            tags: tag.map(|v| ("k".into(), v.into())).into_iter().collect(),
             ..MemberInfo::default()
         };
         let joined = MemberEventRecord {

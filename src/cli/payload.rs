@@ -1,6 +1,7 @@
 //! What `event` and `query` carry: the second argument, or standard input.
 
 use super::console::Failure;
+use crate::model::Text;
 use std::io::Read;
 
 /// The most that is read from standard input, in bytes. No agent takes as much; it says what it
@@ -10,13 +11,13 @@ const MAX_INPUT: u64 = 256 * 1024;
 /// Name and payload from the arguments. `what` is what has the name.
 pub(super) fn name_and_payload<'a>(
     what: &str,
-    arguments: &'a [String],
+    arguments: &'a [Text],
     input: impl Read,
-) -> Result<(&'a str, Vec<u8>), Failure> {
+) -> Result<(&'a Text, Vec<u8>), Failure> {
     match arguments {
         [] => Err(Failure::Misuse(format!("{what} name must be specified."))),
         [name] => Ok((name, Vec::new())),
-        [name, dash] if dash == "-" => {
+        [name, dash] if *dash == "-" => {
             let mut payload = Vec::new();
             let read = input.take(MAX_INPUT + 1).read_to_end(&mut payload);
             match read {
@@ -27,7 +28,7 @@ pub(super) fn name_and_payload<'a>(
                 Ok(_) => Ok((name, payload)),
             }
         }
-        [name, payload] => Ok((name, payload.clone().into_bytes())),
+        [name, payload] => Ok((name, payload.as_bytes().to_vec())),
         _ => Err(Failure::Misuse(
             "Too many command line arguments. Only a name and payload must be specified.".into(),
         )),
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
 
     fn read(arguments: &[&str], input: &[u8]) -> Result<(String, Vec<u8>), String> {
-        let arguments: Vec<String> = arguments.iter().map(|a| a.to_string()).collect();
+        let arguments: Vec<Text> = arguments.iter().map(|a| Text::from(*a)).collect();
         match name_and_payload("An event", &arguments, input) {
             Ok((name, payload)) => Ok((name.to_string(), payload)),
             Err(Failure::Misuse(text) | Failure::Message(text)) => Err(text),

@@ -2,12 +2,12 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::{OutputFormat, go_text, json, printable};
+use super::format::{OutputFormat, json, printable};
 use super::interrupt;
 use super::payload::name_and_payload;
 use crate::config::Flags;
 use crate::messaging::filter::anchored;
-use crate::model::{Status, Tags};
+use crate::model::{Status, Tags, Text, lossy};
 use crate::rpc::record::{MemberInfo, MembersFilteredCall, QueryCall};
 use crate::rpc::{Client, QueryAnswer};
 use serde::Serialize;
@@ -23,7 +23,7 @@ const MAX_LISTED: usize = 20;
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
-    let format = match flags.text("format") {
+    let format = match flags.text("format").as_deref() {
         Some(other) if !["text", "json"].contains(&other) => {
             return Err(Failure::Message(format!("Invalid format: {other}")));
         }
@@ -46,7 +46,7 @@ pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failur
         OutputFormat::Json => print_json(answers, console),
         OutputFormat::Text => {
             let acked = print_text(answers, &request, console)?;
-            let silent: Vec<&String> = expected.difference(&acked).collect();
+            let silent: Vec<&Text> = expected.difference(&acked).collect();
             if !silent.is_empty() {
                 console.error(format!("no ack from: {}", listed(&silent)));
             }
@@ -65,7 +65,7 @@ fn request(flags: &Flags) -> Result<QueryCall, Failure> {
     Ok(QueryCall {
         filter_nodes: flags.texts("node"),
         filter_tags,
-        name: name.to_string(),
+        name: name.clone(),
         payload,
         relay_factor,
         request_ack: !flags.switch("no-ack"),
@@ -76,16 +76,17 @@ fn request(flags: &Flags) -> Result<QueryCall, Failure> {
 
 /// The members that should acknowledge. None if that cannot be found out: it only makes the output
 /// richer.
-fn expected(client: &mut Client, request: &QueryCall) -> BTreeSet<String> {
-    let alive = MembersFilteredCall { status: Status::Alive.to_string(), ..Default::default() };
+fn expected(client: &mut Client, request: &QueryCall) -> BTreeSet<Text> {
+    let alive = MembersFilteredCall { status: Status::Alive.as_str().into(), ..Default::default() };
     client.call(&alive).map(|reply| asked(&reply.members, request)).unwrap_or_default()
 }
 
 /// The names of the members that the query is meant for.
-fn asked(members: &[MemberInfo], request: &QueryCall) -> BTreeSet<String> {
-    let tags: Result<Vec<_>, _> = request.filter_tags.iter().map(|(k, e)| Ok((k, anchored(e)?))).collect();
+fn asked(members: &[MemberInfo], request: &QueryCall) -> BTreeSet<Text> {
+    let tags: Result<Vec<_>, _> =
+        request.filter_tags.iter().map(|(k, e)| Ok((k, anchored(&e.to_lossy())?))).collect();
     let Ok::<_, crate::messaging::filter::BadExpression>(tags) = tags else { return BTreeSet::new() };
-    let value = |m: &MemberInfo, key: &str| m.tags.get(key).cloned().unwrap_or_default();
+    let value = |m: &MemberInfo, key: &Text| m.tags.get(key).map(Text::to_string).unwrap_or_default();
     members
         .iter()
         .filter(|m| request.filter_nodes.is_empty() || request.filter_nodes.contains(&m.name))
@@ -99,7 +100,7 @@ fn print_text(
     answers: impl Iterator<Item = Result<QueryAnswer, Failure>>,
     request: &QueryCall,
     console: &mut Console<'_>,
-) -> Result<BTreeSet<String>, Failure> {
+) -> Result<BTreeSet<Text>, Failure> {
     let mut acked = BTreeSet::new();
     let (mut acks, mut responses) = (0, 0);
     console.line(format!("Query '{}' dispatched", request.name))?;
@@ -116,7 +117,7 @@ fn print_text(
                 let mut line = format!("Response from '{from}': ").into_bytes();
                 if console.is_terminal() {
                     // It comes from another host, and a terminal can be made to do things.
-                    let lines: Vec<String> = go_text(payload).split('\n').map(printable).collect();
+                    let lines: Vec<String> = lossy(payload).split('\n').map(printable).collect();
                     line.extend_from_slice(lines.join("\n").as_bytes());
                 } else {
                     line.extend_from_slice(payload);
@@ -138,8 +139,8 @@ fn print_text(
 #[serde(rename_all = "PascalCase")]
 struct Collected {
     /// Go writes an empty list that was never touched as null, and so do we.
-    acks: Option<Vec<String>>,
-    responses: BTreeMap<String, String>,
+    acks: Option<Vec<Text>>,
+    responses: BTreeMap<Text, Text>,
 }
 
 fn print_json(
@@ -151,7 +152,7 @@ fn print_json(
         match answer? {
             QueryAnswer::Ack { from } => collected.acks.get_or_insert_default().push(from),
             QueryAnswer::Response { from, payload } => {
-                collected.responses.insert(from, go_text(&payload));
+                collected.responses.insert(from, payload.into());
             }
             QueryAnswer::Done => {}
         }
@@ -159,8 +160,8 @@ fn print_json(
     console.line(json(&collected)?)
 }
 
-fn listed(names: &[&String]) -> String {
-    let shown: Vec<String> = names.iter().take(MAX_LISTED).map(|name| printable(name)).collect();
+fn listed(names: &[&Text]) -> String {
+    let shown: Vec<String> = names.iter().take(MAX_LISTED).map(|name| printable(&name.to_lossy())).collect();
     let more = names.len() - shown.len();
     let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
     shown.join(", ") + &tail
@@ -183,7 +184,7 @@ mod tests {
         QueryCall { name: "load".into(), request_ack: ack, ..QueryCall::default() }
     }
 
-    fn text(answers: Vec<Result<QueryAnswer, Failure>>, request: &QueryCall) -> (String, BTreeSet<String>) {
+    fn text(answers: Vec<Result<QueryAnswer, Failure>>, request: &QueryCall) -> (String, BTreeSet<Text>) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let acked = print_text(answers.into_iter(), request, &mut Console::new(&mut out, &mut err)).unwrap();
         (String::from_utf8_lossy(&out).into_owned(), acked)
@@ -249,17 +250,17 @@ mod tests {
     fn who_is_meant() {
         let member = |name: &str, role: &str| MemberInfo {
             name: name.into(),
-            tags: [("role".to_string(), role.to_string())].into(),
+            tags: [("role".into(), role.into())].into(),
             ..MemberInfo::default()
         };
         let members = [member("a", "web"), member("b", "webmail"), member("c", "db")];
         let names = |nodes: &[&str], tags: &[(&str, &str)]| {
             let request = QueryCall {
-                filter_nodes: nodes.iter().map(|n| n.to_string()).collect(),
-                filter_tags: tags.iter().map(|(k, e)| (k.to_string(), e.to_string())).collect(),
+                filter_nodes: nodes.iter().map(|n| Text::from(*n)).collect(),
+                filter_tags: tags.iter().map(|(k, e)| ((*k).into(), (*e).into())).collect(),
                 ..QueryCall::default()
             };
-            asked(&members, &request).into_iter().collect::<Vec<_>>().join(" ")
+            asked(&members, &request).iter().map(Text::to_string).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(names(&[], &[]), "a b c");
         assert_eq!(names(&["c", "z", "a"], &[]), "a c");
@@ -267,8 +268,8 @@ mod tests {
         assert_eq!(names(&["a", "b"], &[("role", "web.+")]), "b");
         assert_eq!(names(&[], &[("other", ".+")]), "");
         assert_eq!(names(&[], &[("role", "[")]), "");
-        let many: Vec<String> = (0..23).map(|i| format!("n{i:02}")).collect();
+        let many: Vec<Text> = (0..23).map(|i| format!("n{i:02}").into()).collect();
         assert!(listed(&many.iter().collect::<Vec<_>>()).ends_with("n18, n19 and 3 more"));
-        assert_eq!(listed(&[&"a\x1b".to_string()]), "a\\u{1b}");
+        assert_eq!(listed(&[&"a\x1b".into()]), "a\\u{1b}");
     }
 }

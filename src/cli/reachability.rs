@@ -5,6 +5,7 @@ use super::console::{Console, Failure};
 use super::format::printable;
 use super::interrupt;
 use crate::config::Flags;
+use crate::model::Text;
 use crate::rpc::QueryAnswer;
 use crate::rpc::record::{MemberInfo, QueryCall};
 use std::collections::BTreeSet;
@@ -57,24 +58,24 @@ pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failur
     test.conclude(&alive, console)
 }
 
-fn alive(members: &[MemberInfo]) -> BTreeSet<String> {
+fn alive(members: &[MemberInfo]) -> BTreeSet<Text> {
     members.iter().filter(|m| m.status == "alive").map(|m| m.name.clone()).collect()
 }
 
 #[derive(Default)]
 struct Test {
-    acked: BTreeSet<String>,
+    acked: BTreeSet<Text>,
     duplicates: bool,
 }
 
 impl Test {
-    fn ack(&mut self, from: String, verbose: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+    fn ack(&mut self, from: Text, verbose: bool, console: &mut Console<'_>) -> Result<(), Failure> {
         if verbose {
-            console.line(format!("\tAck from '{}'", printable(&from)))?;
+            console.line(format!("\tAck from '{}'", printable(&from.to_lossy())))?;
         }
         if self.acked.contains(&from) {
             self.duplicates = true;
-            console.line(format!("Duplicate response from '{}'", printable(&from)))?;
+            console.line(format!("Duplicate response from '{}'", printable(&from.to_lossy())))?;
         }
         self.acked.insert(from);
         Ok(())
@@ -84,9 +85,9 @@ impl Test {
     ///
     /// Serf compares how many answered with how many are alive, so that a member that is missing
     /// and one that is too many cancel out. Here the names are compared.
-    fn conclude(&self, alive: &BTreeSet<String>, console: &mut Console<'_>) -> Result<(), Failure> {
-        let missing: Vec<&String> = alive.difference(&self.acked).collect();
-        let surplus: Vec<&String> = self.acked.difference(alive).collect();
+    fn conclude(&self, alive: &BTreeSet<Text>, console: &mut Console<'_>) -> Result<(), Failure> {
+        let missing: Vec<&Text> = alive.difference(&self.acked).collect();
+        let surplus: Vec<&Text> = self.acked.difference(alive).collect();
         if self.duplicates {
             console.line(DUPLICATES)?;
         }
@@ -101,7 +102,7 @@ impl Test {
             if !names.is_empty() {
                 console.line(title)?;
                 for name in names {
-                    console.line(format!("\t{}", printable(name)))?;
+                    console.line(format!("\t{}", printable(&name.to_lossy())))?;
                 }
                 console.line(meaning)?;
             }
@@ -120,9 +121,9 @@ mod tests {
         let mut console = Console::new(&mut out, &mut err);
         let mut test = Test::default();
         for ack in acks {
-            test.ack(ack.to_string(), verbose, &mut console).unwrap();
+            test.ack((*ack).into(), verbose, &mut console).unwrap();
         }
-        let alive = alive.iter().map(|name| name.to_string()).collect();
+        let alive = alive.iter().map(|name| Text::from(*name)).collect();
         let ended = test.conclude(&alive, &mut console);
         assert!(matches!(ended, Ok(()) | Err(Failure::Printed)) && err.is_empty());
         (ended.is_ok(), String::from_utf8(out).unwrap())

@@ -3,7 +3,7 @@
 use super::connection::connect;
 use super::console::{Console, Failure};
 use crate::config::Flags;
-use crate::model::Coordinate;
+use crate::model::{Coordinate, Text};
 use crate::rpc::Client;
 use crate::rpc::record::CoordinateCall;
 
@@ -25,14 +25,15 @@ pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failur
 }
 
 /// The name of the agent that is asked.
-fn own_name(client: &mut Client) -> Result<String, Failure> {
+fn own_name(client: &mut Client) -> Result<Text, Failure> {
     let stats = client.stats().map_err(|e| Failure::message("Error querying agent", e))?;
     let name = stats.get("agent").and_then(|agent| agent.get("name"));
-    name.cloned().ok_or_else(|| Failure::message("Error querying agent", "it does not say its name"))
+    name.map(|name| name.as_str().into())
+        .ok_or_else(|| Failure::message("Error querying agent", "it does not say its name"))
 }
 
-fn coordinate(client: &mut Client, node: &str) -> Result<Coordinate, Failure> {
-    let call = CoordinateCall { node: node.to_string() };
+fn coordinate(client: &mut Client, node: &Text) -> Result<Coordinate, Failure> {
+    let call = CoordinateCall { node: node.clone() };
     let known = client.call(&call).map_err(|e| Failure::message("Error getting coordinates", e))?;
     if !known.ok {
         return Err(Failure::Message(format!("Could not find a coordinate for node {node:?}")));

@@ -52,12 +52,12 @@ pub(super) fn key_source(
             Err(Problem::KeyBesideKeyring.at(source))
         }
         (None, None, Some((_, source))) if environment.is_some() => Err(Problem::KeyBesideKeyring.at(source)),
-        (None, None, Some((path, _))) => Ok(KeySource::File(path.into())),
+        (None, None, Some((path, _))) => Ok(KeySource::File(path.as_os_str().into())),
         (Some(_), Some((_, source)), None) => Err(Problem::TwoKeys.at(source)),
-        (Some((text, source)), None, None) => key(text, source),
+        (Some((text, source)), None, None) => key(&text.to_lossy(), source),
         (None, Some((path, source)), None) => {
-            let text = key_file(Path::new(path), warnings)
-                .map_err(|why| Problem::KeyFile { path: path.into(), why }.at(source.clone()))?;
+            let text = key_file(Path::new(path.as_os_str()), warnings)
+                .map_err(|why| Problem::KeyFile { path: path.as_os_str().into(), why }.at(source.clone()))?;
             key(text.trim(), source)
         }
         (None, None, None) => {
@@ -110,7 +110,7 @@ mod tests {
     ) -> Result<(KeySource, Vec<String>), String> {
         let (mut raw, mut warnings) = (RawConfig::default(), Vec::new());
         for (key, text) in settings {
-            raw.push(key, Value::Text(text.to_string()), Source::Flag(key));
+            raw.push(key, Value::Text((*text).into()), Source::Flag(key));
         }
         let found = key_source(&raw, environment, &mut warnings);
         found.map(|source| (source, warnings)).map_err(|e| e.to_string())

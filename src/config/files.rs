@@ -4,6 +4,7 @@
 use super::error::{FileError, FileProblem};
 use super::json;
 use super::raw::RawConfig;
+use crate::model::Text;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -19,12 +20,8 @@ pub(super) const MAX_FILES: usize = 1024;
 const READABLE_BY_ALL: u32 = 0o004;
 
 /// Reads files, and directories of files, in this order. With the settings come warnings.
-pub(super) fn read(
-    paths: &[String],
-    raw: &mut RawConfig,
-    warnings: &mut Vec<String>,
-) -> Result<(), FileError> {
-    for path in paths.iter().map(Path::new) {
+pub(super) fn read(paths: &[Text], raw: &mut RawConfig, warnings: &mut Vec<String>) -> Result<(), FileError> {
+    for path in paths.iter().map(|path| Path::new(path.as_os_str())) {
         let about = metadata(path)?;
         if about.is_dir() {
             for (file, about) in files_in(path)? {

@@ -6,10 +6,12 @@
 
 use super::options::{CommandSpec, Form, OptionSpec};
 use super::value::Value;
-use crate::model::parse_duration;
+use crate::model::{Text, lossy, parse_duration};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
 /// The flags that were given, and the arguments after them.
@@ -19,7 +21,7 @@ pub struct Flags {
     /// The names of the flags in the order in which they stood.
     order: Vec<&'static str>,
     /// The arguments after the last flag.
-    pub(crate) rest: Vec<String>,
+    pub(crate) rest: Vec<Text>,
 }
 
 /// What the arguments of a command ask for.
@@ -47,12 +49,10 @@ pub(crate) enum FlagError {
         /// The flag.
         flag: &'static str,
         /// What was given.
-        value: String,
+        value: Text,
         /// What would have been right.
         expected: &'static str,
     },
-    /// An argument is not UTF-8; here it is with the offending bytes replaced.
-    NotUtf8(String),
 }
 
 impl fmt::Display for FlagError {
@@ -64,7 +64,6 @@ impl fmt::Display for FlagError {
             FlagError::BadValue { flag, value, expected } => {
                 write!(f, "invalid value \"{value}\" for flag -{flag}: expected {expected}")
             }
-            FlagError::NotUtf8(text) => write!(f, "argument is not valid UTF-8: {text}"),
         }
     }
 }
@@ -87,8 +86,13 @@ impl Flags {
         matches!(self.last(name), Some(Value::Switch(true)))
     }
 
+    /// A word or an address; the last one counts, and an empty one is none. What is not UTF-8 is neither.
+    pub(crate) fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.bytes(name).map(Text::to_lossy)
+    }
+
     /// A text; the last one counts, and an empty one is none.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn bytes(&self, name: &str) -> Option<&Text> {
         match self.last(name) {
             Some(Value::Text(text)) if !text.is_empty() => Some(text),
             _ => None,
@@ -96,7 +100,7 @@ impl Flags {
     }
 
     /// Every text given with a repeatable flag, in order, empty ones included.
-    pub(crate) fn texts(&self, name: &str) -> Vec<String> {
+    pub(crate) fn texts(&self, name: &str) -> Vec<Text> {
         self.all(name)
             .iter()
             .filter_map(|v| if let Value::Text(t) = v { Some(t.clone()) } else { None })
@@ -104,7 +108,7 @@ impl Flags {
     }
 
     /// Every text given with any of these flags, in the order in which they stood.
-    pub(crate) fn texts_of_any(&self, names: &[&str]) -> Vec<String> {
+    pub(crate) fn texts_of_any(&self, names: &[&str]) -> Vec<Text> {
         let mut texts: Vec<_> = names.iter().map(|name| self.texts(name).into_iter()).collect();
         let flag = |given: &&'static str| names.iter().position(|name| name == given);
         self.order.iter().filter_map(flag).filter_map(|i| texts[i].next()).collect()
@@ -134,10 +138,7 @@ impl Flags {
 
 /// Reads the arguments after the name of a command.
 pub(crate) fn parse(command: &CommandSpec, arguments: Vec<OsString>) -> Result<Parsed, FlagError> {
-    let arguments = arguments
-        .into_iter()
-        .map(|a| a.into_string().map_err(|a| FlagError::NotUtf8(a.to_string_lossy().into_owned())))
-        .collect::<Result<Vec<String>, FlagError>>()?;
+    let arguments = arguments.into_iter().map(OsString::into_vec).collect();
     match normalise(command, arguments)? {
         Walked::Flags { normal, order, rest } => {
             Ok(Parsed::Run(Flags { values: extract(command, normal)?, order, rest }))
@@ -148,36 +149,34 @@ pub(crate) fn parse(command: &CommandSpec, arguments: Vec<OsString>) -> Result<P
 }
 
 enum Walked {
-    Flags { normal: Vec<OsString>, order: Vec<&'static str>, rest: Vec<String> },
+    Flags { normal: Vec<OsString>, order: Vec<&'static str>, rest: Vec<Text> },
     Help,
     Version,
 }
 
 /// Walks the arguments with the table in hand, which alone says whether `-a -b` are two
 /// switches or a flag and its value.
-fn normalise(command: &CommandSpec, arguments: Vec<String>) -> Result<Walked, FlagError> {
+fn normalise(command: &CommandSpec, arguments: Vec<Vec<u8>>) -> Result<Walked, FlagError> {
     let (mut normal, mut order) = (Vec::new(), Vec::new());
     let mut arguments = arguments.into_iter();
     let mut rest = Vec::new();
     while let Some(argument) = arguments.next() {
-        if argument == "--" {
-            rest.extend(arguments);
+        if argument == b"--" {
+            rest.extend(arguments.map(Text::from));
             return Ok(Walked::Flags { normal, order, rest });
         }
-        let Some(body) = argument.strip_prefix('-').filter(|body| !body.is_empty()) else {
-            rest.push(argument);
+        let Some(body) = argument.strip_prefix(b"-").filter(|body| !body.is_empty()) else {
+            rest.push(argument.into());
             break;
         };
-        let body = body.strip_prefix('-').unwrap_or(body);
-        let (name, inline) = match body.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_string())),
-            None => (body, None),
-        };
+        let body = body.strip_prefix(b"-").unwrap_or(body);
+        let mut halves = body.splitn(2, |byte| *byte == b'=');
+        let (name, inline) = (lossy(halves.next().unwrap_or_default()), halves.next().map(<[u8]>::to_vec));
         if name.is_empty() || name.starts_with('-') {
-            return Err(FlagError::BadSyntax(argument));
+            return Err(FlagError::BadSyntax(lossy(&argument).into_owned()));
         }
-        let Some(option) = command.option(name) else {
-            return match name {
+        let Some(option) = command.option(&name) else {
+            return match &*name {
                 "h" | "help" => Ok(Walked::Help),
                 "v" | "version" => Ok(Walked::Version),
                 _ => Err(FlagError::Unknown(name.to_string())),
@@ -185,31 +184,30 @@ fn normalise(command: &CommandSpec, arguments: Vec<String>) -> Result<Walked, Fl
         };
         let value = match (inline, option.kind.form()) {
             (Some(value), _) => value,
-            (None, Form::Switch) => "true".to_string(),
+            (None, Form::Switch) => b"true".to_vec(),
             (None, Form::Text | Form::Pair | Form::Number | Form::Duration) => {
                 arguments.next().ok_or(FlagError::MissingValue(option.name()))?
             }
         };
-        normal.push(normal_form(option, &value));
+        normal.extend(normal_form(option, &value));
         order.push(option.name());
     }
     // Serf answers a plea for help wherever it stands, up to `--`: `serf join host -h` does
     // not try to join a host named "-h".
-    rest.extend(arguments);
-    for argument in rest.iter().take_while(|a| *a != "--") {
-        match argument.as_str() {
-            "-h" | "-help" | "--help" => return Ok(Walked::Help),
-            "-v" | "--version" => return Ok(Walked::Version),
+    rest.extend(arguments.map(Text::from));
+    for argument in rest.iter().take_while(|a| **a != *"--") {
+        match argument.as_bytes() {
+            b"-h" | b"-help" | b"--help" => return Ok(Walked::Help),
+            b"-v" | b"--version" => return Ok(Walked::Version),
             _ => {}
         }
     }
     Ok(Walked::Flags { normal, order, rest })
 }
 
-/// `--name="=value"`. `pico-args` strips one pair of quotes, so there is always one to strip;
-/// and it takes an empty value for a missing one, so there is always a character in front.
-fn normal_form(option: &OptionSpec, value: &str) -> OsString {
-    OsString::from(format!("--{}=\"={value}\"", option.name()))
+/// `--name` and `=value`. With a mark in front no value is ever taken for a flag.
+fn normal_form(option: &OptionSpec, value: &[u8]) -> [OsString; 2] {
+    [option.long.into(), OsString::from_vec([b"=", value].concat())]
 }
 
 fn extract(
@@ -219,10 +217,12 @@ fn extract(
     let mut arguments = pico_args::Arguments::from_vec(normal);
     let mut values = BTreeMap::new();
     for option in command.options {
-        let texts: Vec<String> = arguments
-            .values_from_fn(option.long, |marked| {
-                Ok::<String, std::convert::Infallible>(marked.strip_prefix('=').unwrap_or(marked).to_string())
-            })
+        let unmarked = |marked: &OsStr| {
+            let marked = marked.as_bytes();
+            Ok::<Text, std::convert::Infallible>(marked.strip_prefix(b"=").unwrap_or(marked).into())
+        };
+        let texts: Vec<Text> = arguments
+            .values_from_os_str(option.long, unmarked)
             // Cannot happen to the normal form, and is an error and not a panic all the same.
             .map_err(|_| FlagError::MissingValue(option.name()))?;
         let checked: Vec<Value> =
@@ -235,21 +235,21 @@ fn extract(
     Ok(values)
 }
 
-fn check(option: &OptionSpec, text: String) -> Result<Value, FlagError> {
+fn check(option: &OptionSpec, text: Text) -> Result<Value, FlagError> {
     let expected = match option.kind.form() {
         Form::Text | Form::Pair => return Ok(Value::Text(text)),
         // The spellings that Go's strconv.ParseBool knows.
-        Form::Switch => match text.as_str() {
+        Form::Switch => match &*text.to_lossy() {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => return Ok(Value::Switch(true)),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => return Ok(Value::Switch(false)),
             _ => "true or false",
         },
-        Form::Number => match text.parse() {
+        Form::Number => match text.to_lossy().parse() {
             Ok(n) => return Ok(Value::Number(n)),
             Err(_) => "a whole number",
         },
         Form::Duration if text.is_empty() => return Ok(Value::Duration(None)),
-        Form::Duration => match parse_duration(&text) {
+        Form::Duration => match parse_duration(&text.to_lossy()) {
             Ok(d) => return Ok(Value::Duration(Some(d))),
             Err(_) => "a duration, such as 300ms, 30s or 1h15m",
         },
@@ -315,15 +315,15 @@ mod tests {
                 assert_eq!(flags(&MEMBERS, &arguments).texts("tag"), [value], "{arguments:?}");
             }
         }
-        assert_eq!(flags(&MEMBERS, &["-name", "-h"]).text("name"), Some("-h"));
-        assert_eq!(flags(&MEMBERS, &["-name", "--"]).text("name"), Some("--"));
+        assert_eq!(flags(&MEMBERS, &["-name", "-h"]).text("name").as_deref(), Some("-h"));
+        assert_eq!(flags(&MEMBERS, &["-name", "--"]).text("name").as_deref(), Some("--"));
     }
 
     #[test]
     fn the_last_value_counts_unless_all_do() {
         let given =
             flags(&AGENT, &["-node=a", "-join=x", "-node", "b", "-join", "y", "-replay", "-replay=f"]);
-        assert_eq!(given.text("node"), Some("b"));
+        assert_eq!(given.text("node").as_deref(), Some("b"));
         assert_eq!(given.texts("join"), ["x", "y"]);
         assert!(given.given("replay") && !given.switch("replay"));
         assert_eq!(flags(&AGENT, &["-node=a", "-node="]).text("node"), None);
@@ -391,8 +391,6 @@ mod tests {
         ] {
             assert_eq!(read(&AGENT, arguments).unwrap_err().to_string(), text);
         }
-        let bytes = OsString::from_vec(b"-node=\xff".to_vec());
-        assert_eq!(parse(&AGENT, vec![bytes]), Err(FlagError::NotUtf8("-node=\u{fffd}".into())));
     }
 
     proptest! {
@@ -415,10 +413,12 @@ mod tests {
         }
 
         #[test]
-        fn texts_round_trip(values in proptest::collection::vec(".{0,12}", 0..5)) {
-            let arguments = values.iter().flat_map(|v| ["-tag".into(), OsString::from(v)]).collect();
+        fn texts_round_trip(
+            values in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..12), 0..5),
+        ) {
+            let arguments = values.iter().flat_map(|v| ["-tag".into(), OsString::from_vec(v.clone())]).collect();
             let Ok(Parsed::Run(given)) = parse(&AGENT, arguments) else { panic!("refused") };
-            prop_assert_eq!(given.texts("tag"), values);
+            prop_assert_eq!(given.texts("tag"), values.into_iter().map(Text::from).collect::<Vec<_>>());
         }
     }
 }

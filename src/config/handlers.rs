@@ -3,7 +3,7 @@
 //! Which script wants to hear of what is decided here; running scripts is not.
 
 use crate::messaging::filter::{EventFilter, MAX_EVENT_FILTERS};
-use crate::model::Event;
+use crate::model::{Event, Text};
 use std::fmt;
 
 /// One configured handler: a script and the events it wants to hear of.
@@ -12,7 +12,7 @@ pub struct EventScript {
     /// What it hears of; never empty.
     pub(crate) filters: Vec<EventFilter>,
     /// What `/bin/sh -c` is given.
-    pub(crate) script: String,
+    pub(crate) script: Text,
 }
 
 /// A filter that names no event. The text begins as Serf's does.
@@ -21,16 +21,16 @@ pub(crate) enum EventScriptError {
     /// This item of the filter names no event.
     NoSuchEvent {
         /// The item.
-        event: String,
+        event: Text,
         /// The script after it.
-        script: String,
+        script: Text,
     },
     /// More items than [`MAX_EVENT_FILTERS`].
     TooManyFilters {
         /// How many.
         count: usize,
         /// The script after them.
-        script: String,
+        script: Text,
     },
 }
 
@@ -57,36 +57,40 @@ impl std::error::Error for EventScriptError {}
 impl EventScript {
     /// Reads `script`, `event=script` or `event,event=script`. What comes before the first `=` is
     /// the filter; nothing there means everything. The script may be empty, as it may with Serf.
-    pub(crate) fn parse(text: &str) -> Result<EventScript, EventScriptError> {
-        let (filter, script) = text.split_once('=').unwrap_or(("", text));
+    pub(crate) fn parse(text: impl AsRef<[u8]>) -> Result<EventScript, EventScriptError> {
+        let text = text.as_ref();
+        let mut halves = text.splitn(2, |byte| *byte == b'=');
+        let (filter, script) = match (halves.next(), halves.next()) {
+            (Some(filter), Some(script)) => (filter, Text::from(script)),
+            _ => (&[][..], Text::from(text)),
+        };
         if filter.is_empty() {
-            return Ok(EventScript { filters: vec![EventFilter::All], script: script.to_string() });
+            return Ok(EventScript { filters: vec![EventFilter::All], script });
         }
-        let count = filter.split(',').count();
+        let items = || filter.split(|byte| *byte == b',');
+        let count = items().count();
         if count > MAX_EVENT_FILTERS {
-            return Err(EventScriptError::TooManyFilters { count, script: script.to_string() });
+            return Err(EventScriptError::TooManyFilters { count, script });
         }
         let mut filters = Vec::with_capacity(count);
-        for item in filter.split(',') {
+        for item in items() {
             // On its own an empty item would mean everything; between commas it is a mistake.
             match EventFilter::parse(item) {
                 Ok(parsed) if !item.is_empty() => filters.extend(parsed),
-                _ => {
-                    let (event, script) = (item.to_string(), script.to_string());
-                    return Err(EventScriptError::NoSuchEvent { event, script });
-                }
+                _ => return Err(EventScriptError::NoSuchEvent { event: item.into(), script }),
             }
         }
-        Ok(EventScript { filters, script: script.to_string() })
+        Ok(EventScript { filters, script })
     }
 
     /// The events it hears of as `info` names them: `event:name`, the name empty for any.
     pub(crate) fn filter_keys(&self) -> impl Iterator<Item = String> {
-        self.filters.iter().map(|filter| match filter {
+        let shown = |name: &Option<Text>| name.as_ref().map(Text::to_string).unwrap_or_default();
+        self.filters.iter().map(move |filter| match filter {
             EventFilter::All => "*:".to_string(),
             EventFilter::Member(kind) => format!("{kind}:"),
-            EventFilter::User(name) => format!("user:{}", name.as_deref().unwrap_or_default()),
-            EventFilter::Query(name) => format!("query:{}", name.as_deref().unwrap_or_default()),
+            EventFilter::User(name) => format!("user:{}", shown(name)),
+            EventFilter::Query(name) => format!("query:{}", shown(name)),
         })
     }
 
@@ -106,7 +110,7 @@ mod tests {
 
     #[test]
     fn specifications_as_serf_reads_them() {
-        let user = |name: &str| User(Some(name.to_string()));
+        let user = |name: &str| User(Some(name.into()));
         for (text, filters, script) in [
             ("script.sh", vec![All], "script.sh"),
             ("cat > /tmp/x", vec![All], "cat > /tmp/x"),

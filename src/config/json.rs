@@ -147,7 +147,7 @@ impl<'a> JsonReader<'a, '_> {
             (Form::Text, false, b'"') => {
                 let text: String = self.parse(value.get())?;
                 if !text.is_empty() {
-                    self.push(key, line, Value::Text(text));
+                    self.push(key, line, Value::Text(text.into()));
                     self.secret = self.secret.or(option.secret.then_some(key));
                 }
             }
@@ -158,7 +158,7 @@ impl<'a> JsonReader<'a, '_> {
                         return Err(refuse(line, format!("{key}[{i}]"), item, true));
                     }
                     let text: String = self.parse(item.get())?;
-                    self.push(key, line, Value::Text(text));
+                    self.push(key, line, Value::Text(text.into()));
                 }
             }
             (Form::Pair, _, b'{') => self.pairs(key, value, refuse)?,
@@ -184,7 +184,7 @@ impl<'a> JsonReader<'a, '_> {
                 return Err(refuse(line, full(), item, true));
             }
             let text: String = self.parse(item.get())?;
-            self.push(key, line, Value::Pair(name, text));
+            self.push(key, line, Value::Pair(name.into(), text.into()));
         }
         Ok(())
     }

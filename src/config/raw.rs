@@ -7,6 +7,7 @@
 use super::flags::Flags;
 use super::options::AGENT;
 use super::value::{Setting, Source, Value};
+use crate::model::Text;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ impl RawConfig {
     }
 
     /// A text, never empty.
-    pub(super) fn text(&self, key: &str) -> Option<&str> {
+    pub(super) fn text(&self, key: &str) -> Option<&Text> {
         match &self.last(key)?.value {
             Value::Text(text) => Some(text),
             _ => None,

@@ -11,7 +11,7 @@ use super::options::{DefaultValue, Form, Kind, Limits, OptionSpec};
 use super::raw::RawConfig;
 use super::value::{Setting, Value};
 use crate::membership::Profile;
-use crate::model::format_duration;
+use crate::model::{Text, format_duration};
 use crate::telemetry::{Facility, Format, parse_level};
 use crate::wire::label::Label;
 use log::LevelFilter;
@@ -77,19 +77,19 @@ impl SettingReader<'_> {
     }
 
     /// A text, or its default.
-    pub(super) fn text(&self, row: &OptionSpec) -> Option<&str> {
+    pub(super) fn text(&self, row: &OptionSpec) -> Option<Text> {
         let default = match row.default {
-            DefaultValue::Text(text) => Some(text),
+            DefaultValue::Text(text) => Some(text.into()),
             _ => None,
         };
-        self.raw.text(row.key()).or(default)
+        self.raw.text(row.key()).cloned().or(default)
     }
 
     /// What a text means, if there is one.
     pub(super) fn parsed<T>(
         &self,
         row: &OptionSpec,
-        parse: impl FnOnce(&str) -> Result<T, Problem>,
+        parse: impl FnOnce(&Text) -> Result<T, Problem>,
     ) -> Result<Option<T>, ConfigError> {
         let Some(text) = self.text(row) else { return Ok(None) };
         if let Limits::Length(most) = row.limits
@@ -97,14 +97,14 @@ impl SettingReader<'_> {
         {
             return self.refuse(row, format!("{} bytes", text.len()), format!("at most {most} bytes"));
         }
-        parse(text).map(Some).map_err(|problem| problem.at(self.raw.source(row.key())))
+        parse(&text).map(Some).map_err(|problem| problem.at(self.raw.source(row.key())))
     }
 
     /// What each text of a list means.
     fn list<T>(
         &self,
         row: &OptionSpec,
-        parse: impl Fn(&str) -> Result<T, Problem>,
+        parse: impl Fn(&Text) -> Result<T, Problem>,
     ) -> Result<Vec<T>, ConfigError> {
         let item = |Setting { value, source }: &Setting| match value {
             Value::Text(text) => Some(parse(text).map_err(|problem| problem.at(source.clone()))),
@@ -183,7 +183,7 @@ impl<T: FromText> FromRow for T {
     const FORM: Form = Form::Text;
 
     fn from_row(reader: &mut SettingReader<'_>, row: &'static OptionSpec) -> Result<T, ConfigError> {
-        match reader.parsed(row, |text| T::from_text(text, row))? {
+        match reader.parsed(row, |text| T::from_bytes(text, row))? {
             Some(value) => Ok(value),
             // Not reached: the compiler has made sure that the row has a default.
             None => reader.refuse(row, "nothing".to_string(), "a value".to_string()),
@@ -196,7 +196,7 @@ impl<T: FromText> FromRow for Option<T> {
     const ALWAYS: bool = false;
 
     fn from_row(reader: &mut SettingReader<'_>, row: &'static OptionSpec) -> Result<Self, ConfigError> {
-        reader.parsed(row, |text| T::from_text(text, row))
+        reader.parsed(row, |text| T::from_bytes(text, row))
     }
 }
 
@@ -206,7 +206,7 @@ impl<T: FromText> FromRow for Vec<T> {
     const LIST: bool = true;
 
     fn from_row(reader: &mut SettingReader<'_>, row: &'static OptionSpec) -> Result<Self, ConfigError> {
-        reader.list(row, |text| T::from_text(text, row))
+        reader.list(row, |text| T::from_bytes(text, row))
     }
 }
 
@@ -214,6 +214,12 @@ impl<T: FromText> FromRow for Vec<T> {
 pub(super) trait FromText: Sized {
     /// What the text means in a setting of this row.
     fn from_text(text: &str, row: &'static OptionSpec) -> Result<Self, Problem>;
+
+    /// The same for any bytes. Where a text has to be one of some words or an address, what is not UTF-8
+    /// is refused for that.
+    fn from_bytes(text: &Text, row: &'static OptionSpec) -> Result<Self, Problem> {
+        Self::from_text(&text.to_lossy(), row)
+    }
 }
 
 impl FromText for String {
@@ -230,6 +236,20 @@ impl FromText for String {
 impl FromText for PathBuf {
     fn from_text(text: &str, _: &'static OptionSpec) -> Result<PathBuf, Problem> {
         Ok(text.into())
+    }
+
+    fn from_bytes(text: &Text, _: &'static OptionSpec) -> Result<PathBuf, Problem> {
+        Ok(text.as_os_str().into())
+    }
+}
+
+impl FromText for Text {
+    fn from_text(text: &str, _: &'static OptionSpec) -> Result<Text, Problem> {
+        Ok(text.into())
+    }
+
+    fn from_bytes(text: &Text, _: &'static OptionSpec) -> Result<Text, Problem> {
+        Ok(text.clone())
     }
 }
 
@@ -262,7 +282,11 @@ impl FromText for Label {
 }
 
 impl FromText for EventScript {
-    fn from_text(text: &str, _: &'static OptionSpec) -> Result<EventScript, Problem> {
+    fn from_text(text: &str, row: &'static OptionSpec) -> Result<EventScript, Problem> {
+        EventScript::from_bytes(&text.into(), row)
+    }
+
+    fn from_bytes(text: &Text, _: &'static OptionSpec) -> Result<EventScript, Problem> {
         EventScript::parse(text).map_err(Problem::EventScript)
     }
 }

@@ -6,7 +6,7 @@ use super::error::{ConfigError, Problem};
 use super::options::{Limits, OptionSpec, row};
 use super::reading::{FromRow, FromText, SettingReader};
 use super::value::{Source, Value};
-use crate::model::{MAX_PLAIN_NAME_LEN, NodeName, Tags};
+use crate::model::{NodeName, Tags, Text};
 use std::net::SocketAddr;
 
 /// Where multicast discovery speaks and listens.
@@ -25,14 +25,14 @@ pub(super) fn node_name(reader: &mut SettingReader<'_>) -> Result<NodeName, Conf
     let strictly = bool::from_row(reader, const { row("validate_node_names") })?;
     let source = reader.raw.source("node_name");
     let name = match reader.text(const { row("node_name") }) {
-        Some(name) => name.to_string(),
-        None => host_name().ok_or(Problem::NoHostName.at(Source::Default))?,
+        Some(name) => name,
+        None => host_name().map(Text::from).ok_or(Problem::NoHostName.at(Source::Default))?,
     };
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-    if strictly && (name.len() > MAX_PLAIN_NAME_LEN || !name.chars().all(allowed)) {
-        return Err(Problem::NameRefused(name).at(source));
+    let node = NodeName::new(&name).map_err(|e| Problem::Name(e).at(source.clone()))?;
+    if strictly && node.check_plain().is_err() {
+        return Err(Problem::NameRefused(name.to_string()).at(source));
     }
-    NodeName::new(name).map_err(|e| Problem::Name(e).at(source))
+    Ok(node)
 }
 
 /// The kernel's idea of the host name, or where `/proc` is not mounted that of the file it is
@@ -50,7 +50,7 @@ pub(super) fn advertise(
     reader: &mut SettingReader<'_>,
     bind: SocketAddr,
 ) -> Result<Option<SocketAddr>, ConfigError> {
-    reader.parsed(const { row("advertise") }, |text| advertise_address(text, bind.port()))
+    reader.parsed(const { row("advertise") }, |text| advertise_address(&text.to_lossy(), bind.port()))
 }
 
 /// Where the control protocol listens; a socket in the file system has the permissions of
@@ -101,7 +101,7 @@ pub(super) fn tags(reader: &mut SettingReader<'_>) -> Result<Tags, ConfigError> 
     if let Some(role) = raw.text("role") {
         source = raw.source("role");
         reader.warnings.push("Deprecation warning: 'Role' has been replaced with 'Tags'".to_string());
-        tags.0.insert("role".to_string(), role.to_string());
+        tags.0.insert("role".into(), role.clone());
     }
     if raw.text("tags_file").is_some() && !tags.0.is_empty() {
         return Err(Problem::TagsBesideFile.at(source));

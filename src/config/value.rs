@@ -1,5 +1,6 @@
 //! A value as it was written, and the place it was written at.
 
+use crate::model::Text;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,13 +12,13 @@ pub(crate) enum Value {
     /// A switch.
     Switch(bool),
     /// A text.
-    Text(String),
+    Text(Text),
     /// A number.
     Number(i64),
     /// A duration; none if the text was empty.
     Duration(Option<Duration>),
     /// A pair in a file; a flag's is a text, which is taken apart later.
-    Pair(String, String),
+    Pair(Text, Text),
 }
 
 /// Where a value was written.

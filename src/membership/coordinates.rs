@@ -13,9 +13,9 @@ use fastrand::Rng;
 impl Members {
     /// Where a member is, this process included; `None` while that is not known, and always if
     /// this process takes no part in coordinates.
-    pub fn coordinate(&self, name: &str) -> Option<&Coordinate> {
+    pub fn coordinate(&self, name: impl AsRef<[u8]>) -> Option<&Coordinate> {
         let vivaldi = self.vivaldi.as_deref()?;
-        if name == self.me.as_str() {
+        if name.as_ref() == self.me.as_bytes() {
             return Some(vivaldi.coordinate());
         }
         self.row(name)?.located.as_deref().map(|located| &located.coordinate)

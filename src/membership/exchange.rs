@@ -8,7 +8,8 @@ use super::table::{Members, Presence};
 use crate::model::{MemberEvent, MemberEventKind, Moment, NodeName};
 use crate::telemetry::counters;
 use crate::wire::message::{
-    Alive, Dead, JoinIntent, LeaveIntent, PeerIntent, PeerRow, PeerState, PushPull, SerfState, Suspect,
+    Alive, Dead, JoinIntent, LeaveIntent, LeftOut, PeerIntent, PeerRow, PeerState, PushPull, SerfState,
+    Suspect,
 };
 use fastrand::Rng;
 use std::time::Duration;
@@ -29,7 +30,14 @@ impl Members {
     /// Everything this process knows; `serf` is what it remembers of events and queries.
     pub fn push_pull(&self, join: bool, serf: SerfState) -> PushPull {
         let rows = self.rows.values().chain(self.forgotten.rows()).map(Row::peer_row).collect();
-        PushPull { join, ltime: self.clock.time(), rows, intents: Vec::new(), serf }
+        PushPull {
+            join,
+            ltime: self.clock.time(),
+            rows,
+            intents: Vec::new(),
+            serf,
+            left_out: LeftOut::default(),
+        }
     }
 
     /// Takes in everything another member knows.

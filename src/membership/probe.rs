@@ -137,7 +137,7 @@ impl Prober {
         members.tick(now, fx);
         self.expire_relays(now, fx);
         if let Some(round) = &self.round {
-            if !members.row(round.node.as_str()).is_some_and(Row::is_present) {
+            if !members.row(&round.node).is_some_and(Row::is_present) {
                 // It left or was given up meanwhile. That it is silent says nothing.
                 self.round = None;
             } else if now >= round.ask_others_at && !round.asked {
@@ -198,7 +198,7 @@ impl Prober {
         // However late it is asked, the help has as long as was planned for it.
         let time_for_help = round.deadline.since(round.ask_others_at);
         round.deadline = round.deadline.max(now + time_for_help);
-        let Some(row) = members.row(round.node.as_str()) else { return };
+        let Some(row) = members.row(&round.node) else { return };
         log::debug!(target: "memberlist", "Failed UDP ping: {} (timeout reached)", round.node);
         let source = own_source(members);
         let k = members.config().indirect_checks;
@@ -248,7 +248,7 @@ impl Prober {
             1
         };
         members.awareness.apply(missing);
-        let Some(row) = members.row(round.node.as_str()) else { return };
+        let Some(row) = members.row(&round.node) else { return };
         if !row.is_present() || row.incarnation > round.incarnation {
             return;
         }
@@ -386,7 +386,7 @@ impl Prober {
             Some(_) => {
                 self.differs_since = None;
                 self.patience = (self.patience * 2).min(members.config().push_pull_interval);
-                if let Some(row) = members.row(node.as_str()).filter(|r| r.is_alive()) {
+                if let Some(row) = members.row(node).filter(|r| r.is_alive()) {
                     log::debug!(target: "memberlist", "View differs from that of {node}; exchanging");
                     fx.streams.push(StreamRequest::PushPull { node: node.clone(), to: row.target() });
                 }

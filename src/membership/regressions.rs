@@ -102,6 +102,7 @@ fn a_join_outweighs_a_leave_of_the_same_time() {
         rows: vec![row],
         intents: vec![],
         serf: Default::default(),
+        ..PushPull::default()
     };
     members.merge(&theirs, START, &mut rng, &mut fx);
     assert_eq!(status(&members, "b"), Status::Alive);
@@ -128,6 +129,7 @@ fn a_member_objects_to_a_leave_of_its_own_time_however_it_hears_of_it() {
         rows: vec![left],
         intents: vec![],
         serf: Default::default(),
+        ..PushPull::default()
     };
     members.merge(&theirs, START, &mut rng, &mut fx);
     assert!(members.my_row().status_ltime > LamportTime(20));
@@ -227,7 +229,7 @@ fn forgetting_a_member_leaves_nobody_out_of_the_round() {
         let death = Dead { incarnation: Incarnation(1), node: first.clone(), from: name("x") };
         members.dead(&death, START, &mut fx);
         members.force_leave(&first, true, START, &mut fx);
-        assert!(members.row(first.as_str()).is_none());
+        assert!(members.row(&first).is_none());
         let mut probed = [first, second, probe(&mut members), probe(&mut members)];
         probed.sort();
         assert_eq!(probed, ["a", "b", "c", "d"].map(name), "seed {seed}");

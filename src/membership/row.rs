@@ -166,7 +166,7 @@ impl Row {
         // FNV-1a: the same on every host and in every version, unlike the standard hasher.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         let incarnation = self.incarnation.0.to_le_bytes();
-        let bytes = self.name.as_str().bytes().chain(incarnation).chain([u8::from(self.leaving)]);
+        let bytes = self.name.as_bytes().iter().copied().chain(incarnation).chain([u8::from(self.leaving)]);
         for byte in bytes.chain(self.versions.to_bytes()).chain(self.meta.iter().copied()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }

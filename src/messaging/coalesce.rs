@@ -7,7 +7,7 @@
 //! only what follows it is held back.
 
 use crate::model::{
-    Member, MemberEvent, MemberEventKind, MemberEvents, Moment, NodeName, Standing, UserEvent,
+    Member, MemberEvent, MemberEventKind, MemberEvents, Moment, NodeName, Standing, Text, UserEvent,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -126,7 +126,7 @@ impl MemberCoalescer {
 /// Coalesces user events by name: of each name only the latest Lamport time is delivered.
 #[derive(Debug, Default)]
 pub struct UserCoalescer {
-    pending: BTreeMap<String, Vec<UserEvent>>,
+    pending: BTreeMap<Text, Vec<UserEvent>>,
     burst: Burst,
 }
 
@@ -190,8 +190,8 @@ mod tests {
         Moment::from_start(Duration::from_millis(ms))
     }
 
-    fn delivered(events: &[MemberEvents]) -> Vec<(MemberEventKind, Vec<&str>)> {
-        events.iter().map(|e| (e.kind, e.members.iter().map(|m| m.name.as_str()).collect())).collect()
+    fn delivered(events: &[MemberEvents]) -> Vec<(MemberEventKind, Vec<String>)> {
+        events.iter().map(|e| (e.kind, e.members.iter().map(|m| m.name.to_string()).collect())).collect()
     }
 
     use MemberEventKind::{Failed, Join, Leave, Reap, Update};
@@ -199,13 +199,16 @@ mod tests {
     #[test]
     fn the_first_after_a_quiet_second_is_delivered_at_once_and_the_burst_once() {
         let mut c = MemberCoalescer::default();
-        assert_eq!(delivered(&c.offer(event(Join, "a"), at(0))), [(Join, vec!["a"])]);
+        assert_eq!(delivered(&c.offer(event(Join, "a"), at(0))), [(Join, vec!["a".to_string()])]);
         assert!(c.offer(event(Join, "c"), at(100)).is_empty());
         assert!(c.offer(event(Join, "b"), at(200)).is_empty());
         assert!(c.offer(event(Failed, "d"), at(300)).is_empty());
         assert_eq!(c.next_deadline(), at(1300));
         assert!(c.tick(at(1299)).is_empty());
-        assert_eq!(delivered(&c.tick(at(1300))), [(Join, vec!["b", "c"]), (Failed, vec!["d"])]);
+        assert_eq!(
+            delivered(&c.tick(at(1300))),
+            [(Join, vec!["b".to_string(), "c".to_string()]), (Failed, vec!["d".to_string()])]
+        );
         assert_eq!(c.next_deadline(), Moment::NEVER);
         assert!(c.flush().is_empty(), "delivered once");
     }
@@ -229,11 +232,11 @@ mod tests {
         assert!(c.flush().is_empty(), "failed and back within a burst");
         c.offer(event(Join, "b"), at(30));
         c.offer(event(Update, "b"), at(40));
-        assert_eq!(delivered(&c.flush()), [(Join, vec!["b"]), (Update, vec!["b"])]);
+        assert_eq!(delivered(&c.flush()), [(Join, vec!["b".to_string()]), (Update, vec!["b".to_string()])]);
         assert!(c.flush().is_empty(), "an update is not delivered again");
         c.offer(event(Update, "b"), at(50));
         c.offer(event(Leave, "b"), at(60));
-        assert_eq!(delivered(&c.flush()), [(Leave, vec!["b"])]);
+        assert_eq!(delivered(&c.flush()), [(Leave, vec!["b".to_string()])]);
     }
 
     #[test]
@@ -241,10 +244,10 @@ mod tests {
         let mut c = MemberCoalescer::default();
         c.offer(event(Join, "a"), at(0));
         c.offer(event(Reap, "a"), at(10));
-        assert_eq!(delivered(&c.flush()), [(Reap, vec!["a"])]);
+        assert_eq!(delivered(&c.flush()), [(Reap, vec!["a".to_string()])]);
         assert!(c.delivered.is_empty());
         c.offer(event(Join, "a"), at(20));
-        assert_eq!(delivered(&c.flush()), [(Join, vec!["a"])]);
+        assert_eq!(delivered(&c.flush()), [(Join, vec!["a".to_string()])]);
     }
 
     #[test]
@@ -266,6 +269,6 @@ mod tests {
         let delivered: Vec<_> =
             c.tick(at(1200)).into_iter().map(|e| (e.ltime.0, e.name, e.payload)).collect();
         let expected = [(2, "gc", ""), (6, "deploy", "y"), (6, "deploy", "z")];
-        assert_eq!(delivered, expected.map(|(t, n, p)| (t, n.to_string(), p.as_bytes().to_vec())));
+        assert_eq!(delivered, expected.map(|(t, n, p)| (t, n.into(), p.as_bytes().to_vec())));
     }
 }

@@ -1,7 +1,7 @@
 //! Filters: which events a handler or stream wants, and expressions that must match the whole of
 //! a text. Pure functions.
 
-use crate::model::{Event, MemberEventKind};
+use crate::model::{Event, MemberEventKind, Text};
 use regex_lite::{Regex, RegexBuilder};
 use std::fmt;
 
@@ -48,9 +48,9 @@ pub enum EventFilter {
     /// `member-join` and so on.
     Member(MemberEventKind),
     /// `user` or `user:name`.
-    User(Option<String>),
+    User(Option<Text>),
     /// `query` or `query:name`.
-    Query(Option<String>),
+    Query(Option<Text>),
 }
 
 /// A text that names no event.
@@ -68,26 +68,31 @@ impl std::error::Error for InvalidEventFilter {}
 impl EventFilter {
     /// Parses items separated by commas, without spaces. Nothing at all means everything;
     /// `user:` is any user event. At most [`MAX_EVENT_FILTERS`].
-    pub fn parse(text: &str) -> Result<Vec<EventFilter>, InvalidEventFilter> {
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Vec<EventFilter>, InvalidEventFilter> {
+        let text = text.as_ref();
         if text.is_empty() {
             return Ok(vec![EventFilter::All]);
         }
-        if text.split(',').nth(MAX_EVENT_FILTERS).is_some() {
+        let items = || text.split(|byte| *byte == b',');
+        if items().nth(MAX_EVENT_FILTERS).is_some() {
             return Err(InvalidEventFilter);
         }
-        let named = |name: &str| (!name.is_empty()).then(|| name.to_string());
-        text.split(',')
-            .map(|item| match item {
-                "*" => Ok(EventFilter::All),
-                "user" => Ok(EventFilter::User(None)),
-                "query" => Ok(EventFilter::Query(None)),
-                _ => match item.split_once(':') {
-                    Some(("user", name)) => Ok(EventFilter::User(named(name))),
-                    Some(("query", name)) => Ok(EventFilter::Query(named(name))),
-                    _ => MemberEventKind::named(item).map(EventFilter::Member).ok_or(InvalidEventFilter),
-                },
-            })
-            .collect()
+        let named = |name: &[u8]| (!name.is_empty()).then(|| name.into());
+        let parsed = items().map(|item| {
+            if let Some(name) = item.strip_prefix(b"user:") {
+                return Ok(EventFilter::User(named(name)));
+            }
+            if let Some(name) = item.strip_prefix(b"query:") {
+                return Ok(EventFilter::Query(named(name)));
+            }
+            match item {
+                b"*" => Ok(EventFilter::All),
+                b"user" => Ok(EventFilter::User(None)),
+                b"query" => Ok(EventFilter::Query(None)),
+                _ => MemberEventKind::named(item).map(EventFilter::Member).ok_or(InvalidEventFilter),
+            }
+        });
+        parsed.collect()
     }
 
     /// Whether member events of this kind pass.
@@ -109,7 +114,7 @@ impl EventFilter {
 
     /// Whether an event passes.
     pub fn passes(&self, event: &Event) -> bool {
-        let named = |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|w| w == name);
+        let named = |wanted: &Option<Text>, name: &Text| wanted.as_ref().is_none_or(|w| w == name);
         match event {
             Event::Members(events) => self.passes_member(events.kind),
             Event::User(event) => match self {

@@ -142,7 +142,7 @@ impl Gossip {
         while targets.len() < wanted
             && let Some(name) = self.reached.pop_front()
         {
-            let again = members.row(name.as_str()).filter(|row| members.hears_gossip(row, now));
+            let again = members.row(&name).filter(|row| members.hears_gossip(row, now));
             if let Some(row) = again.filter(|row| !targets.iter().any(|other| other.name == row.name)) {
                 targets.push(row);
             }

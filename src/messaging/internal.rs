@@ -7,7 +7,7 @@
 
 use super::keys::{KeyChange, LIST_KEYS};
 use crate::membership::Members;
-use crate::model::QueryEvent;
+use crate::model::{QueryEvent, Text};
 use crate::wire::payload::{PayloadError, write_conflict_response};
 
 /// Names that begin so belong to agents themselves.
@@ -23,7 +23,7 @@ pub enum InternalQuery {
     /// Whether it arrives; the ack says so.
     Ping,
     /// Which member has this name.
-    Conflict(String),
+    Conflict(Text),
     /// To change the keyring, or why the payload does not say how.
     ChangeKey(Result<KeyChange, PayloadError>),
     /// Which keys are on the keyring.
@@ -47,9 +47,9 @@ impl InternalQuery {
         if !query.name.starts_with(INTERNAL_PREFIX) {
             return None;
         }
-        Some(match query.name.as_str() {
+        Some(match &*query.name.to_lossy() {
             PING => InternalQuery::Ping,
-            CONFLICT => InternalQuery::Conflict(String::from_utf8_lossy(&query.payload).into_owned()),
+            CONFLICT => InternalQuery::Conflict(query.payload.as_slice().into()),
             LIST_KEYS => InternalQuery::ListKeys,
             name => match KeyChange::read(name, &query.payload) {
                 Some(change) => InternalQuery::ChangeKey(change),
@@ -61,8 +61,8 @@ impl InternalQuery {
 
 /// Answers `_serf_conflict`. Nobody is a judge in its own cause: asked for its own name, a member
 /// says nothing.
-pub fn who_has(name: &str, members: &Members) -> Reply {
-    if name == members.me().as_str() {
+pub fn who_has(name: &Text, members: &Members) -> Reply {
+    if name.as_bytes() == members.me().as_bytes() {
         return Reply::Nothing;
     }
     let member = members.row(name).map(|row| row.member());

@@ -6,6 +6,7 @@
 //! next one would cut off those that have not.
 
 use super::query_params::QueryParams;
+use crate::model::{NodeName, Text};
 use crate::wire::keyring::{Keyring, KeyringError};
 use crate::wire::payload::PayloadError;
 use crate::wire::payload::keys::{
@@ -85,7 +86,7 @@ impl KeyCommand {
             KeyCommand::Change(step, text) => (step.query(), decode(text)?),
             KeyCommand::List => (LIST_KEYS, Zeroizing::default()),
         };
-        Ok(QueryParams { name: name.to_string(), payload: write_key_request(&key), ..QueryParams::default() })
+        Ok(QueryParams { name: name.into(), payload: write_key_request(&key), ..QueryParams::default() })
     }
 }
 
@@ -176,7 +177,7 @@ pub fn encode(answer: &KeyAnswer) -> Vec<u8> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyReport {
     /// What members had to say, by name.
-    pub messages: BTreeMap<String, String>,
+    pub messages: BTreeMap<Text, Text>,
     /// How many members there were when it was asked.
     pub nodes: usize,
     /// How many answered.
@@ -199,7 +200,7 @@ impl KeyReport {
     }
 
     /// A member answered.
-    pub fn hear(&mut self, from: &str, payload: &[u8]) {
+    pub fn hear(&mut self, from: &NodeName, payload: &[u8]) {
         self.responses += 1;
         let answer = match read_key_answer(payload) {
             Ok(answer) => answer,
@@ -209,7 +210,7 @@ impl KeyReport {
                     PayloadError::Type(_) => "Invalid key query response type",
                     PayloadError::Malformed(_) => "Failed to decode key query response",
                 };
-                self.messages.insert(from.to_string(), format!("{what}: {why}"));
+                self.messages.insert(from.into(), format!("{what}: {why}").into());
                 return;
             }
         };
@@ -217,7 +218,7 @@ impl KeyReport {
             self.errors += 1;
         }
         if !answer.done || !answer.message.is_empty() {
-            self.messages.insert(from.to_string(), answer.message);
+            self.messages.insert(from.into(), answer.message.into());
         }
         answer.keys.into_iter().for_each(|key| count(&mut self.keys, key));
         if !answer.primary.is_empty() {

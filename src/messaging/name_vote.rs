@@ -143,8 +143,8 @@ impl NameVote {
             self.stage = VoteStage::Quiet;
             return None;
         }
-        let payload = members.me().as_str().as_bytes().to_vec();
-        Some(QueryParams { name: CONFLICT.to_string(), payload, ..QueryParams::default() })
+        let payload = members.me().as_bytes().to_vec();
+        Some(QueryParams { name: CONFLICT.into(), payload, ..QueryParams::default() })
     }
 
     /// The query is on its way.
@@ -163,7 +163,7 @@ impl NameVote {
     pub fn answered(&mut self, from: &NodeName, payload: &[u8], members: &Members) {
         if let VoteStage::Asks { tally, .. } = &mut self.stage
             && from != members.me()
-            && members.row(from.as_str()).is_some_and(Row::is_present)
+            && members.row(from).is_some_and(Row::is_present)
         {
             tally.count(payload, from);
         }

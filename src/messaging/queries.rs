@@ -13,7 +13,7 @@ use super::filter::anchored;
 use super::internal::CONFLICT;
 use super::query_params::{QueryParams, QueryProgress};
 use crate::membership::{Effects, Members, Row, Target, Transmit};
-use crate::model::{LamportClock, LamportTime, Moment, NodeName, QueryEvent, QueryKey, Status};
+use crate::model::{LamportClock, LamportTime, Moment, NodeName, QueryEvent, QueryKey, Status, Text};
 use crate::telemetry::{RateLimit, counters};
 use crate::wire::message::{Answer, Message, Query, QueryFilter, QueryResponse, Relay, Source};
 use crate::wire::{Dialect, encode};
@@ -125,7 +125,7 @@ impl Queries {
             filters.push(QueryFilter::Nodes(params.nodes));
         }
         for (tag, expression) in params.tags {
-            anchored(&expression).map_err(|e| QueryError::Filter(e.to_string()))?;
+            anchored(&expression.to_lossy()).map_err(|e| QueryError::Filter(e.to_string()))?;
             filters.push(QueryFilter::Tag { tag, expression });
         }
         let me = members.my_row();
@@ -316,9 +316,8 @@ fn key(query: &Query) -> QueryKey {
 fn passes(filters: &[QueryFilter], row: &Row) -> bool {
     filters.iter().all(|filter| match filter {
         QueryFilter::Nodes(nodes) => nodes.contains(&row.name),
-        QueryFilter::Tag { tag, expression } => {
-            anchored(expression).is_ok_and(|re| re.is_match(row.tags.value(tag).unwrap_or_default()))
-        }
+        QueryFilter::Tag { tag, expression } => anchored(&expression.to_lossy())
+            .is_ok_and(|re| re.is_match(&row.tags.value(tag).map(Text::to_lossy).unwrap_or_default())),
     })
 }
 

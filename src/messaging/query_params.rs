@@ -1,6 +1,6 @@
 //! What the one that asks a query decides about it.
 
-use crate::model::NodeName;
+use crate::model::{NodeName, Text};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryParams {
     /// What it is called.
-    pub name: String,
+    pub name: Text,
     /// What it carries.
     pub payload: Vec<u8>,
     /// Only these members are asked; empty for everyone.
     pub nodes: Vec<NodeName>,
     /// Only members whose tags match these anchored expressions are asked.
-    pub tags: BTreeMap<String, String>,
+    pub tags: BTreeMap<Text, Text>,
     /// Whether every member that is asked confirms that the query arrived.
     pub request_ack: bool,
     /// Through how many other members each answer is sent as well, against loss.

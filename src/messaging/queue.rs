@@ -261,7 +261,7 @@ mod tests {
     use crate::wire::message::{Dead, JoinIntent, Suspect};
     use crate::wire::{datagram, decode};
 
-    fn name(s: impl AsRef<str>) -> NodeName {
+    fn name(s: impl AsRef<[u8]>) -> NodeName {
         NodeName::new(s).unwrap()
     }
 

@@ -116,7 +116,7 @@ fn events_that_fit_no_datagram_do_not_keep_others_from_being_sent() {
     let (mut b, mut g) = (Bench::with_many(5), Gossip::default());
     let event = |name: &str, len: usize| {
         let (ltime, name) = (crate::model::LamportTime(1), name.to_string());
-        UserEvent { ltime, name, payload: vec![0; len], coalesce: false }
+        UserEvent { ltime, name: name.into(), payload: vec![0; len], coalesce: false }
     };
     push(&mut g, &b, Message::from(event("small", 10)));
     // Newer, so that they come first.

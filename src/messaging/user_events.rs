@@ -3,7 +3,7 @@
 //! Serf keeps the last 512 Lamport times and drops what is older, so that a burst of two thousand
 //! events loses most of itself. Here everything heard lately is kept, and only memory bounds it.
 
-use crate::model::{LamportClock, LamportTime, Moment, UserEvent};
+use crate::model::{LamportClock, LamportTime, Moment, Text, UserEvent};
 use crate::telemetry::counters;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -81,7 +81,7 @@ impl UserEvents {
     /// Makes an event of this process, to be delivered here and sent to everyone.
     pub fn fire(
         &mut self,
-        name: String,
+        name: Text,
         payload: Vec<u8>,
         coalesce: bool,
         now: Moment,
@@ -192,9 +192,9 @@ mod tests {
     #[test]
     fn too_large_is_refused_at_the_source_with_serfs_words() {
         let mut e = UserEvents::new(512);
-        let error = e.fire("n".repeat(12), vec![0; 501], true, NOW).unwrap_err();
+        let error = e.fire("n".repeat(12).into(), vec![0; 501], true, NOW).unwrap_err();
         assert_eq!(error.to_string(), "user event exceeds configured limit of 512 bytes before encoding");
-        assert!(e.fire("n".repeat(12), vec![0; 500], true, NOW).is_ok());
+        assert!(e.fire("n".repeat(12).into(), vec![0; 500], true, NOW).is_ok());
         assert_eq!(e.recent().count(), 1);
     }
 

@@ -3,6 +3,7 @@
 use super::lamport::LamportTime;
 use super::member::Member;
 use super::moment::Moment;
+use super::text::Text;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -65,8 +66,8 @@ member_event_kinds! {
 
 impl MemberEventKind {
     /// The kind of this name.
-    pub fn named(name: &str) -> Option<MemberEventKind> {
-        Self::ALL.iter().copied().find(|kind| kind.as_str() == name)
+    pub fn named(name: &[u8]) -> Option<MemberEventKind> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str().as_bytes() == name)
     }
 
     /// Whether the member is not here any more.
@@ -109,7 +110,7 @@ pub struct UserEvent {
     /// When it was sent.
     pub ltime: LamportTime,
     /// What it is called.
-    pub name: String,
+    pub name: Text,
     /// What it carries.
     #[serde(with = "serde_bytes")]
     pub payload: Vec<u8>,
@@ -132,7 +133,7 @@ pub struct QueryEvent {
     /// Which query.
     pub key: QueryKey,
     /// What it is called.
-    pub name: String,
+    pub name: Text,
     /// What it carries.
     pub payload: Vec<u8>,
     /// When an answer is of no use any more.

@@ -13,6 +13,7 @@ mod member;
 mod moment;
 mod name;
 mod tags;
+mod text;
 mod token;
 
 pub use address::{AddressError, HostPort, canonical_ip};
@@ -28,4 +29,5 @@ pub use moment::Moment;
 pub use name::{MAX_NAME_LEN, MAX_PLAIN_NAME_LEN, NameError, NodeName};
 pub(crate) use tags::write_raw;
 pub use tags::{MAX_META_LEN, Tags, TagsError};
+pub use text::{Text, lossy};
 pub use token::Token;

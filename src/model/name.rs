@@ -1,19 +1,21 @@
 //! The name of a member, unique in its cluster.
 
+use super::text::{Text, lossy};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
 /// The longest node name that is accepted, in bytes.
 ///
-/// Serf's `MaxNodeNameLength` is 128 and only checked with `validate_node_names`; host names
-/// end at 255 bytes, so that is the bound for names we merely hear of.
-pub const MAX_NAME_LEN: usize = 255;
+/// Serf has no bound but the datagram's (its `MaxNodeNameLength` of 128 is only checked with
+/// `validate_node_names`). This is the longest of which two fit a datagram with whatever goes
+/// around them, as in a ping or a suspicion, or one with the largest tags, as in an alive message.
+pub const MAX_NAME_LEN: usize = 512;
 
-/// A node name: 1 to [`MAX_NAME_LEN`] bytes of UTF-8. Cloning is cheap.
+/// A node name: 1 to [`MAX_NAME_LEN`] bytes, UTF-8 by custom only. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeName(Arc<str>);
+pub struct NodeName(Arc<[u8]>);
 
 /// Why a text is no node name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +55,7 @@ impl std::error::Error for NameError {}
 
 impl NodeName {
     /// Checks the length and takes the name.
-    pub fn new(name: impl AsRef<str>) -> Result<Self, NameError> {
+    pub fn new(name: impl AsRef<[u8]>) -> Result<Self, NameError> {
         let name = name.as_ref();
         match name.len() {
             0 => Err(NameError::Empty),
@@ -65,8 +67,8 @@ impl NodeName {
     /// Whether the name is one that `validate_node_names` lets pass: ASCII letters, digits, dashes
     /// and dots, at most [`MAX_PLAIN_NAME_LEN`] of them.
     pub fn check_plain(&self) -> Result<(), NameError> {
-        if !self.0.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.') {
-            return Err(NameError::NotPlain(self.0.to_string()));
+        if !self.0.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')) {
+            return Err(NameError::NotPlain(self.to_string()));
         }
         match self.0.len() {
             n if n > MAX_PLAIN_NAME_LEN => Err(NameError::TooLongForPlain(n)),
@@ -74,49 +76,57 @@ impl NodeName {
         }
     }
 
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// For people: see [`lossy`].
+    pub fn to_lossy(&self) -> Cow<'_, str> {
+        lossy(&self.0)
+    }
+}
+
+/// Maps by name are asked by bytes.
+impl Borrow<[u8]> for NodeName {
+    fn borrow(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl Borrow<str> for NodeName {
-    fn borrow(&self) -> &str {
+impl AsRef<[u8]> for NodeName {
+    fn as_ref(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl From<&NodeName> for Text {
+    fn from(name: &NodeName) -> Text {
+        Text::from(name.as_bytes())
     }
 }
 
 impl fmt::Display for NodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.pad(&self.to_lossy())
     }
 }
 
 impl fmt::Debug for NodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(&*self.to_lossy(), f)
     }
 }
 
 impl Serialize for NodeName {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&self.0)
+        s.serialize_bytes(&self.0)
     }
 }
 
 impl<'de> Deserialize<'de> for NodeName {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
-            type Value = NodeName;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                write!(f, "a node name of 1 to {MAX_NAME_LEN} bytes")
-            }
-            fn visit_str<E: serde::de::Error>(self, v: &str) -> Result<NodeName, E> {
-                NodeName::new(v).map_err(E::custom)
-            }
-        }
-        d.deserialize_str(Visitor)
+        Text::deserialize(d).and_then(|name| NodeName::new(name).map_err(serde::de::Error::custom))
     }
 }
 
@@ -127,8 +137,9 @@ mod tests {
     #[test]
     fn bounds() {
         assert_eq!(NodeName::new(""), Err(NameError::Empty));
-        assert_eq!(NodeName::new("x".repeat(256)), Err(NameError::TooLong(256)));
-        assert_eq!(NodeName::new("x".repeat(255)).unwrap().as_str().len(), 255);
+        assert_eq!(NodeName::new("x".repeat(513)), Err(NameError::TooLong(513)));
+        assert_eq!(NodeName::new("x".repeat(512)).unwrap().as_bytes().len(), 512);
+        assert_eq!(NodeName::new(b"a\xff").unwrap().to_string(), "a\u{fffd}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! in the old "raw" form (never `str8`), as Serf writes them, so that the encoded length and
 //! with it the 512-byte limit agree to the byte.
 
+use super::text::{Text, lossy};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -18,7 +19,7 @@ const TAG_MAGIC: u8 = 255;
 
 /// A member's tags, ordered by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tags(pub BTreeMap<String, String>);
+pub struct Tags(pub BTreeMap<Text, Text>);
 
 /// Why tags were refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub enum TagsError {
     /// They take this many bytes, more than [`MAX_META_LEN`].
     TooLarge(usize),
     /// A `key=value` pair has no `=` or an empty key.
-    NoKey(String),
+    NoKey(Text),
     /// The metadata is no map of strings.
     Malformed,
 }
@@ -49,23 +50,25 @@ impl std::error::Error for TagsError {}
 
 impl Tags {
     /// Parses `key=value` pairs; the value may hold further `=` and may be empty.
-    pub fn from_pairs<S: AsRef<str>>(pairs: impl IntoIterator<Item = S>) -> Result<Tags, TagsError> {
+    pub fn from_pairs<S: AsRef<[u8]>>(pairs: impl IntoIterator<Item = S>) -> Result<Tags, TagsError> {
         let mut tags = BTreeMap::new();
         for pair in pairs {
             let pair = pair.as_ref();
-            match pair.split_once('=') {
-                Some((key, value)) if !key.is_empty() => {
-                    tags.insert(key.to_string(), value.to_string());
-                }
-                _ => return Err(TagsError::NoKey(pair.to_string())),
-            }
+            let (key, value) = split_pair(pair).ok_or_else(|| TagsError::NoKey(pair.into()))?;
+            tags.insert(key.into(), value.into());
         }
         Ok(Tags(tags))
     }
 
     /// The value of one tag.
-    pub fn value(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
+    pub fn value(&self, key: impl AsRef<[u8]>) -> Option<&Text> {
+        self.0.get(key.as_ref())
+    }
+
+    /// `k1=v1,k2=v2`, in key order: the form of `members` and of handlers' standard input.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let pairs = self.0.iter().map(|(k, v)| [k.as_bytes(), v.as_bytes()].join(&b'='));
+        pairs.collect::<Vec<_>>().join(&b',')
     }
 
     /// The metadata of an `Alive` message, at most [`MAX_META_LEN`] bytes.
@@ -88,27 +91,23 @@ impl Tags {
             return Err(TagsError::TooLarge(meta.len()));
         }
         match meta.split_first() {
-            Some((&TAG_MAGIC, map)) => {
-                let map: BTreeMap<String, String> =
-                    rmp_serde::from_slice(map).map_err(|_| TagsError::Malformed)?;
-                Ok(Tags(map))
-            }
-            _ => {
-                let role = std::str::from_utf8(meta).map_err(|_| TagsError::Malformed)?;
-                Ok(Tags(BTreeMap::from([("role".to_string(), role.to_string())])))
-            }
+            Some((&TAG_MAGIC, map)) => rmp_serde::from_slice(map).map(Tags).map_err(|_| TagsError::Malformed),
+            _ => Ok(Tags(BTreeMap::from([("role".into(), meta.into())]))),
         }
     }
 }
 
-/// `k1=v1,k2=v2`, in key order: the form of `members` and of handlers' standard input.
+/// As [`Tags::to_bytes`], for people.
 impl fmt::Display for Tags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, (k, v)) in self.0.iter().enumerate() {
-            write!(f, "{}{k}={v}", if i == 0 { "" } else { "," })?;
-        }
-        Ok(())
+        f.write_str(&lossy(&self.to_bytes()))
     }
+}
+
+/// The key and the value of `key=value`; the key is not empty.
+fn split_pair(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = pair.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
+    Some((pair.get(..at)?, pair.get(at + 1..)?))
 }
 
 /// A text or byte string in MessagePack's old form, which knows no difference between the two and
@@ -146,8 +145,8 @@ mod tests {
 
     #[test]
     fn metadata_without_magic_is_a_role() {
-        assert_eq!(Tags::decode(b"web").unwrap().value("role"), Some("web"));
-        assert_eq!(Tags::decode(b"").unwrap().value("role"), Some(""));
+        assert_eq!(Tags::decode(b"web").unwrap().value("role"), Some(&"web".into()));
+        assert_eq!(Tags::decode(b"").unwrap().value("role"), Some(&Text::default()));
         assert_eq!(Tags::decode(b"\xff\x81\xa1k"), Err(TagsError::Malformed));
     }
 
@@ -157,13 +156,16 @@ mod tests {
         assert_eq!(big.encode(), Err(TagsError::TooLarge(607)));
         assert!(Tags::from_pairs(["novalue"]).is_err());
         assert!(Tags::from_pairs(["=x"]).is_err());
-        assert_eq!(Tags::from_pairs(["a=b=c"]).unwrap().value("a"), Some("b=c"));
+        assert_eq!(Tags::from_pairs(["a=b=c"]).unwrap().value("a"), Some(&"b=c".into()));
     }
 
     proptest! {
         #[test]
-        fn decode_reverses_encode(map in proptest::collection::btree_map(".{1,20}", ".{0,40}", 0..6)) {
-            let tags = Tags(map);
+        fn decode_reverses_encode(
+            map in proptest::collection::btree_map(
+                proptest::collection::vec(any::<u8>(), 1..20), proptest::collection::vec(any::<u8>(), 0..40), 0..6),
+        ) {
+            let tags = Tags(map.into_iter().map(|(key, value)| (key.into(), value.into())).collect());
             if let Ok(bytes) = tags.encode() {
                 prop_assert_eq!(Tags::decode(&bytes).unwrap(), tags);
             }

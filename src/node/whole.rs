@@ -78,7 +78,7 @@ pub struct Outbox {
     /// Changes of the keyring to make; [`Node::key_changed`] goes on with them.
     pub key_changes: Vec<(KeyChange, QueryKey)>,
     /// Lines to append to the snapshot.
-    pub snapshot: String,
+    pub snapshot: Vec<u8>,
     /// Where the datagrams that were taken in came from: an answer may go back there.
     pub answered: Vec<SocketAddr>,
     /// Datagrams that could not be read.
@@ -219,7 +219,7 @@ impl Node {
         }
         let time = self.table.members.time();
         self.notes.look_at_clock(|| time, now);
-        out.snapshot += &self.notes.take_lines();
+        out.snapshot.extend(self.notes.take_lines());
     }
 
     /// One turn of the broadcast queue.
@@ -376,7 +376,7 @@ impl Node {
         self.departure = Some(departure);
         self.carry_out(outgoing, now, out);
         self.keep(&Line::Leave, now);
-        out.snapshot += &self.notes.take_lines();
+        out.snapshot.extend(self.notes.take_lines());
     }
 
     /// Ends without leaving, and says so to other members that understand it.
@@ -525,7 +525,7 @@ impl Node {
                 ConversationEffect::NameLost(lost) => out.name_lost = Some(lost),
             }
         }
-        out.snapshot += &self.notes.take_lines();
+        out.snapshot.extend(self.notes.take_lines());
         self.pump(now, out);
     }
 

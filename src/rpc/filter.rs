@@ -2,7 +2,7 @@
 
 use super::record::MembersFilteredCall;
 use crate::messaging::filter::{BadExpression, anchored};
-use crate::model::Member;
+use crate::model::{Member, Text};
 use regex_lite::Regex;
 use std::fmt;
 
@@ -42,7 +42,7 @@ impl From<BadExpression> for FilterError {
 pub struct MemberFilter {
     name: Option<Regex>,
     status: Option<Regex>,
-    tags: Vec<(String, Regex)>,
+    tags: Vec<(Text, Regex)>,
 }
 
 impl MemberFilter {
@@ -51,23 +51,27 @@ impl MemberFilter {
         if request.tags.len() > MAX_TAG_EXPRESSIONS {
             return Err(FilterError::TooManyTags(request.tags.len()));
         }
-        let optional = |text: &str| if text.is_empty() { Ok(None) } else { anchored(text).map(Some) };
+        let optional =
+            |text: &Text| if text.is_empty() { Ok(None) } else { anchored(&text.to_lossy()).map(Some) };
         Ok(MemberFilter {
             name: optional(&request.name)?,
             status: optional(&request.status)?,
             tags: request
                 .tags
                 .iter()
-                .map(|(key, expression)| Ok((key.clone(), anchored(expression)?)))
+                .map(|(key, expression)| Ok((key.clone(), anchored(&expression.to_lossy())?)))
                 .collect::<Result<_, FilterError>>()?,
         })
     }
 
     /// Whether the member passes every expression. A tag that it lacks counts as empty.
     pub fn matches(&self, member: &Member) -> bool {
-        self.name.as_ref().is_none_or(|re| re.is_match(member.name.as_str()))
+        self.name.as_ref().is_none_or(|re| re.is_match(&member.name.to_lossy()))
             && self.status.as_ref().is_none_or(|re| re.is_match(member.status.as_str()))
-            && self.tags.iter().all(|(key, re)| re.is_match(member.tags.value(key).unwrap_or("")))
+            && self
+                .tags
+                .iter()
+                .all(|(key, re)| re.is_match(&member.tags.value(key).map(Text::to_lossy).unwrap_or_default()))
     }
 }
 
@@ -92,7 +96,7 @@ mod tests {
         MembersFilteredCall {
             name: name.into(),
             status: status.into(),
-            tags: tags.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            tags: tags.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
         }
     }
 
@@ -129,7 +133,7 @@ mod tests {
             }
         }
         let many = MembersFilteredCall {
-            tags: (0..65).map(|i| (i.to_string(), String::new())).collect::<BTreeMap<_, _>>(),
+            tags: (0..65).map(|i| (i.to_string().into(), Text::default())).collect::<BTreeMap<_, _>>(),
             ..MembersFilteredCall::default()
         };
         assert_eq!(MemberFilter::compile(&many).unwrap_err(), FilterError::TooManyTags(65));

@@ -87,8 +87,8 @@ macro_rules! commands {
                     RpcCommand::$name => Documentation {
                         help: concat!($($help),+),
                         answered: Answered::$answered,
-                        request_fields: <$call>::fields(),
-                        reply_fields: <$reply>::fields(),
+                        request_fields: <$call>::FIELDS,
+                        reply_fields: <$reply>::FIELDS,
                     },
                 )* }
             }

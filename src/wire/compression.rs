@@ -3,7 +3,7 @@
 //! dialect is smaller to begin with.
 
 use super::error::WireError;
-use super::hashicorp::msgpack::{Fault, Reader, Writer};
+use super::msgpack::{Fault, Reader, Writer};
 use weezl::{BitOrder, LzwStatus};
 
 /// memberlist's `compressMsg`.

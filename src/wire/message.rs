@@ -5,7 +5,7 @@
 //! it. Rules take the kind that is theirs, so that the compiler names every place where a new
 //! message has to be thought of.
 
-use crate::model::{Incarnation, LamportTime, NodeName, UserEvent, Versions};
+use crate::model::{Incarnation, LamportTime, NodeName, Text, UserEvent, Versions};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -139,9 +139,9 @@ pub enum QueryFilter {
     /// Members whose tag matches an anchored expression.
     Tag {
         /// The tag's key.
-        tag: String,
+        tag: Text,
         /// The expression.
-        expression: String,
+        expression: Text,
     },
 }
 
@@ -165,7 +165,7 @@ pub struct Query {
     /// How long answers are collected, in milliseconds.
     pub timeout_ms: u64,
     /// What it is called.
-    pub name: String,
+    pub name: Text,
     /// What it carries.
     #[serde(with = "serde_bytes")]
     pub payload: Vec<u8>,
@@ -353,7 +353,7 @@ pub struct PeerIntent {
 }
 
 /// A full exchange of what two members know, over TCP, in both directions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushPull {
     /// Whether this is a join rather than the periodic exchange.
     pub join: bool,
@@ -367,6 +367,19 @@ pub struct PushPull {
     pub intents: Vec<PeerIntent>,
     /// What the sender remembers of events and queries.
     pub serf: SerfState,
+    /// Entries that were left out when this was read, for each of them makes no sense by itself. Not in
+    /// the native dialect.
+    #[serde(skip)]
+    pub left_out: LeftOut,
+}
+
+/// Entries of a message that make no sense. They must not keep the others from being heard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many.
+    pub count: usize,
+    /// What is wrong with the first.
+    pub first: String,
 }
 
 /// What a member remembers of events and queries, for a [`PushPull`].

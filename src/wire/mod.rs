@@ -28,6 +28,7 @@ mod hashicorp;
 pub mod keyring;
 pub mod label;
 pub mod message;
+pub(crate) mod msgpack;
 mod native;
 pub mod payload;
 pub mod seal;

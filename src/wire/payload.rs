@@ -63,7 +63,7 @@ fn write_member(out: &mut Vec<u8>, member: &Member) -> Result<(), rmp::encode::V
     let field = |out: &mut Vec<u8>, name: &str| write_raw(out, name.as_bytes());
     write_map_len(out, 11)?;
     field(out, "Name");
-    write_raw(out, member.name.as_str().as_bytes());
+    write_raw(out, member.name.as_bytes());
     field(out, "Addr");
     match canonical_ip(member.addr.ip()) {
         IpAddr::V4(v4) => write_raw(out, &v4.octets()),

@@ -172,6 +172,7 @@ mod tests {
             rows: (0..n).map(row).collect(),
             intents: vec![],
             serf: Default::default(),
+            ..PushPull::default()
         })
     }
 

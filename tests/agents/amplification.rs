@@ -85,7 +85,7 @@ fn nobody_can_be_made_to_send_to_a_third_party() {
             no_broadcast: true,
             relay_factor: 3,
             timeout_ms: 10_000,
-            name: "load".to_string(),
+            name: "load".into(),
             payload: vec![],
         })
     };

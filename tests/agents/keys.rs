@@ -216,7 +216,7 @@ fn under_events<T>(sender: &Agent, busy: impl FnOnce() -> T) -> (T, usize) {
             let (start, mut sent) = (Instant::now(), 0);
             while !over.load(Ordering::Relaxed) || sent < 250 {
                 // An agent that is busy refuses an event; it is sent again.
-                if client.event(&format!("event{sent}"), b"payload", false).is_ok() {
+                if client.event(format!("event{sent}"), b"payload", false).is_ok() {
                     sent += 1;
                 }
                 thread::sleep((PAUSE * sent as u32).saturating_sub(start.elapsed()));
@@ -258,7 +258,10 @@ fn nothing_is_lost_while_twenty_agents_change_their_key() {
     for listener in &listeners {
         listener.wait_for(sent, within(30));
         let mut heard = BTreeMap::<String, usize>::new();
-        listener.user_events().into_iter().for_each(|event| *heard.entry(event.name).or_default() += 1);
+        listener
+            .user_events()
+            .into_iter()
+            .for_each(|event| *heard.entry(event.name.to_string()).or_default() += 1);
         let lost: Vec<String> =
             (0..sent).map(|n| format!("event{n}")).filter(|e| !heard.contains_key(e)).collect();
         assert!(lost.is_empty(), "lost: {lost:?}");

@@ -77,9 +77,9 @@ fn asked(client: &mut Client, query: &QueryCall) -> (BTreeSet<String>, BTreeSet<
     let (mut acks, mut responses) = (BTreeSet::new(), BTreeSet::new());
     for answer in client.ask(query, Some(Duration::from_secs(20))).expect("the query is asked") {
         let new = match answer.expect("the query goes on") {
-            QueryAnswer::Ack { from } => acks.insert(from),
+            QueryAnswer::Ack { from } => acks.insert(from.to_string()),
             QueryAnswer::Response { from, payload } => {
-                responses.insert((from, String::from_utf8_lossy(&payload).into_owned()))
+                responses.insert((from.to_string(), String::from_utf8_lossy(&payload).into_owned()))
             }
             QueryAnswer::Done => true,
         };
@@ -109,7 +109,7 @@ fn handlers_answer_with_what_they_print_if_they_succeed() {
     assert_eq!(agents[1].log_count("exit status"), 1, "what failed is in the log:\n{}", agents[1].log());
 
     let to = |nodes: &[&str]| QueryCall {
-        filter_nodes: nodes.iter().map(|n| n.to_string()).collect(),
+        filter_nodes: nodes.iter().map(|n| (*n).into()).collect(),
         ..query("q")
     };
     let (acks, responses) = asked(&mut client(&agents[3]), &to(&["n1", "n2"]));
@@ -134,7 +134,7 @@ fn clients_answer_what_they_were_asked_and_nothing_else() {
     let running = curious.query(&QueryCall { payload: b"how?".into(), ..query("q") }).expect("it is asked");
     let told = responder.next_record_of(stream, Some(Duration::from_secs(10)));
     let Ok(Some(Record::Query(told))) = told else { panic!("not a query: {told:?}") };
-    assert_eq!((told.name.as_str(), told.payload.as_slice()), ("q", b"how?".as_slice()));
+    assert_eq!((&*told.name.to_lossy(), told.payload.as_slice()), ("q", b"how?".as_slice()));
     let error = responder.respond(told.id, &[b'x'; 1024]).expect_err("it is too large");
     assert_eq!(error.to_string(), "response exceeds limit of 1024 bytes");
     responder.respond(told.id, b"so").expect("the answer is taken");
@@ -152,7 +152,7 @@ fn clients_answer_what_they_were_asked_and_nothing_else() {
             other => panic!("not an answer: {other:?}"),
         }
     }
-    assert_eq!(responses, [("answerer".to_string(), b"so".to_vec())]);
+    assert_eq!(responses, [("answerer".into(), b"so".to_vec())]);
     assert_eq!(bystander.count(), 0, "its filter names another query");
 }
 

@@ -99,7 +99,7 @@ impl World {
         };
         let mut lines = String::new();
         for process in self.processes.iter().filter(|p| p.stays()) {
-            let row = process.node.as_ref().and_then(|n| n.members().row(subject.as_str()));
+            let row = process.node.as_ref().and_then(|n| n.members().row(subject));
             let seen = row.map(|r| (r.addr, r.status(), r.incarnation, r.status_ltime));
             lines += &format!("{} sees {subject} as {seen:?}\n", process.name);
         }

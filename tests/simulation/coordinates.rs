@@ -43,7 +43,7 @@ fn addr(world: &World, pid: Pid) -> SocketAddr {
 /// Where a process is, as it sees it itself.
 fn place(world: &World, pid: Pid) -> Coordinate {
     let members = world.node(pid).members();
-    *members.coordinate(members.me().as_str()).expect("it takes part")
+    *members.coordinate(members.me()).expect("it takes part")
 }
 
 /// Mean and greatest relative error of the estimates between members of different sites.
@@ -72,7 +72,7 @@ fn estimates_come_close_to_the_truth() {
         // What a member knows of another is what that one said a while ago.
         for pid in 1..N {
             let name = &world.processes[pid].name;
-            let known = world.node(0).members().coordinate(name.as_str()).expect("it has been probed");
+            let known = world.node(0).members().coordinate(name).expect("it has been probed");
             assert!(known.distance_to(&place(&world, pid)) < Duration::from_millis(20), "{name}");
         }
     }
@@ -125,7 +125,7 @@ fn nonsense_about_a_place_harms_nobody() {
         for pid in (0..N).filter(|pid| *pid != 7) {
             let members = world.node(pid).members();
             assert_eq!((members.present(), members.coordinate_resets()), (N, Some(0)));
-            let told = members.row(liar.as_str()).expect("it is a member").probes;
+            let told = members.row(&liar).expect("it is a member").probes;
             assert!(told.udp_ok > 0, "it was asked, and believed to be there");
         }
     }

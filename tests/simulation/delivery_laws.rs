@@ -8,7 +8,7 @@ use serf::messaging::coalesce::COALESCE_PERIOD;
 use serf::messaging::keys::KeyReport;
 use serf::messaging::queries::MAX_OPEN;
 use serf::messaging::user_events::{MAX_BYTES, MAX_TIMES};
-use serf::model::{LamportTime, Moment, NodeName, QueryKey, Token, UserEvent};
+use serf::model::{LamportTime, Moment, NodeName, QueryKey, Text, Token, UserEvent};
 use serf::node::Conversation;
 use serf::node::conversation::StartedQuery;
 use serf::node::snapshot::Clocks;
@@ -72,7 +72,7 @@ struct Open {
 /// The history of one process.
 #[derive(Debug, Default)]
 pub(crate) struct Listener {
-    told: BTreeSet<(LamportTime, String, Vec<u8>)>,
+    told: BTreeSet<(LamportTime, Text, Vec<u8>)>,
     floor: LamportTime,
     /// When the floor was raised last. What was heard before may be held back until a little later.
     raised: Moment,
@@ -301,7 +301,7 @@ mod tests {
     }
 
     fn event(ltime: u64, payload: &str) -> Told {
-        let (name, payload) = ("deploy".to_string(), payload.into());
+        let (name, payload) = ("deploy".into(), payload.into());
         Told::Event(UserEvent { ltime: LamportTime(ltime), name, payload, coalesce: false }, Via::Gossip)
     }
 
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn too_many_times_or_bytes_are_noticed() {
         let remembered = |times: usize, per_time: usize, len: usize| {
-            let (name, payload) = (String::new(), vec![0; len]);
+            let (name, payload) = (Text::default(), vec![0; len]);
             let one = UserEvent { ltime: LamportTime(0), name, payload, coalesce: false };
             let events: Vec<UserEvent> = (0..times * per_time)
                 .map(|i| UserEvent { ltime: LamportTime((i / per_time) as u64), ..one.clone() })

@@ -199,7 +199,7 @@ fn a_view_is_compared_with_the_truth() {
     let truth = Facts::from([(name("a"), fact.clone()), (name("b"), fact.clone())]);
     assert_eq!(compare(&truth, &truth.clone()), Ok(()));
     let mut view = truth.clone();
-    view.remove("a");
+    view.remove(&b"a"[..]);
     assert_eq!(compare(&truth, &view), Err(Disagreement::Misses(name("a"))));
     assert_eq!(compare(&view, &truth), Err(Disagreement::Imagines(name("a"))));
     for wrong in [

@@ -33,7 +33,7 @@ pub(crate) fn say(world: &mut World, rng: &mut Rng) {
                 0 => rng.choice(&world.processes).map(|p| p.name.clone()).into_iter().collect(),
                 _ => Vec::new(),
             };
-            let (name, params) = ("load".to_string(), QueryParams::default());
+            let (name, params) = ("load".into(), QueryParams::default());
             let params = QueryParams { name, request_ack, relay_factor, timeout, nodes, ..params };
             world.ask(pid, params);
         }

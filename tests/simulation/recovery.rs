@@ -176,8 +176,7 @@ fn the_dead_do_not_walk() {
             world.run_for(S(5));
         }
         world.run_for(S(60));
-        stragglers +=
-            gone.iter().filter(|name| world.node(straggler).members().row(name.as_str()).is_some()).count();
+        stragglers += gone.iter().filter(|name| world.node(straggler).members().row(name).is_some()).count();
         world.run_for(S(600));
         world.settle_within(settling_bound(&config, 20));
         // Past the memory of the reaped as well.

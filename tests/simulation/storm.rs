@@ -275,7 +275,7 @@ pub(crate) fn bridge(world: &mut World) {
 fn mainland(world: &World, anchor: Pid, live: &[Pid]) -> BTreeSet<Pid> {
     let knows = |a: Pid, b: Pid| {
         let (name, addr) = (&world.processes[b].name, world.processes[b].addr);
-        world.node(a).members().row(name.as_str()).is_some_and(|r| r.is_present() && r.addr == addr)
+        world.node(a).members().row(name).is_some_and(|r| r.is_present() && r.addr == addr)
     };
     let (mut found, mut frontier) = (BTreeSet::from([anchor]), vec![anchor]);
     while let Some(a) = frontier.pop() {

@@ -343,7 +343,7 @@ impl World {
     /// Carries out what a process wants done and checks the laws.
     fn settle(&mut self, pid: Pid, out: Outbox) {
         self.tally.add("datagrams refused", out.refused);
-        self.processes[pid].snapshot.extend_from_slice(out.snapshot.as_bytes());
+        self.processes[pid].snapshot.extend_from_slice(&out.snapshot);
         // Whatever is sent goes to a member: nothing is an answer to a stranger here.
         self.send_all(pid, out.datagrams, &out.answered);
         for (to, message, purpose) in out.connects {

@@ -1,27 +1,27 @@
 //! What a script is given: variables in its environment and bytes on its standard input, to the
 //! byte as Serf writes them. Pure functions.
 
-use crate::model::{Event, Member};
+use crate::model::{Event, Member, Text};
 
 /// The variables that a script sees on top of the agent's own. A name may occur more than once
 /// (tags `a-b` and `a.b` are both `SERF_TAG_A_B`); then the last one counts.
-pub(crate) fn environment(me: &Member, event: &Event) -> Vec<(String, String)> {
-    let role = me.tags.value("role").unwrap_or("");
+pub(crate) fn environment(me: &Member, event: &Event) -> Vec<(String, Text)> {
+    let role = me.tags.value("role").cloned().unwrap_or_default();
     let mut variables = vec![
-        ("SERF_EVENT".to_string(), event.kind().to_string()),
-        ("SERF_SELF_NAME".to_string(), me.name.to_string()),
-        ("SERF_SELF_ROLE".to_string(), role.to_string()),
+        ("SERF_EVENT".to_string(), event.kind().into()),
+        ("SERF_SELF_NAME".to_string(), Text::from(&me.name)),
+        ("SERF_SELF_ROLE".to_string(), role),
     ];
     variables.extend(me.tags.0.iter().map(|(name, value)| (tag_variable(name), value.clone())));
     match event {
         Event::Members(_) => {}
         Event::User(event) => {
             variables.push(("SERF_USER_EVENT".to_string(), event.name.clone()));
-            variables.push(("SERF_USER_LTIME".to_string(), event.ltime.to_string()));
+            variables.push(("SERF_USER_LTIME".to_string(), event.ltime.to_string().into()));
         }
         Event::Query(query) => {
             variables.push(("SERF_QUERY_NAME".to_string(), query.name.clone()));
-            variables.push(("SERF_QUERY_LTIME".to_string(), query.key.ltime.to_string()));
+            variables.push(("SERF_QUERY_LTIME".to_string(), query.key.ltime.to_string().into()));
         }
     }
     variables
@@ -32,8 +32,9 @@ pub(crate) fn environment(me: &Member, event: &Event) -> Vec<(String, String)> {
 ///
 /// Serf maps characters one to one: `ß` stays one character and becomes `_`, never `SS`. Outside of
 /// ASCII only the dotless i and the long s have a plain letter as their upper case.
-fn tag_variable(tag: &str) -> String {
-    let sanitised = tag.chars().map(|c| match c.to_ascii_uppercase() {
+fn tag_variable(tag: &Text) -> String {
+    let shown = tag.to_lossy();
+    let sanitised = shown.chars().map(|c| match c.to_ascii_uppercase() {
         upper @ ('A'..='Z' | '0'..='9' | '_') => upper,
         'ı' => 'I',
         'ſ' => 'S',
@@ -47,9 +48,9 @@ fn tag_variable(tag: &str) -> String {
 pub(crate) fn standard_input(event: &Event) -> Vec<u8> {
     match event {
         Event::Members(events) => {
-            let mut text = String::new();
-            events.members.iter().for_each(|member| member_line(member, &mut text));
-            text.into_bytes()
+            let mut lines = Vec::new();
+            events.members.iter().for_each(|member| member_line(member, &mut lines));
+            lines
         }
         Event::User(event) => with_line_end(&event.payload),
         Event::Query(query) => with_line_end(&query.payload),
@@ -58,26 +59,26 @@ pub(crate) fn standard_input(event: &Event) -> Vec<u8> {
 
 /// `name⇥address⇥role⇥tags`. The tags are `k=v,k=v`, in the order of their names (Serf's own order
 /// is another one at each look); commas and `=` inside them are not marked in any way.
-fn member_line(member: &Member, out: &mut String) {
-    push_clean(member.name.as_str(), out);
-    out.push('\t');
+fn member_line(member: &Member, out: &mut Vec<u8>) {
+    push_clean(member.name.as_bytes(), out);
+    out.push(b'\t');
     // As in Serf, an IPv4 address mapped into IPv6 is written as what it is.
-    out.push_str(&member.addr.ip().to_canonical().to_string());
-    out.push('\t');
-    push_clean(member.tags.value("role").unwrap_or(""), out);
-    out.push('\t');
-    push_clean(&member.tags.to_string(), out);
-    out.push('\n');
+    out.extend_from_slice(member.addr.ip().to_canonical().to_string().as_bytes());
+    out.push(b'\t');
+    push_clean(member.tags.value("role").map_or(&[], Text::as_bytes), out);
+    out.push(b'\t');
+    push_clean(&member.tags.to_bytes(), out);
+    out.push(b'\n');
 }
 
 /// Tabs and line ends as `\t` and `\n`, because they separate. Nothing else is escaped, not even
 /// the backslash.
-fn push_clean(text: &str, out: &mut String) {
-    for c in text.chars() {
-        match c {
-            '\t' => out.push_str("\\t"),
-            '\n' => out.push_str("\\n"),
-            c => out.push(c),
+fn push_clean(text: &[u8], out: &mut Vec<u8>) {
+    for byte in text {
+        match byte {
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            other => out.push(*other),
         }
     }
 }
@@ -117,7 +118,7 @@ mod tests {
             ("1st", "1ST"),
             ("", ""),
         ] {
-            assert_eq!(tag_variable(tag), format!("SERF_TAG_{variable}"), "{tag:?}");
+            assert_eq!(tag_variable(&tag.into()), format!("SERF_TAG_{variable}"), "{tag:?}");
         }
     }
 
@@ -140,7 +141,7 @@ mod tests {
             format!("SERF_EVENT=query|{common}|SERF_QUERY_NAME=load|SERF_QUERY_LTIME=9")
         );
         let plain = member("b", "10.0.0.1", &[]);
-        assert!(environment(&plain, &join(&["b"])).contains(&("SERF_SELF_ROLE".into(), String::new())));
+        assert!(environment(&plain, &join(&["b"])).contains(&("SERF_SELF_ROLE".into(), Text::default())));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::input;
 use super::output::Tail;
 use super::reply::PendingReply;
 use super::waiting::Job;
-use crate::model::{Event, Member, Moment, format_duration};
+use crate::model::{Event, Member, Moment, Text, format_duration};
 use crate::telemetry::{counters, metrics};
 use mio::unix::pipe::{Receiver, Sender};
 use mio::{Interest, Registry, Token};
@@ -120,7 +120,7 @@ pub(crate) fn until(event: &Event, timeout: Option<Duration>, now: Moment) -> Mo
 
 impl Run {
     /// Starts a script. On an error nothing keeps running.
-    pub(crate) fn start(script: &str, job: Job, context: &RunContext<'_>) -> io::Result<Run> {
+    pub(crate) fn start(script: &Text, job: Job, context: &RunContext<'_>) -> io::Result<Run> {
         let (child_stdin, stdin) = io::pipe()?;
         let (output, child_output) = io::pipe()?;
         let stdin = Sender::from(OwnedFd::from(stdin));
@@ -133,10 +133,11 @@ impl Run {
         if let Some((pipe, _)) = &mut stdin {
             context.registry.register(pipe, context.stdin, Interest::WRITABLE)?;
         }
+        let variables = input::environment(context.me, &job.event);
         let child = Command::new("/bin/sh")
             .arg("-c")
-            .arg(script)
-            .envs(input::environment(context.me, &job.event))
+            .arg(script.as_os_str())
+            .envs(variables.iter().map(|(name, value)| (name, value.as_os_str())))
             .stdin(child_stdin)
             .stdout(child_output.try_clone()?)
             .stderr(child_output)

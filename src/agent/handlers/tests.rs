@@ -98,7 +98,7 @@ impl Drop for Bench {
 }
 
 fn parse(dir: &Path, scripts: &[&str]) -> Vec<EventScript> {
-    let place = |text: &&str| EventScript::parse(&text.replace("$DIR", dir.to_str().unwrap())).unwrap();
+    let place = |text: &&str| EventScript::parse(text.replace("$DIR", dir.to_str().unwrap())).unwrap();
     scripts.iter().map(place).collect()
 }
 

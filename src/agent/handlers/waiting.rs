@@ -1,7 +1,7 @@
 //! What waits for one script: its events, oldest first, and how many of them may. Pure.
 
 use super::reply::PendingReply;
-use crate::model::Event;
+use crate::model::{Event, Text};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -81,10 +81,10 @@ pub(crate) fn weight(event: &Event) -> usize {
     EVENT
         + match event {
             Event::Members(events) => {
-                let tag = |(name, value): (&String, &String)| TAG + name.len() + value.len();
+                let tag = |(name, value): (&Text, &Text)| TAG + name.len() + value.len();
                 let members = events.members.iter();
                 members
-                    .map(|m| MEMBER + m.name.as_str().len() + m.tags.0.iter().map(tag).sum::<usize>())
+                    .map(|m| MEMBER + m.name.as_bytes().len() + m.tags.0.iter().map(tag).sum::<usize>())
                     .sum()
             }
             Event::User(event) => event.name.len() + event.payload.len(),

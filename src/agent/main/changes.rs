@@ -6,14 +6,14 @@ use super::main_loop::Agent;
 use super::tags::TagsChangeError;
 use crate::agent::channels::ToEvents;
 use crate::messaging::keys::KeyChange;
-use crate::model::{QueryKey, Token};
+use crate::model::{QueryKey, Text, Token};
 use crate::rpc::RpcReply;
 use crate::rpc::record::TagsCall;
 use std::collections::BTreeMap;
 
 impl Agent {
     /// Changes tags for a control connection.
-    pub(super) fn change_tags(&mut self, set: BTreeMap<String, String>, delete: Vec<String>, token: Token) {
+    pub(super) fn change_tags(&mut self, set: BTreeMap<Text, Text>, delete: Vec<Text>, token: Token) {
         let changed = self.tags.change(set, delete);
         let result = changed.and_then(|tags| self.running.set_tags(tags).map_err(TagsChangeError::Tags));
         if let Err(why) = &result {

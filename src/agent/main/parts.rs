@@ -224,6 +224,6 @@ impl Parts<'_> {
 
 /// The configured handlers as `info` shows them.
 pub(crate) fn handlers_shown(config: &AgentConfig) -> BTreeMap<String, String> {
-    let keys = |h: &EventScript| h.filter_keys().map(|key| (key, h.script.clone())).collect::<Vec<_>>();
+    let keys = |h: &EventScript| h.filter_keys().map(|key| (key, h.script.to_string())).collect::<Vec<_>>();
     config.event_handlers.iter().flat_map(keys).collect()
 }

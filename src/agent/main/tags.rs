@@ -5,7 +5,7 @@
 //! What is announced to the cluster is the table's business.
 
 use crate::agent::durable;
-use crate::model::{Tags, TagsError};
+use crate::model::{Tags, TagsError, Text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
@@ -57,8 +57,8 @@ impl std::error::Error for TagsChangeError {}
 pub(crate) struct OwnTags {
     file: Option<PathBuf>,
     configured: Tags,
-    set: BTreeMap<String, String>,
-    deleted: BTreeSet<String>,
+    set: BTreeMap<Text, Text>,
+    deleted: BTreeSet<Text>,
 }
 
 impl OwnTags {
@@ -97,8 +97,8 @@ impl OwnTags {
     /// tags to announce to the cluster.
     pub(crate) fn change(
         &mut self,
-        set: BTreeMap<String, String>,
-        delete: Vec<String>,
+        set: BTreeMap<Text, Text>,
+        delete: Vec<Text>,
     ) -> Result<Tags, TagsChangeError> {
         let mut new = self.clone();
         for key in delete {
@@ -133,7 +133,7 @@ impl OwnTags {
 }
 
 fn check(tags: &Tags) -> Result<(), TagsChangeError> {
-    if tags.0.contains_key("") {
+    if tags.0.contains_key(&b""[..]) {
         return Err(TagsChangeError::NoKey);
     }
     tags.encode().map(drop).map_err(TagsChangeError::Tags)
@@ -162,7 +162,7 @@ mod tests {
     }
 
     fn change(own: &mut OwnTags, set: &[&str], delete: &[&str]) -> Result<String, String> {
-        let delete = delete.iter().map(ToString::to_string).collect();
+        let delete = delete.iter().map(|key| Text::from(*key)).collect();
         own.change(tags(set).0, delete).map(|t| t.to_string()).map_err(|e| e.to_string())
     }
 
@@ -186,7 +186,7 @@ mod tests {
         let mut own = OwnTags::restore(tags(&["a=b"]), None).unwrap();
         let long = format!("long={}", "x".repeat(600));
         assert!(change(&mut own, &[&long], &["a"]).unwrap_err().contains("exceeds limit of 512 bytes"));
-        let nameless = BTreeMap::from([(String::new(), "x".to_string())]);
+        let nameless = BTreeMap::from([(Text::default(), "x".into())]);
         assert!(matches!(own.change(nameless, vec![]), Err(TagsChangeError::NoKey)));
         assert!(own.reconfigured(tags(&[&long])).is_err());
         assert_eq!(own.effective(), tags(&["a=b"]));
@@ -208,7 +208,7 @@ mod tests {
 
         for (content, complaint) in [
             ("[]", "Failed to decode tags file"),
-            ("{\"a\": 1}", "invalid type: integer `1`, expected a string at line 1 column 7"),
+            ("{\"a\": 1}", "invalid type: integer `1`, expected a text at line 1 column 7"),
             ("", "expected a JSON object"),
             ("{\"\": \"x\"}", "its name is empty"),
         ] {

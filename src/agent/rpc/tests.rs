@@ -9,7 +9,7 @@ use crate::messaging::QueryParams;
 use crate::messaging::filter::EventFilter;
 use crate::model::{
     Coordinate, Event, Incarnation, LamportTime, Member, MemberEventKind, MemberEvents, NodeName, QueryKey,
-    Status, Tags, UserEvent, Versions,
+    Status, Tags, Text, UserEvent, Versions,
 };
 use crate::rpc::codec::encode;
 use crate::rpc::record::*;
@@ -55,7 +55,7 @@ fn member(name: &str, status: Status) -> Member {
 }
 
 impl Fake {
-    fn join(&mut self, addrs: &[String], token: Token) {
+    fn join(&mut self, addrs: &[Text], token: Token) {
         if let Some(held) = &mut *self.holds_joins.lock().unwrap() {
             held.push(token);
             return;
@@ -85,7 +85,7 @@ impl Fake {
     }
 
     fn change_key(&mut self, token: Token) {
-        let messages = BTreeMap::from([("b".to_string(), "no".to_string())]);
+        let messages = BTreeMap::from([("b".into(), "no".into())]);
         let response = KeyResponse { messages, num_nodes: 2, ..KeyResponse::default() };
         let reply = RpcReply::with::<UseKeyCall>(&response).but(Some("1/2 nodes reported failure"));
         self.sender.reply(token, reply);
@@ -261,7 +261,7 @@ fn a_client_is_served() {
     let server = serve("");
     let mut client = server.client();
     let members = client.members().unwrap();
-    assert_eq!(members.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(members.iter().map(|m| m.name.to_string()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(members[0].addr.0.to_string(), "10.0.0.1");
     let failed = MembersFilteredCall { status: "failed".into(), ..Default::default() };
     assert_eq!(client.call(&failed).unwrap().members.len(), 1);
@@ -272,7 +272,7 @@ fn a_client_is_served() {
     assert!(known.ok && Coordinate::try_from(known.coord) == Ok(Coordinate::origin()));
     assert!(!client.call(&CoordinateCall { node: "b".into() }).unwrap().ok);
     let join =
-        |addrs: &[&str]| JoinCall { existing: addrs.iter().map(|a| a.to_string()).collect(), replay: false };
+        |addrs: &[&str]| JoinCall { existing: addrs.iter().map(|a| Text::from(*a)).collect(), replay: false };
     assert_eq!(client.call(&join(&["x", "y"])).unwrap().num, 2);
     assert_eq!(server_error(client.call(&join(&["bad"]))), "1 error occurred");
     assert_eq!(server_error(client.call(&join(&["busy"]))), "too many joins at once; try again");
@@ -284,7 +284,10 @@ fn a_client_is_served() {
     assert_eq!(client.call(&ListKeysCall).unwrap().num_nodes, 2);
     assert_eq!(server_error(client.call(&UseKeyCall { key: "a=".into() })), "1/2 nodes reported failure");
     let (report, error) = client.call_partly(&InstallKeyCall { key: "a=".into() }).unwrap();
-    assert_eq!((report.messages["b"].as_str(), error.as_str()), ("no", "1/2 nodes reported failure"));
+    assert_eq!(
+        (&*report.messages[&b"b"[..]].to_lossy(), error.as_str()),
+        ("no", "1/2 nodes reported failure")
+    );
     assert_eq!(client.members().unwrap().len(), 2);
 }
 

@@ -154,9 +154,9 @@ impl SnapshotFile {
     }
 
     /// Appends whole lines. After an error nothing can be appended until the file was replaced.
-    pub(crate) fn append(&mut self, lines: &str) -> io::Result<()> {
+    pub(crate) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Err(io::Error::from(io::ErrorKind::BrokenPipe)) };
-        let appended = file.write_all(lines.as_bytes());
+        let appended = file.write_all(lines);
         match appended {
             Ok(()) => self.size += lines.len() as u64,
             Err(_) => self.file = None,
@@ -165,8 +165,8 @@ impl SnapshotFile {
     }
 
     /// Replaces the file as a whole. If that fails, a file that was good for appending still is.
-    pub(crate) fn replace(&mut self, content: &str) -> io::Result<()> {
-        match durable::renew(&self.path, content.as_bytes()) {
+    pub(crate) fn replace(&mut self, content: &[u8]) -> io::Result<()> {
+        match durable::renew(&self.path, content) {
             Ok(file) => {
                 self.file = Some(file);
                 self.size = content.len() as u64;

@@ -26,8 +26,8 @@ impl Members {
     }
 
     /// One row, if the name is known.
-    pub fn row(&self, name: &str) -> Option<&Row> {
-        self.rows.get(name)
+    pub fn row(&self, name: impl AsRef<[u8]>) -> Option<&Row> {
+        self.rows.get(name.as_ref())
     }
 
     /// All rows, by name.

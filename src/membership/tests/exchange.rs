@@ -152,6 +152,7 @@ fn a_merge_brings_the_clock_and_intents_along_without_passing_them_on() {
         rows,
         intents: vec![],
         serf: Default::default(),
+        ..PushPull::default()
     });
     b.silent();
     assert_eq!((b.status("a"), b.status("c"), b.members.time()), ("leaving", "alive", LamportTime(50)));
@@ -177,7 +178,7 @@ fn what_one_says_is_what_another_learns() {
     let mut c = Bench::with(&["left"]);
     c.merge_all(&said);
     let seen: Vec<_> =
-        c.members.rows().map(|r| format!("{} {}", r.name, state(&c, r.name.as_str()))).collect();
+        c.members.rows().map(|r| format!("{} {}", r.name, state(&c, &r.name.to_lossy()))).collect();
     let expected = ["alive alive 1", "leaving leaving 1", "left left 1", "me alive 1", "suspect suspect 1"];
     assert_eq!(seen, expected, "the failed are not learnt of");
     assert_eq!((said.join, c.members.time()), (true, b.members.time()));

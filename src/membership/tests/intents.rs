@@ -129,6 +129,7 @@ fn lamport_times_that_jump_absurdly_are_refused() {
             rows: vec![],
             intents: vec![],
             serf: Default::default(),
+            ..PushPull::default()
         });
         b.merge(vec![PeerRow {
             status_ltime: LamportTime(ltime),
@@ -142,6 +143,7 @@ fn lamport_times_that_jump_absurdly_are_refused() {
         rows: vec![],
         intents: vec![],
         serf: Default::default(),
+        ..PushPull::default()
     });
     b.silent();
     assert_eq!((b.time(), b.status("a")), (1, "alive"));

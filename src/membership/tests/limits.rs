@@ -60,7 +60,7 @@ fn a_hundred_thousand_churned_names_leave_a_bounded_table_and_the_oldest_go_firs
     }
     members.check_invariants();
     assert_eq!(members.len(), MAX_TOMBSTONES + 1);
-    let kept = |i: usize| members.row(&format!("churn-{i}")).is_some();
+    let kept = |i: usize| members.row(format!("churn-{i}")).is_some();
     assert!(kept(total - 1) && kept(total - MAX_TOMBSTONES) && !kept(total - MAX_TOMBSTONES - 1));
     let bytes = crate::wire::stream::encode(
         crate::wire::Dialect::Native,
@@ -109,8 +109,8 @@ fn pruned_names_are_bounded_oldest_first_and_expire() {
     }
     b.members.check_invariants();
     assert!(
-        b.members.pruned.contains_key("n1")
-            && !b.members.pruned.contains_key(&*format!("n{}", MAX_INTENTS + 2))
+        b.members.pruned.contains_key(&b"n1"[..])
+            && !b.members.pruned.contains_key(format!("n{}", MAX_INTENTS + 2).as_bytes())
     );
     b.pass(S(301));
     assert_eq!(b.members.pruned.len(), 0);

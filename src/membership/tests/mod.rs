@@ -28,7 +28,7 @@ pub(crate) const S: fn(u64) -> Duration = Duration::from_secs;
 /// Milliseconds.
 pub(crate) const MS: fn(u64) -> Duration = Duration::from_millis;
 
-pub(crate) fn name(s: impl AsRef<str>) -> NodeName {
+pub(crate) fn name(s: impl AsRef<[u8]>) -> NodeName {
     NodeName::new(s).unwrap()
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn peer_row(node: &str, incarnation: u32, state: PeerState) -> PeerRo
 }
 
 pub(crate) fn push_pull(rows: Vec<PeerRow>) -> PushPull {
-    PushPull { join: false, ltime: LamportTime(1), rows, intents: vec![], serf: Default::default() }
+    PushPull { join: false, ltime: LamportTime(1), rows, ..PushPull::default() }
 }
 
 /// A message in words.

@@ -140,6 +140,7 @@ fn take(b: &mut Bench, step: Step, last_ping: u32) {
             rows,
             intents: vec![],
             serf: Default::default(),
+            ..PushPull::default()
         }),
         Step::Answer(digest) => drop(b.hear("x", vec![super::probing::ack(last_ping, digest)])),
         Step::StreamPing(answered) => b.prober.stream_ping_done(last_ping, answered, &mut b.members),
@@ -181,7 +182,7 @@ proptest! {
                 b.fx.events.iter().any(|e| e.kind == crate::model::MemberEventKind::Reap && e.member.name == *n)
             };
             for (node, incarnation, _) in before {
-                match b.members.row(node.as_str()) {
+                match b.members.row(&node) {
                     Some(row) => prop_assert!(row.incarnation >= incarnation || reaped(&node), "{node}: {shown}"),
                     None => prop_assert!(reaped(&node), "{node} vanished without a word: {shown}"),
                 }
@@ -233,7 +234,7 @@ proptest! {
         let near = |r: &PeerRow| LamportTime(r.status_ltime.0 % 8);
         let at = |node: &str| b.members.row(node).map_or(addr(node), |row| row.addr);
         let rows: Vec<_> = rows.into_values()
-            .map(|r| PeerRow { addr: at(r.node.as_str()), status_ltime: near(&r), ..r }).collect();
+            .map(|r| PeerRow { addr: at(&r.node.to_lossy()), status_ltime: near(&r), ..r }).collect();
         b.merge(rows.clone());
         let (digest, table) = (b.members.digest(), format!("{:?}", b.members.members()));
         b.forget();

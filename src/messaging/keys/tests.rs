@@ -14,7 +14,7 @@ fn command(step: KeyStep, key: &str) -> KeyCommand {
 /// From the command to what a member makes of it.
 fn change(step: KeyStep, key: &str) -> KeyChange {
     let params = command(step, key).params().unwrap();
-    KeyChange::read(&params.name, &params.payload).unwrap().unwrap()
+    KeyChange::read(&params.name.to_lossy(), &params.payload).unwrap().unwrap()
 }
 
 fn ring(keys: &[&str]) -> Keyring {
@@ -91,32 +91,32 @@ fn answers_are_counted_as_serf_counts_them() {
     let one = encode(&list(Some(&ring(&[OLD, NEW])), 2));
     let other = encode(&list(Some(&ring(&[NEW])), 1));
     let mut report = KeyReport::new(3);
-    report.hear("a", &one);
-    report.hear("b", &other);
+    report.hear(&NodeName::new("a").unwrap(), &one);
+    report.hear(&NodeName::new("b").unwrap(), &other);
     assert_eq!(report.error().unwrap(), "2/3 nodes reported success", "one did not answer");
-    report.hear("c", &other);
+    report.hear(&NodeName::new("c").unwrap(), &other);
     assert_eq!(report.error(), None);
     assert_eq!(report.keys, BTreeMap::from([(OLD.to_string(), 1), (NEW.to_string(), 3)]));
     assert_eq!(report.primary_keys, BTreeMap::from([(OLD.to_string(), 1), (NEW.to_string(), 2)]));
     assert!(report.messages.is_empty());
 
     let mut report = KeyReport::new(4);
-    report.hear("a", &one);
-    report.hear("b", &encode(&KeyAnswer::failed(NOTHING_TO_MODIFY)));
-    report.hear("c", b"\x01");
-    report.hear("d", b"\x08\x01");
+    report.hear(&NodeName::new("a").unwrap(), &one);
+    report.hear(&NodeName::new("b").unwrap(), &encode(&KeyAnswer::failed(NOTHING_TO_MODIFY)));
+    report.hear(&NodeName::new("c").unwrap(), b"\x01");
+    report.hear(&NodeName::new("d").unwrap(), b"\x08\x01");
     assert_eq!((report.responses, report.errors), (4, 3));
     assert_eq!(report.error().unwrap(), "3/4 nodes reported failure");
-    assert_eq!(report.messages["b"], NOTHING_TO_MODIFY);
-    assert_eq!(report.messages["c"], "Invalid key query response type: it is of type 1");
-    assert_eq!(report.messages["d"], "Failed to decode key query response: it does not decode");
-    assert!(!report.messages.contains_key("a"));
+    assert_eq!(report.messages[&b"b"[..]], NOTHING_TO_MODIFY);
+    assert_eq!(report.messages[&b"c"[..]], "Invalid key query response type: it is of type 1");
+    assert_eq!(report.messages[&b"d"[..]], "Failed to decode key query response: it does not decode");
+    assert!(!report.messages.contains_key(&b"a"[..]));
 
     // Success with a remark is a success.
     let mut report = KeyReport::new(1);
-    report.hear("a", &encode(&list(Some(&ring(&[OLD, NEW])), 1)));
+    report.hear(&NodeName::new("a").unwrap(), &encode(&list(Some(&ring(&[OLD, NEW])), 1)));
     assert_eq!(report.error(), None);
-    assert_eq!(report.messages["a"], "truncated key list response, showing first 1 of 2 keys");
+    assert_eq!(report.messages[&b"a"[..]], "truncated key list response, showing first 1 of 2 keys");
 }
 
 #[test]
@@ -132,7 +132,7 @@ proptest! {
     ) {
         let mut report = KeyReport::new(3);
         for payload in &payloads {
-            report.hear("a", payload);
+            report.hear(&NodeName::new("a").unwrap(), payload);
         }
         prop_assert_eq!(report.responses, payloads.len());
         prop_assert!(report.errors <= report.responses);

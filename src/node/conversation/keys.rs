@@ -48,7 +48,7 @@ impl Conversation {
             QueryProgress::Ack { .. } => {}
             QueryProgress::Response { from, payload } => {
                 if let Some(report) = self.key_reports.get_mut(&key) {
-                    report.hear(from.as_str(), &payload);
+                    report.hear(&from, &payload);
                 }
             }
             QueryProgress::Done => {

@@ -19,7 +19,7 @@ use crate::messaging::keys::KeyReport;
 use crate::messaging::name_vote::NameVote;
 use crate::messaging::queries::{Queries, QueryLimits};
 use crate::messaging::user_events::{EventTooLarge, UserEvents};
-use crate::model::{Event, LamportTime, MemberEvent, Moment, QueryKey, Standing, Token, UserEvent};
+use crate::model::{Event, LamportTime, MemberEvent, Moment, QueryKey, Standing, Text, Token, UserEvent};
 use crate::node::snapshot::line::{ClockKind, Clocks, Line};
 use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::keyring::SharedKeyring;
@@ -209,7 +209,7 @@ impl Conversation {
     /// Delivers an event that is new here, now or when its burst is over.
     fn deliver_event(&mut self, event: UserEvent, turn: &mut ConversationTurn) {
         counters::USER_EVENTS.inc();
-        metrics::USER_EVENTS_BY_NAME.inc(&event.name);
+        metrics::USER_EVENTS_BY_NAME.inc(&event.name.to_lossy());
         for event in self.users.offer(event, turn.now) {
             deliver(Event::User(event), turn);
         }
@@ -218,7 +218,7 @@ impl Conversation {
     /// A control connection sends a user event.
     pub fn fire(
         &mut self,
-        name: String,
+        name: Text,
         payload: Vec<u8>,
         coalesce: bool,
         token: Token,
@@ -230,7 +230,7 @@ impl Conversation {
 
     fn send_event(
         &mut self,
-        name: String,
+        name: Text,
         payload: Vec<u8>,
         coalesce: bool,
         turn: &mut ConversationTurn,

@@ -52,7 +52,7 @@ impl Conversation {
         }
         let Some(event) = heard.event else { return };
         counters::QUERIES.inc();
-        metrics::QUERIES_BY_NAME.inc(&event.name);
+        metrics::QUERIES_BY_NAME.inc(&event.name.to_lossy());
         turn.fx.push(ConversationEffect::Keep(Line::Clock(ClockKind::Query, key.ltime)));
         if let Some(asked) = InternalQuery::of(&event) {
             return self.hear_internal(asked, key, wants_ack, turn);

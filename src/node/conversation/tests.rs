@@ -4,7 +4,7 @@ use super::*;
 use crate::membership::tests::{Bench, name};
 use crate::messaging::keys::{KeyCommand, KeyStep};
 use crate::messaging::{QueryParams, QueryProgress};
-use crate::model::MemberEventKind;
+use crate::model::{MemberEventKind, lossy};
 use crate::wire::keyring::Keyring;
 use crate::wire::message::{Answer, Query, QueryResponse};
 use crate::wire::seal::Key;
@@ -56,7 +56,7 @@ fn words(effects: &[ConversationEffect]) -> Vec<String> {
         }
         ConversationEffect::Broadcast(other) => format!("broadcast {other:?}"),
         ConversationEffect::Send(transmit) => format!("send {}", transmit.messages.len()),
-        ConversationEffect::Keep(line) => format!("keep {line}"),
+        ConversationEffect::Keep(line) => format!("keep {}", lossy(&line.to_bytes()).trim_end()),
         ConversationEffect::Deliver(Event::Members(events)) => format!("deliver {}", events.kind),
         ConversationEffect::Deliver(Event::User(event)) => format!("deliver {}", event.name),
         ConversationEffect::Deliver(Event::Query(query)) => format!("deliver {}", query.name),

@@ -17,7 +17,9 @@ use crate::membership::{
 };
 use crate::model::Moment;
 use crate::telemetry::{Passed, RateLimit, counters};
-use crate::wire::message::{Ack, MembershipMessage, Message, Ping, ProbeMessage, PushPull, SerfState};
+use crate::wire::message::{
+    Ack, LeftOut, MembershipMessage, Message, Ping, ProbeMessage, PushPull, SerfState,
+};
 use crate::wire::stream::StreamMessage;
 use fastrand::Rng;
 use join::Join;
@@ -150,6 +152,7 @@ impl Exchanges {
             }
             return turn.fx.push(ExchangeEffect::Reply(stream, StreamMessage::Error(why)));
         }
+        self.note_left_out(peer, &theirs, turn.now);
         turn.fx.push(ExchangeEffect::Recall(Plan::Answer { stream, join: theirs.join }));
         merge(theirs, false, turn);
     }
@@ -220,6 +223,9 @@ impl Exchanges {
             && let Some(why) = refuses(theirs, &turn.table.members)
         {
             return self.failed(purpose, peer, &StreamFailure::Unfit(why), turn.now, turn.fx);
+        }
+        if let StreamMessage::PushPull(theirs) = &message {
+            self.note_left_out(peer, theirs, turn.now);
         }
         match (purpose, message) {
             (Purpose::Join(id), StreamMessage::PushPull(theirs)) => {
@@ -336,6 +342,19 @@ impl Exchanges {
             && let Some(join) = self.joins.remove(&id)
         {
             fx.push(ExchangeEffect::Joined(id, join.outcome()));
+        }
+    }
+
+    /// Says what could not be read of an exchange, which goes on without it.
+    fn note_left_out(&mut self, peer: SocketAddr, theirs: &PushPull, now: Moment) {
+        let LeftOut { count, first } = &theirs.left_out;
+        if *count > 0
+            && let Some(passed) = self.complain(peer, "left out", now)
+        {
+            log::warn!(
+                target: "memberlist",
+                "Left out {count} of the entries of a push/pull with {peer}; the first is {first}{passed}"
+            );
         }
     }
 

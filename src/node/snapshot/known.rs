@@ -95,12 +95,12 @@ impl Known {
     }
 
     /// A whole file that says all of this and nothing else.
-    pub fn render(&self) -> String {
+    pub fn render(&self) -> Vec<u8> {
         let alive = self.alive.iter().map(|(name, addr)| Line::Alive(name.clone(), *addr));
         let mut clocks = self.clocks;
         let clocks = ClockKind::ALL.map(|kind| Line::Clock(kind, *clocks.of(kind)));
         let leave = self.left.then_some(Line::Leave);
-        alive.chain(clocks).chain(leave).flat_map(|line| [line.to_string(), "\n".into()]).collect()
+        alive.chain(clocks).chain(leave).flat_map(|line| line.to_bytes()).collect()
     }
 
     /// Whether a file of `size` bytes is to be replaced by a whole one. `whole` is its size right
@@ -142,7 +142,7 @@ mod tests {
         assert!(known.learn(&Line::NotAlive(name("a"))));
         assert!(!known.learn(&Line::NotAlive(name("a"))));
         assert!(!known.learn(&Line::Alive(name("x\nleave"), SocketAddr::from(([10, 0, 0, 1], 1)))));
-        assert_eq!(known.render(), "clock: 0\nevent-clock: 5\nquery-clock: 0\n");
+        assert_eq!(known.render(), b"clock: 0\nevent-clock: 5\nquery-clock: 0\n");
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
             assert!(!known.learn(&Line::Leave) && !known.learn(&Line::NotAlive(name("a"))));
             assert!(!known.learn(&alive("b", 2)) && !known.learn(&clock(ClockKind::Event, 5)));
             assert_eq!((known.alive().count(), known.is_forgotten()), (usize::from(rejoin), !rejoin));
-            assert!(known.render().ends_with("leave\n"));
+            assert!(known.render().ends_with(b"leave\n"));
         }
     }
 
@@ -181,9 +181,9 @@ mod tests {
         ]
     }
 
-    fn recall(text: &str, rejoin: bool) -> Known {
+    fn recall(text: &[u8], rejoin: bool) -> Known {
         let mut reading = Reading::new(rejoin);
-        reading.push(text.as_bytes());
+        reading.push(text);
         let recalled = reading.finish();
         assert_eq!(recalled.skipped, 0);
         recalled.known
@@ -197,10 +197,10 @@ mod tests {
             rejoin in any::<bool>(),
         ) {
             let mut known = Known::new(rejoin);
-            let mut lines = String::new();
+            let mut lines = Vec::new();
             for change in changes.into_iter().chain(leaves.then_some(Line::Leave)) {
                 if known.learn(&change) {
-                    lines += &format!("{change}\n");
+                    lines.extend(change.to_bytes());
                 }
             }
             let whole = known.render();

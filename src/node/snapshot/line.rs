@@ -14,10 +14,9 @@
 //! How a whole file is read is in `reading`, what the lines mean in `known`.
 
 use crate::model::{LamportTime, MAX_LAMPORT_JUMP, MemberEvent, NodeName, canonical_ip};
-use std::fmt;
 use std::net::SocketAddr;
 
-/// The longest line that is read, in bytes. Ours stay below 340.
+/// The longest line that is read, in bytes. Ours stay below 600.
 pub const MAX_LINE: usize = 1024;
 
 /// One thing that a snapshot says.
@@ -46,45 +45,47 @@ impl Line {
 
     /// Reads one line, without its end. `Ok(None)` is a line that means nothing on purpose.
     pub fn parse(line: &[u8]) -> Result<Option<Line>, NoLine> {
-        let line = std::str::from_utf8(line).map_err(|_| NoLine)?;
-        if line.starts_with('#') || line.starts_with("coordinate: ") {
+        if line.starts_with(b"#") || line.starts_with(b"coordinate: ") {
             return Ok(None);
         }
-        if line == "leave" {
+        if line == b"leave" {
             return Ok(Some(Line::Leave));
         }
-        let (what, value) = line.split_once(": ").ok_or(NoLine)?;
+        let at = line.windows(2).position(|two| two == b": ").ok_or(NoLine)?;
+        let (what, value) = (line.get(..at).unwrap_or_default(), line.get(at + 2..).unwrap_or_default());
         let parsed = match what {
-            "alive" => {
-                let (name, addr) = value.rsplit_once(' ').ok_or(NoLine)?;
+            b"alive" => {
+                let mut halves = value.rsplitn(2, |byte| *byte == b' ');
+                let (addr, name) = halves.next().zip(halves.next()).ok_or(NoLine)?;
                 Line::Alive(member_name(name)?, address(addr)?)
             }
-            "not-alive" => Line::NotAlive(member_name(value)?),
+            b"not-alive" => Line::NotAlive(member_name(value)?),
             _ => {
-                let kind = ClockKind::ALL.into_iter().find(|kind| kind.key() == what).ok_or(NoLine)?;
+                let kind =
+                    ClockKind::ALL.into_iter().find(|kind| kind.key().as_bytes() == what).ok_or(NoLine)?;
                 Line::Clock(kind, time(value)?)
             }
         };
         Ok(Some(parsed))
     }
 
+    /// Its bytes, with its end.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Line::Alive(name, addr) => {
+                [b"alive: ", name.as_bytes(), format!(" {addr}\n").as_bytes()].concat()
+            }
+            Line::NotAlive(name) => [b"not-alive: ", name.as_bytes(), b"\n"].concat(),
+            Line::Clock(kind, time) => format!("{}: {time}\n", kind.key()).into_bytes(),
+            Line::Leave => b"leave\n".to_vec(),
+        }
+    }
+
     /// Whether the format can express it: names that would break a line cannot be written.
     pub fn is_writable(&self) -> bool {
         match self {
-            Line::Alive(name, _) | Line::NotAlive(name) => !breaks_lines(name.as_str()),
+            Line::Alive(name, _) | Line::NotAlive(name) => !breaks_lines(name.as_bytes()),
             Line::Clock(..) | Line::Leave => true,
-        }
-    }
-}
-
-impl fmt::Display for Line {
-    /// The line without its end.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Line::Alive(name, addr) => write!(f, "alive: {name} {addr}"),
-            Line::NotAlive(name) => write!(f, "not-alive: {name}"),
-            Line::Clock(kind, time) => write!(f, "{}: {time}", kind.key()),
-            Line::Leave => f.write_str("leave"),
         }
     }
 }
@@ -94,25 +95,30 @@ impl fmt::Display for Line {
 pub struct NoLine;
 
 /// A member may be called anything, a line feed and a forged line behind it included.
-fn breaks_lines(name: &str) -> bool {
-    name.contains(['\n', '\0'])
+fn breaks_lines(name: &[u8]) -> bool {
+    name.iter().any(|byte| matches!(byte, b'\n' | 0))
 }
 
-fn member_name(text: &str) -> Result<NodeName, NoLine> {
+fn utf8(text: &[u8]) -> Result<&str, NoLine> {
+    std::str::from_utf8(text).map_err(|_| NoLine)
+}
+
+fn member_name(text: &[u8]) -> Result<NodeName, NoLine> {
     if breaks_lines(text) {
         return Err(NoLine);
     }
     NodeName::new(text).map_err(|_| NoLine)
 }
 
-fn address(text: &str) -> Result<SocketAddr, NoLine> {
-    let addr: SocketAddr = text.parse().map_err(|_| NoLine)?;
+fn address(text: &[u8]) -> Result<SocketAddr, NoLine> {
+    let addr: SocketAddr = utf8(text)?.parse().map_err(|_| NoLine)?;
     let reachable = addr.port() != 0 && !addr.ip().is_unspecified();
     if reachable { Ok(SocketAddr::new(canonical_ip(addr.ip()), addr.port())) } else { Err(NoLine) }
 }
 
 /// Digits only, and no time that a clock would refuse.
-fn time(text: &str) -> Result<LamportTime, NoLine> {
+fn time(text: &[u8]) -> Result<LamportTime, NoLine> {
+    let text = utf8(text)?;
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(NoLine);
     }

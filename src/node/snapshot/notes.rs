@@ -52,14 +52,14 @@ impl MissedNews {
 #[derive(Debug)]
 pub struct Notes {
     known: Known,
-    lines: String,
+    lines: Vec<u8>,
     look_at: Moment,
 }
 
 impl Notes {
     /// Nothing is to be written.
     pub fn new(known: Known) -> Notes {
-        Notes { known, lines: String::new(), look_at: Moment::NEVER }
+        Notes { known, lines: Vec::new(), look_at: Moment::NEVER }
     }
 
     /// What is known.
@@ -90,7 +90,7 @@ impl Notes {
     fn add(&mut self, line: &Line) -> bool {
         let news = self.known.learn(line);
         if news {
-            self.lines += &format!("{line}\n");
+            self.lines.extend(line.to_bytes());
         }
         news
     }
@@ -112,7 +112,7 @@ impl Notes {
     }
 
     /// The lines to write now; they are written from then on.
-    pub fn take_lines(&mut self) -> String {
+    pub fn take_lines(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.lines)
     }
 }

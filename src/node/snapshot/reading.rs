@@ -158,7 +158,7 @@ mod tests {
             assert_eq!((recalled.skipped, clocks(&recalled)[0]), (1, 3), "{line}");
             assert_eq!((alive(&recalled).len(), clocks(&recalled)[1]), (0, 0), "{line}");
         }
-        assert_eq!(read(b"alive: \xff\xfe 10.0.0.1:1\n", false).skipped, 1);
+        assert_eq!(read(b"alive: \xff\xfe 10.0.0.1:1\n", false).skipped, 0);
     }
 
     #[test]
@@ -198,9 +198,10 @@ mod tests {
         #[test]
         fn what_is_written_is_read(line in any_line()) {
             prop_assert!(line.is_writable());
-            let text = line.to_string();
-            prop_assert!(text.len() <= MAX_LINE && !text.contains('\n'));
-            prop_assert_eq!(Line::parse(text.as_bytes()), Ok(Some(line)));
+            let bytes = line.to_bytes();
+            let text = bytes.strip_suffix(b"\n").unwrap();
+            prop_assert!(text.len() <= MAX_LINE && !text.contains(&b'\n'));
+            prop_assert_eq!(Line::parse(text), Ok(Some(line)));
         }
 
         #[test]
@@ -222,10 +223,10 @@ mod tests {
             lines in proptest::collection::vec(any_line(), 0..20),
             cut in any::<proptest::sample::Index>(),
         ) {
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let text: Vec<u8> = lines.iter().flat_map(Line::to_bytes).collect();
             let cut = cut.index(text.len() + 1);
-            let recalled = read(&text.as_bytes()[..cut], false);
-            let whole = text.as_bytes()[..cut].iter().filter(|b| **b == b'\n').count();
+            let recalled = read(&text[..cut], false);
+            let whole = text[..cut].iter().filter(|b| **b == b'\n').count();
             let mut known = Known::new(false);
             lines.into_iter().take(whole).for_each(|line| { known.recall(line); });
             prop_assert_eq!(recalled.known, known);

@@ -4,6 +4,7 @@
 use super::error::ClientError;
 use super::socket::{ClientSocket, dial, is_timeout};
 use super::streamed::{QueryAnswer, Record, Streamed};
+use crate::model::Text;
 use crate::rpc::codec::{Body, decode, encode};
 use crate::rpc::commands::{Call, Patience, RpcCommand};
 use crate::rpc::frame::FrameScanner;
@@ -29,7 +30,7 @@ pub struct ClientConfig {
     /// `host:port` or `unix:/path`.
     pub addr: String,
     /// `rpc_auth`; empty to send none.
-    pub auth_key: String,
+    pub auth_key: Text,
     /// For connecting, for each write, and for replies that the agent gives by itself.
     pub timeout: Duration,
 }
@@ -37,7 +38,7 @@ pub struct ClientConfig {
 impl ClientConfig {
     /// No key, the default timeout.
     pub fn new(addr: impl Into<String>) -> ClientConfig {
-        ClientConfig { addr: addr.into(), auth_key: String::new(), timeout: DEFAULT_TIMEOUT }
+        ClientConfig { addr: addr.into(), auth_key: Text::default(), timeout: DEFAULT_TIMEOUT }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::calls::Client;
 use super::error::ClientError;
 use super::streamed::Streamed;
+use crate::model::Text;
 use crate::rpc::record::*;
 
 impl Client {
@@ -17,8 +18,13 @@ impl Client {
     }
 
     /// Sends a user event.
-    pub fn event(&mut self, name: &str, payload: &[u8], coalesce: bool) -> Result<(), ClientError> {
-        self.call(&EventCall { coalesce, name: name.into(), payload: payload.to_vec() })
+    pub fn event(
+        &mut self,
+        name: impl AsRef<[u8]>,
+        payload: &[u8],
+        coalesce: bool,
+    ) -> Result<(), ClientError> {
+        self.call(&EventCall { coalesce, name: Text::from(name.as_ref()), payload: payload.to_vec() })
     }
 
     /// Answers the query with the `ID` of its record.

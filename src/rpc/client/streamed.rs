@@ -1,10 +1,10 @@
 //! What an agent sends without being asked again: records of streams, monitors and queries.
 
 use super::error::ClientError;
-use crate::rpc::codec::{RecordError, decode};
+use crate::model::Text;
+use crate::rpc::codec::{Field, RecordError, decode, record};
 use crate::rpc::commands::{Call, RpcCommand};
 use crate::rpc::record::*;
-use serde::de::DeserializeOwned;
 
 /// What the records of a stream are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +40,12 @@ pub enum QueryAnswer {
     /// The query arrived at this member.
     Ack {
         /// Its name.
-        from: String,
+        from: Text,
     },
     /// This member answered.
     Response {
         /// Its name.
-        from: String,
+        from: Text,
         /// Its answer.
         payload: Vec<u8>,
     },
@@ -93,12 +93,13 @@ fn event(value: &[u8]) -> Result<Record, ClientError> {
 }
 
 /// A record that was asked for by this call.
-fn read<C: Call, T: DeserializeOwned>(value: &[u8]) -> Result<T, ClientError> {
+fn read<C: Call, T: Field>(value: &[u8]) -> Result<T, ClientError> {
     decode(value).map_err(|error| ClientError::Reply { command: C::COMMAND, error })
 }
 
-#[derive(Default, serde::Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct EventName {
-    event: String,
+record! {
+    /// What all of them have.
+    EventName {
+        "Event" event: String,
+    }
 }

@@ -4,7 +4,7 @@
 use super::limits::MAX_QUERY_TIMEOUT;
 use crate::messaging::QueryParams;
 use crate::messaging::filter::{BadExpression, anchored};
-use crate::model::{NameError, NodeName, format_duration};
+use crate::model::{NameError, NodeName, Text, format_duration};
 use crate::rpc::filter::MAX_TAG_EXPRESSIONS;
 use crate::rpc::record::QueryCall;
 use std::fmt;
@@ -27,14 +27,14 @@ pub(super) enum QueryRefused {
     /// A text is no name of a member.
     Node {
         /// The text.
-        name: String,
+        name: Text,
         /// What is wrong with it.
         error: NameError,
     },
     /// The expression for a tag is not valid, or too large.
     Tag {
         /// The key of the tag.
-        key: String,
+        key: Text,
         /// What is wrong with the expression.
         error: BadExpression,
     },
@@ -77,9 +77,9 @@ pub(super) fn params(call: QueryCall) -> Result<QueryParams, QueryRefused> {
     }
     for (key, expression) in &call.filter_tags {
         // The members that are asked compile it themselves, and none of them could say that it is wrong.
-        anchored(expression).map_err(|error| QueryRefused::Tag { key: key.clone(), error })?;
+        anchored(&expression.to_lossy()).map_err(|error| QueryRefused::Tag { key: key.clone(), error })?;
     }
-    let node = |name: String| NodeName::new(&name).map_err(|error| QueryRefused::Node { name, error });
+    let node = |name: Text| NodeName::new(&name).map_err(|error| QueryRefused::Node { name, error });
     Ok(QueryParams {
         timeout: timeout(call.timeout)?,
         relay_factor: u8::try_from(call.relay_factor)
@@ -110,8 +110,8 @@ mod tests {
         QueryCall { name: "load".into(), request_ack: true, ..QueryCall::default() }
     }
 
-    fn tags(expressions: &[&str]) -> BTreeMap<String, String> {
-        expressions.iter().enumerate().map(|(i, e)| (format!("k{i}"), e.to_string())).collect()
+    fn tags(expressions: &[&str]) -> BTreeMap<Text, Text> {
+        expressions.iter().enumerate().map(|(i, e)| (format!("k{i}").into(), (*e).into())).collect()
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
             ..request()
         });
         let full = full.unwrap();
-        assert_eq!(full.nodes.iter().map(NodeName::as_str).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(full.nodes.iter().map(NodeName::to_string).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((full.relay_factor, full.timeout), (255, Some(Duration::from_millis(1500))));
         assert_eq!((full.tags, full.payload), (tags(&["web|db", ""]), b"x".to_vec()));
         params(QueryCall { name: "_serf_ping".into(), ..request() }).unwrap();
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn every_other_is_refused_with_the_value_that_is_wrong() {
-        let long = "x".repeat(256);
+        let long = "x".repeat(513);
         for (request, text) in [
             (
                 QueryCall { timeout: -1, ..request() },
@@ -154,12 +154,12 @@ mod tests {
             (QueryCall { relay_factor: 256, ..request() }, "Relay factor must be between 0 and 255, not 256"),
             (QueryCall { relay_factor: -1, ..request() }, "Relay factor must be between 0 and 255, not -1"),
             (
-                QueryCall { filter_nodes: vec!["a".into(), String::new()], ..request() },
+                QueryCall { filter_nodes: vec!["a".into(), Text::default()], ..request() },
                 "Invalid node filter \"\": node name is empty",
             ),
             (
-                QueryCall { filter_nodes: vec![long], ..request() },
-                "node name is 256 bytes long; at most 255 are allowed",
+                QueryCall { filter_nodes: vec![long.into()], ..request() },
+                "node name is 513 bytes long; at most 512 are allowed",
             ),
             (
                 QueryCall { filter_tags: tags(&["ok", "["]), ..request() },

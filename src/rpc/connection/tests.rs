@@ -7,10 +7,10 @@ use super::streams::{MONITOR_ENDED, STREAM_ENDED};
 use super::*;
 use crate::messaging::filter::EventFilter;
 use crate::model::{
-    Event, Incarnation, Member, MemberEventKind, MemberEvents, Moment, NodeName, Status, Tags, Token,
+    Event, Incarnation, Member, MemberEventKind, MemberEvents, Moment, NodeName, Status, Tags, Text, Token,
     Versions,
 };
-use crate::rpc::codec::{Body, decode, encode};
+use crate::rpc::codec::{Body, Field, decode, encode};
 use crate::rpc::commands::{Call, KeyedAnswer, LaterRequest, NowRequest, Request, RpcCommand};
 use crate::rpc::frame::FrameScanner;
 use crate::rpc::record::*;
@@ -59,7 +59,7 @@ fn joined(num: i32, error: &str) -> RpcReply {
 
 /// A reply of about so many bytes.
 fn large(bytes: usize) -> RpcReply {
-    let member = MemberInfo { name: "x".repeat(bytes), ..MemberInfo::default() };
+    let member = MemberInfo { name: "x".repeat(bytes).into(), ..MemberInfo::default() };
     RpcReply::with::<MembersCall>(&MembersResponse { members: vec![member] })
 }
 
@@ -94,7 +94,7 @@ impl Connected {
         (header.seq, header.error)
     }
 
-    fn body<T: serde::de::DeserializeOwned>(&mut self) -> T {
+    fn body<T: Field>(&mut self) -> T {
         decode(&self.value()).unwrap()
     }
 
@@ -177,7 +177,7 @@ fn the_third_wrong_key_closes_after_its_error_was_read() {
     t.header();
     for seq in 2..5 {
         assert!(t.is_open());
-        t.ask(seq, &AuthCall { auth_key: String::new() });
+        t.ask(seq, &AuthCall { auth_key: Text::default() });
         if seq < 4 {
             t.header();
         }

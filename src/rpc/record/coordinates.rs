@@ -1,26 +1,25 @@
 //! Where members are on the network.
 
-use crate::model::{Coordinate, CoordinateError};
-use crate::rpc::codec::{nil_if_empty, or_nil, record};
+use crate::model::{Coordinate, CoordinateError, Text};
+use crate::rpc::codec::{Field, read_list, record, write_list};
+use crate::wire::msgpack::{Fault, Reader};
 
 record! {
     /// `get-coordinate`.
     pub CoordinateCall {
         /// Name of the member.
-        #[serde(deserialize_with = "or_nil")]
-        node: String,
+        "Node" node: Text,
     }
+    listed "Node"
 }
 
 record! {
     /// Reply to `get-coordinate`.
     pub(crate) CoordinateResponse {
         /// The coordinate; zeros if there is none.
-        #[serde(deserialize_with = "or_nil")]
-        coord: CoordinateRecord,
+        "Coord" coord: CoordinateRecord,
         /// Whether there is one.
-        #[serde(deserialize_with = "or_nil")]
-        ok: bool,
+        "Ok" ok: bool,
     }
 }
 
@@ -28,17 +27,31 @@ record! {
     /// A Vivaldi coordinate. All but `error` in seconds.
     pub(crate) CoordinateRecord {
         /// Offset from observed round trips.
-        #[serde(deserialize_with = "or_nil")]
-        adjustment: f64,
+        "Adjustment" adjustment: f64,
         /// Confidence; smaller is better, no unit.
-        #[serde(deserialize_with = "or_nil")]
-        error: f64,
+        "Error" error: f64,
         /// Distance of the host from the network's core.
-        #[serde(deserialize_with = "or_nil")]
-        height: f64,
+        "Height" height: f64,
         /// The Euclidean part.
-        #[serde(serialize_with = "nil_if_empty", deserialize_with = "or_nil")]
-        vec: Vec<f64>,
+        "Vec" vec: Position,
+    }
+}
+
+/// The position of a coordinate; nil where there is none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Position(pub Vec<f64>);
+
+impl Field for Position {
+    fn read(r: &mut Reader) -> Result<Position, Fault> {
+        read_list(r).map(Position)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        if self.0.is_empty() {
+            let _ = rmp::encode::write_nil(out);
+        } else {
+            write_list(&self.0, out);
+        }
     }
 }
 
@@ -48,7 +61,7 @@ impl From<Option<&Coordinate>> for CoordinateResponse {
             adjustment: c.adjustment(),
             error: c.error(),
             height: c.height(),
-            vec: c.position().to_vec(),
+            vec: Position(c.position().to_vec()),
         });
         CoordinateResponse { ok: coord.is_some(), coord: coord.unwrap_or_default() }
     }
@@ -58,6 +71,6 @@ impl TryFrom<CoordinateRecord> for Coordinate {
     type Error = CoordinateError;
 
     fn try_from(record: CoordinateRecord) -> Result<Coordinate, CoordinateError> {
-        Coordinate::from_parts(&record.vec, record.error, record.adjustment, record.height)
+        Coordinate::from_parts(&record.vec.0, record.error, record.adjustment, record.height)
     }
 }

@@ -1,34 +1,35 @@
 //! The keys of the cluster.
 
 use crate::messaging::keys::KeyReport;
-use crate::rpc::codec::{or_nil, record};
+use crate::model::Text;
+use crate::rpc::codec::record;
 use std::collections::BTreeMap;
 
 record! {
     /// `install-key`.
     pub InstallKeyCall {
         /// The key in base64.
-        #[serde(deserialize_with = "or_nil")]
-        key: String,
+        "Key" key: String,
     }
+    listed "Key"
 }
 
 record! {
     /// `use-key`.
     pub UseKeyCall {
         /// The key in base64.
-        #[serde(deserialize_with = "or_nil")]
-        key: String,
+        "Key" key: String,
     }
+    listed "Key"
 }
 
 record! {
     /// `remove-key`.
     pub RemoveKeyCall {
         /// The key in base64.
-        #[serde(deserialize_with = "or_nil")]
-        key: String,
+        "Key" key: String,
     }
+    listed "Key"
 }
 
 record! {
@@ -40,24 +41,18 @@ record! {
     /// Reply to the four key commands.
     pub(crate) KeyResponse {
         /// On how many members each key is installed (`list-keys` alone).
-        #[serde(deserialize_with = "or_nil")]
-        keys: BTreeMap<String, i64>,
+        "Keys" keys: BTreeMap<String, i64>,
         /// What members had to say, by name.
-        #[serde(deserialize_with = "or_nil")]
-        messages: BTreeMap<String, String>,
+        "Messages" messages: BTreeMap<Text, Text>,
         /// How many members reported a failure.
-        #[serde(deserialize_with = "or_nil")]
-        num_err: i64,
+        "NumErr" num_err: i64,
         /// How many members there are.
-        #[serde(deserialize_with = "or_nil")]
-        num_nodes: i64,
+        "NumNodes" num_nodes: i64,
         /// How many members answered.
-        #[serde(deserialize_with = "or_nil")]
-        num_resp: i64,
+        "NumResp" num_resp: i64,
         /// How many members seal with each key (`list-keys` alone). HashiCorp's agents do not say
         /// so, and their clients do not mind.
-        #[serde(deserialize_with = "or_nil", skip_serializing_if = "BTreeMap::is_empty")]
-        primary_keys: BTreeMap<String, i64>,
+        "PrimaryKeys" primary_keys: BTreeMap<String, i64>,
     }
 }
 

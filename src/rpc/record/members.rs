@@ -1,11 +1,10 @@
 //! Members: listing them, and what one of them does.
 
-use crate::model::{Member, MemberEventKind, canonical_ip};
-use crate::rpc::codec::{or_nil, record};
-use serde::de::Deserializer;
-use serde::{Deserialize, Serialize, Serializer};
+use crate::model::{Member, MemberEventKind, Text, canonical_ip};
+use crate::rpc::codec::{Field, list, record};
+use crate::wire::msgpack::{Fault, Reader};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 record! {
     /// `members`.
@@ -16,23 +15,20 @@ record! {
     /// `members-filtered`: every expression must match the whole of its value.
     pub MembersFilteredCall {
         /// Expression for the name; empty for any.
-        #[serde(deserialize_with = "or_nil")]
-        name: String,
+        "Name" name: Text,
         /// Expression for the status; empty for any.
-        #[serde(deserialize_with = "or_nil")]
-        status: String,
+        "Status" status: Text,
         /// Expressions for tags by key. A tag that is absent has an empty value.
-        #[serde(deserialize_with = "or_nil")]
-        tags: BTreeMap<String, String>,
+        "Tags" tags: BTreeMap<Text, Text>,
     }
+    listed "Tags" "Status" "Name"
 }
 
 record! {
     /// Reply to `members` and `members-filtered`.
     pub(crate) MembersResponse {
         /// The members.
-        #[serde(deserialize_with = "or_nil")]
-        members: Vec<MemberInfo>,
+        "Members" members: Vec<MemberInfo>,
     }
 }
 
@@ -40,38 +36,27 @@ record! {
     /// One member.
     pub MemberInfo {
         /// Its address.
-        #[serde(deserialize_with = "or_nil")]
-        addr: WireAddr,
+        "Addr" addr: WireAddr,
         /// Serf protocol spoken.
-        #[serde(deserialize_with = "or_nil")]
-        delegate_cur: u8,
+        "DelegateCur" delegate_cur: u8,
         /// Highest Serf protocol understood.
-        #[serde(deserialize_with = "or_nil")]
-        delegate_max: u8,
+        "DelegateMax" delegate_max: u8,
         /// Lowest Serf protocol understood.
-        #[serde(deserialize_with = "or_nil")]
-        delegate_min: u8,
+        "DelegateMin" delegate_min: u8,
         /// Its name.
-        #[serde(deserialize_with = "or_nil")]
-        name: String,
+        "Name" name: Text,
         /// Its gossip port.
-        #[serde(deserialize_with = "or_nil")]
-        port: u16,
+        "Port" port: u16,
         /// Memberlist protocol spoken.
-        #[serde(deserialize_with = "or_nil")]
-        protocol_cur: u8,
+        "ProtocolCur" protocol_cur: u8,
         /// Highest memberlist protocol understood.
-        #[serde(deserialize_with = "or_nil")]
-        protocol_max: u8,
+        "ProtocolMax" protocol_max: u8,
         /// Lowest memberlist protocol understood.
-        #[serde(deserialize_with = "or_nil")]
-        protocol_min: u8,
+        "ProtocolMin" protocol_min: u8,
         /// The word of a [`crate::model::Status`].
-        #[serde(deserialize_with = "or_nil")]
-        status: String,
+        "Status" status: String,
         /// Its tags.
-        #[serde(deserialize_with = "or_nil")]
-        tags: BTreeMap<String, String>,
+        "Tags" tags: BTreeMap<Text, Text>,
     }
 }
 
@@ -83,7 +68,7 @@ impl From<&Member> for MemberInfo {
             delegate_cur: versions.delegate_cur,
             delegate_max: versions.delegate_max,
             delegate_min: versions.delegate_min,
-            name: member.name.to_string(),
+            name: (&member.name).into(),
             port: member.addr.port(),
             protocol_cur: versions.protocol_cur,
             protocol_max: versions.protocol_max,
@@ -96,7 +81,7 @@ impl From<&Member> for MemberInfo {
 
 /// An IP address as Go's `net.IP` travels: a byte string.
 ///
-/// Written as 16 bytes, IPv4 mapped into IPv6; clients rely on one length. Read from 4 or 16
+/// Written as 4 bytes for IPv4, as HashiCorp's agents do, and as 16 for IPv6. Read from 4 or 16
 /// bytes; none at all is the unspecified address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WireAddr(pub IpAddr);
@@ -107,43 +92,36 @@ impl Default for WireAddr {
     }
 }
 
-impl Serialize for WireAddr {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let mapped = match self.0 {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-            IpAddr::V6(v6) => v6,
-        };
-        s.serialize_bytes(&mapped.octets())
-    }
-}
-
-impl<'de> Deserialize<'de> for WireAddr {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let bytes = serde_bytes::ByteBuf::deserialize(d)?;
+impl Field for WireAddr {
+    fn read(r: &mut Reader) -> Result<Self, Fault> {
+        let bytes = r.bytes()?;
         if bytes.is_empty() {
             return Ok(WireAddr::default());
         }
-        let ip = if let Ok(four) = <[u8; 4]>::try_from(bytes.as_slice()) {
-            IpAddr::from(four)
-        } else if let Ok(sixteen) = <[u8; 16]>::try_from(bytes.as_slice()) {
-            IpAddr::V6(Ipv6Addr::from(sixteen))
-        } else {
-            let problem = format!("an address has 4 or 16 bytes, not {}", bytes.len());
-            return Err(serde::de::Error::custom(problem));
-        };
+        let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+        let sixteen = || <[u8; 16]>::try_from(bytes).map(IpAddr::from);
+        let ip = four.or_else(|_| sixteen()).map_err(|_| Fault::Not("address of 4 or 16 bytes"))?;
         Ok(WireAddr(canonical_ip(ip)))
     }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let octets = match self.0 {
+            IpAddr::V4(v4) => v4.octets().to_vec(),
+            IpAddr::V6(v6) => v6.octets().to_vec(),
+        };
+        octets.write(out);
+    }
 }
+
+list!(MemberInfo);
 
 record! {
     /// Streamed for member events.
     pub MemberEventRecord {
         /// `member-join` and so on.
-        #[serde(deserialize_with = "or_nil")]
-        event: String,
+        "Event" event: String,
         /// The members to which it happened.
-        #[serde(deserialize_with = "or_nil")]
-        members: Vec<MemberInfo>,
+        "Members" members: Vec<MemberInfo>,
     }
 }
 
@@ -158,20 +136,18 @@ record! {
     /// `join`.
     pub JoinCall {
         /// Addresses of members, `host` or `host:port`.
-        #[serde(deserialize_with = "or_nil")]
-        existing: Vec<String>,
+        "Existing" existing: Vec<Text>,
         /// Whether events from before the join are wanted.
-        #[serde(deserialize_with = "or_nil")]
-        replay: bool,
+        "Replay" replay: bool,
     }
+    listed "Existing" "Replay"
 }
 
 record! {
     /// Reply to `join`.
     pub(crate) JoinResponse {
         /// How many addresses were joined.
-        #[serde(deserialize_with = "or_nil")]
-        num: i32,
+        "Num" num: i32,
     }
 }
 
@@ -184,22 +160,20 @@ record! {
     /// `force-leave`.
     pub ForceLeaveCall {
         /// Name of the failed member.
-        #[serde(deserialize_with = "or_nil")]
-        node: String,
+        "Node" node: Text,
         /// Whether to forget it at once.
-        #[serde(deserialize_with = "or_nil")]
-        prune: bool,
+        "Prune" prune: bool,
     }
+    listed "Node" "Prune"
 }
 
 record! {
     /// `tags`.
     pub TagsCall {
         /// Keys to remove.
-        #[serde(deserialize_with = "or_nil")]
-        delete_tags: Vec<String>,
+        "DeleteTags" delete_tags: Vec<Text>,
         /// Tags to set.
-        #[serde(deserialize_with = "or_nil")]
-        tags: BTreeMap<String, String>,
+        "Tags" tags: BTreeMap<Text, Text>,
     }
+    listed "Tags" "DeleteTags"
 }

@@ -1,43 +1,36 @@
 //! User events and queries: sending them, and what is streamed of them.
 
 use crate::messaging::QueryProgress;
-use crate::model::{QueryEvent, UserEvent};
-use crate::rpc::codec::{bytes, or_nil, record};
+use crate::model::{QueryEvent, Text, UserEvent};
+use crate::rpc::codec::record;
 use std::collections::BTreeMap;
 
 record! {
     /// `event`.
     pub EventCall {
         /// Whether receivers may keep the last of several events of this name alone.
-        #[serde(deserialize_with = "or_nil")]
-        coalesce: bool,
+        "Coalesce" coalesce: bool,
         /// Name of the event.
-        #[serde(deserialize_with = "or_nil")]
-        name: String,
+        "Name" name: Text,
         /// Any bytes.
-        #[serde(with = "bytes")]
-        payload: Vec<u8>,
+        "Payload" payload: Vec<u8>,
     }
+    listed "Name" "Payload" "Coalesce"
 }
 
 record! {
     /// Streamed for user events.
     pub UserEventRecord {
         /// Whether it may be coalesced by name.
-        #[serde(deserialize_with = "or_nil")]
-        coalesce: bool,
+        "Coalesce" coalesce: bool,
         /// `user`.
-        #[serde(deserialize_with = "or_nil")]
-        event: String,
+        "Event" event: String,
         /// Lamport time.
-        #[serde(rename = "LTime", deserialize_with = "or_nil")]
-        ltime: u64,
+        "LTime" ltime: u64,
         /// Name of the event.
-        #[serde(deserialize_with = "or_nil")]
-        name: String,
+        "Name" name: Text,
         /// Any bytes.
-        #[serde(with = "bytes")]
-        payload: Vec<u8>,
+        "Payload" payload: Vec<u8>,
     }
 }
 
@@ -57,42 +50,33 @@ record! {
     /// `query`.
     pub QueryCall {
         /// Names of the members that are asked; empty for all.
-        #[serde(deserialize_with = "or_nil")]
-        filter_nodes: Vec<String>,
+        "FilterNodes" filter_nodes: Vec<Text>,
         /// Expressions for the tags of the members that are asked.
-        #[serde(deserialize_with = "or_nil")]
-        filter_tags: BTreeMap<String, String>,
+        "FilterTags" filter_tags: BTreeMap<Text, Text>,
         /// Name of the query.
-        #[serde(deserialize_with = "or_nil")]
-        name: String,
+        "Name" name: Text,
         /// Any bytes.
-        #[serde(with = "bytes")]
-        payload: Vec<u8>,
+        "Payload" payload: Vec<u8>,
         /// How many members relay each response as well, 0 to 255. Wider than that, so that a value
         /// out of range is refused by name and not as an unreadable request.
-        #[serde(deserialize_with = "or_nil")]
-        relay_factor: i64,
+        "RelayFactor" relay_factor: i64,
         /// Whether receipt is to be acknowledged.
-        #[serde(deserialize_with = "or_nil")]
-        request_ack: bool,
+        "RequestAck" request_ack: bool,
         /// Nanoseconds; 0 for the default.
-        #[serde(deserialize_with = "or_nil")]
-        timeout: i64,
+        "Timeout" timeout: i64,
     }
+    listed "FilterNodes" "FilterTags" "RequestAck" "RelayFactor" "Timeout" "Name" "Payload"
 }
 
 record! {
     /// Streamed to the client that asked a query.
     pub(crate) QueryRecord {
         /// Name of the member that it comes from.
-        #[serde(deserialize_with = "or_nil")]
-        from: String,
+        "From" from: Text,
         /// The response.
-        #[serde(with = "bytes")]
-        payload: Vec<u8>,
+        "Payload" payload: Vec<u8>,
         /// `ack`, `response` or `done`.
-        #[serde(rename = "Type", deserialize_with = "or_nil")]
-        kind: String,
+        "Type" kind: String,
     }
 }
 
@@ -107,11 +91,11 @@ impl QueryRecord {
     /// The record of something that came in for a query.
     pub(crate) fn new(progress: &QueryProgress) -> QueryRecord {
         let (kind, from, payload) = match progress {
-            QueryProgress::Ack { from } => (QueryRecord::ACK, from.to_string(), Vec::new()),
+            QueryProgress::Ack { from } => (QueryRecord::ACK, Text::from(from), Vec::new()),
             QueryProgress::Response { from, payload } => {
-                (QueryRecord::RESPONSE, from.to_string(), payload.clone())
+                (QueryRecord::RESPONSE, Text::from(from), payload.clone())
             }
-            QueryProgress::Done => (QueryRecord::DONE, String::new(), Vec::new()),
+            QueryProgress::Done => (QueryRecord::DONE, Text::default(), Vec::new()),
         };
         QueryRecord { from, payload, kind: kind.to_string() }
     }
@@ -121,20 +105,15 @@ record! {
     /// Streamed for queries that this agent may answer.
     pub QueryEventRecord {
         /// `query`.
-        #[serde(deserialize_with = "or_nil")]
-        event: String,
+        "Event" event: String,
         /// To be named in `respond`; counts from 1 on each connection.
-        #[serde(rename = "ID", deserialize_with = "or_nil")]
-        id: u64,
+        "ID" id: u64,
         /// Lamport time.
-        #[serde(rename = "LTime", deserialize_with = "or_nil")]
-        ltime: u64,
+        "LTime" ltime: u64,
         /// Name of the query.
-        #[serde(deserialize_with = "or_nil")]
-        name: String,
+        "Name" name: Text,
         /// Any bytes.
-        #[serde(with = "bytes")]
-        payload: Vec<u8>,
+        "Payload" payload: Vec<u8>,
     }
 }
 
@@ -155,10 +134,9 @@ record! {
     /// `respond`.
     pub RespondCall {
         /// The `ID` of the query's record.
-        #[serde(rename = "ID", deserialize_with = "or_nil")]
-        id: u64,
+        "ID" id: u64,
         /// Any bytes.
-        #[serde(with = "bytes")]
-        payload: Vec<u8>,
+        "Payload" payload: Vec<u8>,
     }
+    listed "ID" "Payload"
 }

@@ -1,6 +1,7 @@
 //! The connection itself: its opening, and what it streams.
 
-use crate::rpc::codec::{or_nil, record};
+use crate::model::Text;
+use crate::rpc::codec::record;
 
 /// The only version of the protocol that exists.
 pub const VERSION: i32 = 1;
@@ -9,44 +10,43 @@ record! {
     /// `handshake`.
     pub HandshakeCall {
         /// Must be [`VERSION`].
-        #[serde(deserialize_with = "or_nil")]
-        version: i32,
+        "Version" version: i32,
     }
+    listed "Version"
 }
 
 record! {
     /// `auth`.
     pub AuthCall {
         /// The value of `rpc_auth`.
-        #[serde(deserialize_with = "or_nil")]
-        auth_key: String,
+        "AuthKey" auth_key: Text,
     }
+    listed "AuthKey"
 }
 
 record! {
     /// `stream`.
     pub StreamCall {
         /// A filter such as `*` or `member-join,user:deploy`; empty means `*`.
-        #[serde(rename = "Type", deserialize_with = "or_nil")]
-        kind: String,
+        "Type" kind: Text,
     }
+    listed "Type"
 }
 
 record! {
     /// `monitor`.
     pub MonitorCall {
         /// `trace`, `debug`, `info`, `warn` or `err`, in any case.
-        #[serde(deserialize_with = "or_nil")]
-        log_level: String,
+        "LogLevel" log_level: String,
     }
+    listed "LogLevel"
 }
 
 record! {
     /// Streamed to monitors.
     pub(crate) LogRecord {
         /// One line without its newline.
-        #[serde(deserialize_with = "or_nil")]
-        log: String,
+        "Log" log: String,
     }
 }
 
@@ -54,7 +54,7 @@ record! {
     /// `stop`.
     pub StopCall {
         /// The `Seq` of the `stream` or `monitor` request that is to end.
-        #[serde(deserialize_with = "or_nil")]
-        stop: u64,
+        "Stop" stop: u64,
     }
+    listed "Stop"
 }

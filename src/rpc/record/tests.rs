@@ -1,8 +1,8 @@
 //! Bytes of the records, compared with what Debian's `serf` 0.8.2 sends and reads.
 
 use super::*;
-use crate::model::canonical_ip;
 use crate::model::{Incarnation, Member, NodeName, Status, Tags, Versions};
+use crate::model::{Text, canonical_ip};
 use crate::rpc::codec::{decode, encode};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -42,19 +42,19 @@ fn headers_as_the_agent_sends_them() {
 }
 
 #[test]
-fn a_member_as_the_agent_sends_it_but_with_a_long_address() {
+fn a_member_as_the_agent_sends_it() {
     let captured =
         b"\x81\xa7Members\x91\x8b\xa4Addr\xc4\x04\x7f\x08\xc9\x01\xabDelegateCur\x05\xabDelegateMax\x05\
         \xabDelegateMin\x02\xa4Name\xa1a\xa4Port\xcd\x1f\x14\xabProtocolCur\x02\xabProtocolMax\x05\
         \xabProtocolMin\x01\xa6Status\xa5alive\xa4Tags\x81\xa1k\xa1v";
     let ours = MembersResponse { members: vec![MemberInfo::from(&member())] };
     assert_eq!(decode::<MembersResponse>(captured).unwrap(), ours);
+    assert_eq!(encode(&ours), captured);
 
-    let mut expected = captured.to_vec();
+    let mut long = captured.to_vec();
     let at = captured.windows(2).position(|w| w == b"\xc4\x04").unwrap();
-    expected.splice(at..at + 6, *b"\xc4\x10\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\x08\xc9\x01");
-    assert_eq!(encode(&ours), expected);
-    assert_eq!(decode::<MembersResponse>(&expected).unwrap(), ours);
+    long.splice(at..at + 6, *b"\xc4\x10\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\x08\xc9\x01");
+    assert_eq!(decode::<MembersResponse>(&long).unwrap(), ours);
 }
 
 #[test]
@@ -68,7 +68,11 @@ fn other_replies_as_the_agent_sends_them() {
     };
     let captured = b"\x85\xa4Keys\x80\xa8Messages\x81\xa1a\xd9)Keyring is empty (encryption not enabled)\
         \xa6NumErr\x01\xa8NumNodes\x01\xa7NumResp\x01";
-    assert_eq!(encode(&keys), captured);
+    // What theirs does not say follows, where their clients skip it.
+    let mut ours = captured.to_vec();
+    ours[0] = 0x86;
+    ours.extend_from_slice(b"\xabPrimaryKeys\x80");
+    assert_eq!(encode(&keys), ours);
     assert_eq!(decode::<KeyResponse>(captured).unwrap(), keys);
 
     let zero = b"\xcb\0\0\0\0\0\0\0\0";
@@ -138,31 +142,47 @@ fn missing_and_nil_fields_are_empty() {
 
 #[test]
 fn what_is_no_record_is_refused() {
-    for bytes in [&b"\x05"[..], b"\xa1x", b"\xc0", b"\x81\xa3Seq\xa1x", b"\x81\xa3Seq\xff", b"\x81"] {
+    for bytes in [&b"\x05"[..], b"\xa1x", b"\x81\xa3Seq\xa1x", b"\x81\xa3Seq\xff", b"\x81"] {
         assert!(decode::<RequestHeader>(bytes).is_err(), "{bytes:x?}");
     }
     assert!(decode::<WireAddr>(b"\xc4\x03abc").is_err());
+    let error = decode::<EventCall>(b"\x81\xa8Coalesce\xa1x").unwrap_err().to_string();
+    assert_eq!(error, "Coalesce: there is no flag where one belongs");
+}
+
+#[test]
+fn a_list_stands_for_a_record_in_the_order_of_go() {
+    let call = decode::<EventCall>(b"\x93\xa2up\xa2\xff\xfe\xc3").unwrap();
+    assert_eq!(call, EventCall { name: "up".into(), payload: b"\xff\xfe".to_vec(), coalesce: true });
+    // One that is too short leaves the rest empty; what is too much is skipped.
+    assert_eq!(decode::<EventCall>(b"\x91\xa2up").unwrap().name, "up");
+    assert_eq!(decode::<RequestHeader>(b"\x93\xa5event\x07\x90").unwrap().seq, 7);
+    assert!(decode::<EventCall>(b"\x93\xa2up\xa1x\xa1x").is_err());
+}
+
+fn any_text(max: usize) -> impl Strategy<Value = Text> {
+    proptest::collection::vec(any::<u8>(), 0..max).prop_map(Text::from)
 }
 
 proptest! {
     #[test]
     fn decode_reverses_encode(
-        name in ".{0,40}", payload in proptest::collection::vec(any::<u8>(), 0..300),
+        name in any_text(40), error in ".{0,40}", payload in proptest::collection::vec(any::<u8>(), 0..300),
         seq in any::<u64>(), timeout in any::<i64>(), relay in any::<u8>(),
-        tags in proptest::collection::btree_map(".{0,10}", ".{0,40}", 0..4),
-        nodes in proptest::collection::vec(".{0,10}", 0..4), v6 in any::<u128>(), v4 in any::<u32>(),
+        tags in proptest::collection::btree_map(any_text(10), any_text(40), 0..4),
+        nodes in proptest::collection::vec(any_text(10), 0..4), v6 in any::<u128>(), v4 in any::<u32>(),
     ) {
         let query = QueryCall {
-            filter_nodes: nodes, filter_tags: tags, name: name.clone(), payload,
+            filter_nodes: nodes, filter_tags: tags, name, payload,
             relay_factor: i64::from(relay), request_ack: true, timeout,
         };
         prop_assert_eq!(decode::<QueryCall>(&encode(&query)).unwrap(), query);
-        let header = ResponseHeader { error: name, seq };
+        let header = ResponseHeader { error, seq };
         prop_assert_eq!(decode::<ResponseHeader>(&encode(&header)).unwrap(), header);
         for ip in [IpAddr::from(v6.to_be_bytes()), IpAddr::from(v4.to_be_bytes())] {
             let addr = WireAddr(canonical_ip(ip));
             prop_assert_eq!(decode::<WireAddr>(&encode(&addr)).unwrap(), addr);
-            prop_assert_eq!(encode(&addr).len(), 18);
+            prop_assert_eq!(encode(&addr).len(), if addr.0.is_ipv4() { 6 } else { 18 });
         }
     }
 

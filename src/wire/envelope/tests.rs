@@ -61,6 +61,7 @@ fn message() -> StreamMessage {
         rows: Vec::new(),
         intents: vec![],
         serf: Default::default(),
+        ..PushPull::default()
     })
 }
 

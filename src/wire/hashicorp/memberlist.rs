@@ -1,12 +1,12 @@
 //! memberlist's messages, but its push/pull.
 
-use super::msgpack::{Fault, Reader, Writer};
 use super::parts::{
     SourceFields, name, read_ip, read_versions, record, write_ip, write_source, write_versions,
 };
 use crate::model::{Incarnation, NodeName, Versions};
 use crate::wire::error::WireError;
 use crate::wire::message::{Ack, Alive, Dead, IndirectPing, Message, Nack, Ping, ProbeMessage, Suspect};
+use crate::wire::msgpack::{Fault, Reader, Writer};
 use std::net::SocketAddr;
 
 // memberlist's types of messages, in the order of its `net.go`. Of the others, 6 is in
@@ -46,7 +46,7 @@ pub(crate) fn decode(tag: u8, body: &[u8]) -> Result<Message, WireError> {
 pub(crate) fn write_ping(m: &Ping) -> Vec<u8> {
     let mut w = Writer::of_type(PING);
     w.map(5);
-    w.field("Node").raw(m.node.as_str().as_bytes());
+    w.field("Node").raw(m.node.as_bytes());
     w.field("SeqNo").unsigned(m.seq_no);
     write_source(&mut w, &m.source);
     w.out
@@ -57,7 +57,7 @@ pub(crate) fn read_ping(r: &mut Reader) -> Result<Ping, Fault> {
     r.record(|r, field| {
         match field {
             b"SeqNo" => seq_no = r.number_in()?,
-            b"Node" => node = Some(name(r.text()?)?),
+            b"Node" => node = Some(name(r.bytes()?)?),
             b"SourceAddr" => source.read_ip(r)?,
             b"SourceNode" => source.read_node(r)?,
             b"SourcePort" => source.port = r.number_in()?,
@@ -72,7 +72,7 @@ fn write_indirect_ping(m: &IndirectPing) -> Vec<u8> {
     let mut w = Writer::of_type(INDIRECT_PING);
     w.map(8);
     w.field("Nack").flag(m.nack);
-    w.field("Node").raw(m.node.as_str().as_bytes());
+    w.field("Node").raw(m.node.as_bytes());
     w.field("Port").unsigned(m.target.port());
     w.field("SeqNo").unsigned(m.seq_no);
     write_source(&mut w, &m.source);
@@ -88,7 +88,7 @@ fn read_indirect_ping(r: &mut Reader) -> Result<IndirectPing, Fault> {
             b"SeqNo" => seq_no = r.number_in()?,
             b"Target" => ip = Some(read_ip(r)?),
             b"Port" => port = r.number_in()?,
-            b"Node" => node = Some(name(r.text()?)?),
+            b"Node" => node = Some(name(r.bytes()?)?),
             b"Nack" => nack = r.flag()?,
             b"SourceAddr" => source.read_ip(r)?,
             b"SourceNode" => source.read_node(r)?,
@@ -159,9 +159,9 @@ fn read_dead(r: &mut Reader) -> Result<Dead, Fault> {
 fn write_accusation(tag: u8, incarnation: Incarnation, node: &NodeName, from: &NodeName) -> Vec<u8> {
     let mut w = Writer::of_type(tag);
     w.map(3);
-    w.field("From").raw(from.as_str().as_bytes());
+    w.field("From").raw(from.as_bytes());
     w.field("Incarnation").unsigned(incarnation.0);
-    w.field("Node").raw(node.as_str().as_bytes());
+    w.field("Node").raw(node.as_bytes());
     w.out
 }
 
@@ -170,8 +170,8 @@ fn read_accusation(r: &mut Reader) -> Result<(Incarnation, NodeName, NodeName), 
     r.record(|r, field| {
         match field {
             b"Incarnation" => incarnation = r.number_in()?,
-            b"Node" => node = Some(name(r.text()?)?),
-            b"From" => from = Some(name(r.text()?)?),
+            b"Node" => node = Some(name(r.bytes()?)?),
+            b"From" => from = Some(name(r.bytes()?)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -186,7 +186,7 @@ pub(crate) fn write_alive(m: &Alive) -> Vec<u8> {
     write_ip(w.field("Addr"), m.addr.ip());
     w.field("Incarnation").unsigned(m.incarnation.0);
     w.field("Meta").slice(&m.meta);
-    w.field("Node").raw(m.node.as_str().as_bytes());
+    w.field("Node").raw(m.node.as_bytes());
     w.field("Port").unsigned(m.addr.port());
     write_versions(w.field("Vsn"), &m.versions);
     w.out
@@ -198,7 +198,7 @@ fn read_alive(r: &mut Reader) -> Result<Alive, Fault> {
     r.record(|r, field| {
         match field {
             b"Incarnation" => incarnation = r.number_in()?,
-            b"Node" => node = Some(name(r.text()?)?),
+            b"Node" => node = Some(name(r.bytes()?)?),
             b"Addr" => ip = Some(read_ip(r)?),
             b"Port" => port = r.number_in()?,
             b"Meta" => meta = r.bytes()?,

@@ -9,10 +9,9 @@
 //! | `memberlist`, `serf` | their messages, with the tables of types |
 //! | `push_pull` | the message of streams that has parts of both |
 //! | `stream` | messages over TCP |
-//! | `parts`, `msgpack` | what records are made of |
+//! | `parts` | what records are made of |
 
 mod memberlist;
-pub(super) mod msgpack;
 mod parts;
 mod push_pull;
 mod serf;

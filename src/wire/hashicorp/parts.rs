@@ -1,9 +1,9 @@
 //! What several records have in common: names, addresses, versions, the sender.
 
-use super::msgpack::{Fault, Reader, Writer};
 use crate::model::{NodeName, Versions};
 use crate::wire::error::WireError;
 use crate::wire::message::{Message, Source};
+use crate::wire::msgpack::{Fault, Reader, Writer};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Reads a record with `read`; `what` is its name in errors.
@@ -20,7 +20,7 @@ pub(crate) fn malformed(what: &'static str) -> impl FnOnce(Fault) -> WireError {
     move |fault| WireError::Malformed { what, why: fault.describe() }
 }
 
-pub(crate) fn name(text: &str) -> Result<NodeName, Fault> {
+pub(crate) fn name(text: &[u8]) -> Result<NodeName, Fault> {
     NodeName::new(text).map_err(|e| Fault::Name(e.to_string()))
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn read_versions(r: &mut Reader) -> Result<Versions, Fault> {
 
 pub(crate) fn write_source(w: &mut Writer, source: &Source) {
     write_ip(w.field("SourceAddr"), source.addr.ip());
-    w.field("SourceNode").raw(source.node.as_str().as_bytes());
+    w.field("SourceNode").raw(source.node.as_bytes());
     w.field("SourcePort").unsigned(source.addr.port());
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct SourceFields {
 
 impl SourceFields {
     pub(crate) fn read_node(&mut self, r: &mut Reader) -> Result<(), Fault> {
-        let text = r.text()?;
+        let text = r.bytes()?;
         self.node = if text.is_empty() { None } else { Some(name(text)?) };
         Ok(())
     }

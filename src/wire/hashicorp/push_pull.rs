@@ -9,12 +9,12 @@
 //! leaving we say that it left, with the time one tick earlier: they conclude the very intent.
 //! Of one that has left we say the time itself, as they do among themselves.
 
-use super::msgpack::{Fault, Reader, Writer};
 use super::parts::{name, read_ip, read_versions, write_ip, write_versions};
 use super::serf::read_user_event;
 use crate::model::{Incarnation, LamportTime, NodeName, UserEvent, Versions};
 use crate::telemetry::counters;
-use crate::wire::message::{PeerIntent, PeerRow, PeerState, PushPull, SerfState};
+use crate::wire::message::{LeftOut, PeerIntent, PeerRow, PeerState, PushPull, SerfState};
+use crate::wire::msgpack::{Fault, Reader, Writer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -80,7 +80,7 @@ fn write_row(w: &mut Writer, row: &PeerRow) {
     write_ip(w.field("Addr"), row.addr.ip());
     w.field("Incarnation").unsigned(row.incarnation.0);
     w.field("Meta").slice(&row.meta);
-    w.field("Name").raw(row.node.as_str().as_bytes());
+    w.field("Name").raw(row.node.as_bytes());
     w.field("Port").unsigned(row.addr.port());
     let state: u8 = match row.state {
         PeerState::Alive => 0,
@@ -121,38 +121,38 @@ fn write_serf(m: &PushPull) -> Vec<u8> {
     let left: Vec<&NodeName> = gone.map(|row| &row.node).chain(extra.map(|intent| &intent.node)).collect();
     w.field("LeftMembers").list(left.len());
     for node in left {
-        w.raw(node.as_str().as_bytes());
+        w.raw(node.as_bytes());
     }
     w.field("QueryLTime").unsigned(m.serf.query_ltime.0);
     w.field("StatusLTimes").map(m.rows.len() + m.intents.len());
     for row in &m.rows {
         let time = if is_leaving(row) { row.status_ltime.previous() } else { row.status_ltime };
-        w.field(row.node.as_str()).unsigned(time.0);
+        w.raw(row.node.as_bytes());
+        w.unsigned(time.0);
     }
     for intent in &m.intents {
-        w.field(intent.node.as_str()).unsigned(intent.ltime.0);
+        w.raw(intent.node.as_bytes());
+        w.unsigned(intent.ltime.0);
     }
     w.out
 }
 
-/// Reads everything behind the type. A row that makes no sense is left out and counted: it must
-/// not keep the others from being heard.
+/// Reads everything behind the type. An entry that makes no sense (a member, an intent, an event) is
+/// left out and counted: it must not keep the others from being heard.
 pub(crate) fn read(r: &mut Reader) -> Result<PushPull, Fault> {
     let header = Header::read(r)?;
-    let mut rows = Vec::new();
-    for _ in 0..header.rows {
-        match read_row(r)? {
-            Some(row) => rows.push(row),
-            None => counters::REFUSED_MALFORMED.inc(),
-        }
-    }
     let mut m = PushPull {
         join: header.join,
         ltime: LamportTime::ZERO,
-        rows,
+        rows: Vec::new(),
         intents: Vec::new(),
         serf: SerfState::default(),
+        left_out: LeftOut::default(),
     };
+    for _ in 0..header.rows {
+        let row = read_row(&mut r.value()?);
+        m.rows.extend(sound("a member", row, &mut m.left_out));
+    }
     let serf_len = usize::try_from(header.serf_len).map_err(|_| Fault::Short)?;
     let serf = r.take(serf_len)?;
     if !serf.is_empty() {
@@ -161,22 +161,27 @@ pub(crate) fn read(r: &mut Reader) -> Result<PushPull, Fault> {
     Ok(m)
 }
 
-fn read_row(r: &mut Reader) -> Result<Option<PeerRow>, Fault> {
+/// An entry, or none if it makes no sense, which is noted.
+fn sound<T>(what: &str, entry: Result<T, Fault>, left_out: &mut LeftOut) -> Option<T> {
+    entry
+        .map_err(|fault| {
+            counters::REFUSED_MALFORMED.inc();
+            if left_out.count == 0 {
+                left_out.first = format!("{what}: {}", fault.describe());
+            }
+            left_out.count += 1;
+        })
+        .ok()
+}
+
+fn read_row(r: &mut Reader) -> Result<PeerRow, Fault> {
     let (mut node, mut ip, mut port) = (None, None, 0);
     let (mut meta, mut incarnation, mut state) = (&[][..], 0, 0);
     let mut versions = Versions::default();
     r.record(|r, field| {
         match field {
-            b"Name" => {
-                // Not what kind of value, only which value it is can be forgiven.
-                let bytes = r.bytes()?;
-                node = std::str::from_utf8(bytes).ok().and_then(|text| name(text).ok());
-            }
-            b"Addr" => {
-                let mut at = r.clone();
-                ip = read_ip(&mut at).ok();
-                r.bytes()?;
-            }
+            b"Name" => node = Some(name(r.bytes()?)?),
+            b"Addr" => ip = Some(read_ip(r)?),
             b"Port" => port = r.number_in()?,
             b"Meta" => meta = r.bytes()?,
             b"Incarnation" => incarnation = r.number_in()?,
@@ -191,19 +196,18 @@ fn read_row(r: &mut Reader) -> Result<Option<PeerRow>, Fault> {
         1 => PeerState::Suspect,
         2 => PeerState::Dead,
         3 => PeerState::Left,
-        _ => return Ok(None),
+        _ => return Err(Fault::Beyond("its state is")),
     };
-    let (Some(node), Some(ip)) = (node, ip) else { return Ok(None) };
-    Ok(Some(PeerRow {
-        node,
-        addr: SocketAddr::new(ip, port),
+    Ok(PeerRow {
+        node: node.ok_or(Fault::Not("name"))?,
+        addr: SocketAddr::new(ip.ok_or(Fault::Not("address"))?, port),
         meta: meta.to_vec(),
         incarnation: Incarnation(incarnation),
         state,
         leaving: false,
         status_ltime: LamportTime::ZERO,
         versions,
-    }))
+    })
 }
 
 fn read_serf(r: &mut Reader, m: &mut PushPull) -> Result<(), Fault> {
@@ -224,8 +228,9 @@ fn read_serf(r: &mut Reader, m: &mut PushPull) -> Result<(), Fault> {
                     return Err(Fault::Beyond("the number of names"));
                 }
                 for _ in 0..count {
-                    let node = r.bytes()?;
-                    times.insert(node, LamportTime(r.unsigned()?));
+                    let (mut node, mut time) = (r.value()?, r.value()?);
+                    let entry = node.bytes().and_then(|node| Ok((node, LamportTime(time.unsigned()?))));
+                    times.extend(sound("a Lamport time", entry, &mut m.left_out));
                 }
             }
             b"LeftMembers" => {
@@ -234,16 +239,16 @@ fn read_serf(r: &mut Reader, m: &mut PushPull) -> Result<(), Fault> {
                     return Err(Fault::Beyond("the number of names"));
                 }
                 for _ in 0..count {
-                    left.insert(r.bytes()?);
+                    left.extend(sound("a member that left", r.value()?.bytes(), &mut m.left_out));
                 }
             }
-            b"Events" => m.serf.events = read_events(r)?,
+            b"Events" => m.serf.events = read_events(r, &mut m.left_out)?,
             _ => return Ok(false),
         }
         Ok(true)
     })?;
     for row in &mut m.rows {
-        let node = row.node.as_str().as_bytes();
+        let node = row.node.as_bytes();
         let left = left.remove(node);
         row.status_ltime = times.remove(node).unwrap_or_default();
         match row.state {
@@ -257,8 +262,7 @@ fn read_serf(r: &mut Reader, m: &mut PushPull) -> Result<(), Fault> {
         }
     }
     for (node, ltime) in times {
-        let text = std::str::from_utf8(node).map_err(|_| Fault::Not("text in UTF-8"));
-        if let Ok(node_name) = text.and_then(name) {
+        if let Some(node_name) = sound("an intent", name(node), &mut m.left_out) {
             m.intents.push(PeerIntent { node: node_name, ltime, left: left.contains(node) });
         }
     }
@@ -266,31 +270,40 @@ fn read_serf(r: &mut Reader, m: &mut PushPull) -> Result<(), Fault> {
 }
 
 /// Events by Lamport time; of each time that the sender has none of there is a nil.
-fn read_events(r: &mut Reader) -> Result<Vec<UserEvent>, Fault> {
+fn read_events(r: &mut Reader, left_out: &mut LeftOut) -> Result<Vec<UserEvent>, Fault> {
     let mut all = Vec::new();
     for _ in 0..r.list()? {
         let start = all.len();
-        let mut ltime = LamportTime::ZERO;
-        r.record(|r, field| {
-            match field {
-                b"LTime" => ltime = LamportTime(r.unsigned()?),
-                b"Events" => {
-                    for _ in 0..r.list()? {
-                        let event = read_user_event(r)?;
-                        if all.len() < MAX_EVENTS {
-                            all.push(event);
-                        }
-                    }
-                }
-                _ => return Ok(false),
-            }
-            Ok(true)
-        })?;
-        for event in all.iter_mut().skip(start) {
-            event.ltime = ltime;
+        let ltime = read_events_of_one_time(&mut r.value()?, &mut all, left_out);
+        match sound("events of one time", ltime, left_out) {
+            Some(ltime) => all.iter_mut().skip(start).for_each(|event| event.ltime = ltime),
+            None => all.truncate(start),
         }
     }
     // The sender's list is a ring, so that its times may begin anywhere.
     all.sort_by_key(|event: &UserEvent| event.ltime);
     Ok(all)
+}
+
+/// Adds the events, and answers with their time.
+fn read_events_of_one_time(
+    r: &mut Reader,
+    all: &mut Vec<UserEvent>,
+    left_out: &mut LeftOut,
+) -> Result<LamportTime, Fault> {
+    let mut ltime = LamportTime::ZERO;
+    r.record(|r, field| {
+        match field {
+            b"LTime" => ltime = LamportTime(r.unsigned()?),
+            b"Events" => {
+                for _ in 0..r.list()? {
+                    let event = sound("an event", read_user_event(&mut r.value()?), left_out);
+                    all.extend(event.filter(|_| all.len() < MAX_EVENTS));
+                }
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(ltime)
 }

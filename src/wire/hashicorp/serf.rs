@@ -1,12 +1,12 @@
 //! Serf's messages, inside memberlist's user messages, but its part of a push/pull.
 
-use super::msgpack::{Fault, Reader, Writer};
 use super::parts::{SourceFields, name, record, write_ip};
 use crate::model::{LamportTime, UserEvent};
 use crate::wire::error::WireError;
 use crate::wire::message::{
     Answer, JoinIntent, LeaveIntent, Message, Query, QueryFilter, QueryResponse, Relay, SerfMessage,
 };
+use crate::wire::msgpack::{Fault, Reader, Writer};
 
 /// memberlist's type of user messages.
 pub(crate) const USER: u8 = 8;
@@ -67,7 +67,7 @@ pub(crate) fn write_join(m: &JoinIntent) -> Vec<u8> {
     let mut w = user(JOIN);
     w.map(2);
     w.field("LTime").unsigned(m.ltime.0);
-    w.field("Node").raw(m.node.as_str().as_bytes());
+    w.field("Node").raw(m.node.as_bytes());
     w.out
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn write_leave(m: &LeaveIntent) -> Vec<u8> {
     let mut w = user(LEAVE);
     w.map(3);
     w.field("LTime").unsigned(m.ltime.0);
-    w.field("Node").raw(m.node.as_str().as_bytes());
+    w.field("Node").raw(m.node.as_bytes());
     w.field("Prune").flag(m.prune);
     w.out
 }
@@ -90,7 +90,7 @@ fn read_leave(r: &mut Reader) -> Result<LeaveIntent, Fault> {
     r.record(|r, field| {
         match field {
             b"LTime" => ltime = r.unsigned()?,
-            b"Node" => node = Some(name(r.text()?)?),
+            b"Node" => node = Some(name(r.bytes()?)?),
             b"Prune" => prune = r.flag()?,
             _ => return Ok(false),
         }
@@ -111,11 +111,11 @@ fn write_user_event(m: &UserEvent) -> Vec<u8> {
 
 /// Inside a push/pull an event has no time and no word on coalescing of its own.
 pub(crate) fn read_user_event(r: &mut Reader) -> Result<UserEvent, Fault> {
-    let (mut ltime, mut name, mut payload, mut coalesce) = (0, "", &[][..], false);
+    let (mut ltime, mut name, mut payload, mut coalesce) = (0, &[][..], &[][..], false);
     r.record(|r, field| {
         match field {
             b"LTime" => ltime = r.unsigned()?,
-            b"Name" => name = r.text()?,
+            b"Name" => name = r.bytes()?,
             b"Payload" => payload = r.bytes()?,
             b"CC" => coalesce = r.flag()?,
             _ => return Ok(false),
@@ -144,7 +144,7 @@ fn write_query(m: &Query) -> Vec<u8> {
     w.field("Payload").slice(&m.payload);
     w.field("Port").unsigned(m.source.addr.port());
     w.field("RelayFactor").unsigned(m.relay_factor);
-    w.field("SourceNode").raw(m.source.node.as_str().as_bytes());
+    w.field("SourceNode").raw(m.source.node.as_bytes());
     // Go's durations end at 2^63 - 1 nanoseconds.
     let timeout = m.timeout_ms.saturating_mul(NANOSECONDS_PER_MS).min(i64::MAX as u64);
     w.field("Timeout").unsigned(timeout);
@@ -158,7 +158,7 @@ fn write_filter(w: &mut Writer, filter: &QueryFilter) {
             inner.out.push(FILTER_NODES);
             inner.list(nodes.len());
             for node in nodes {
-                inner.raw(node.as_str().as_bytes());
+                inner.raw(node.as_bytes());
             }
         }
         QueryFilter::Tag { tag, expression } => {
@@ -179,14 +179,14 @@ fn read_filter(bytes: &[u8]) -> Result<QueryFilter, Fault> {
             if count > MAX_FILTER_NODES {
                 return Err(Fault::Beyond("the number of nodes"));
             }
-            (0..count).map(|_| name(r.text()?)).collect::<Result<_, _>>().map(QueryFilter::Nodes)
+            (0..count).map(|_| name(r.bytes()?)).collect::<Result<_, _>>().map(QueryFilter::Nodes)
         }
         FILTER_TAG => {
-            let (mut tag, mut expression) = ("", "");
+            let (mut tag, mut expression) = (&[][..], &[][..]);
             r.record(|r, field| {
                 match field {
-                    b"Tag" => tag = r.text()?,
-                    b"Expr" => expression = r.text()?,
+                    b"Tag" => tag = r.bytes()?,
+                    b"Expr" => expression = r.bytes()?,
                     _ => return Ok(false),
                 }
                 Ok(true)
@@ -200,7 +200,7 @@ fn read_filter(bytes: &[u8]) -> Result<QueryFilter, Fault> {
 fn read_query(r: &mut Reader) -> Result<Query, Fault> {
     let (mut ltime, mut id, mut source, mut filters) = (0, 0, SourceFields::default(), Vec::new());
     let (mut flags, mut relay_factor, mut timeout) = (0u32, 0, 0);
-    let (mut name, mut payload) = ("", &[][..]);
+    let (mut name, mut payload) = (&[][..], &[][..]);
     r.record(|r, field| {
         match field {
             b"LTime" => ltime = r.unsigned()?,
@@ -218,7 +218,7 @@ fn read_query(r: &mut Reader) -> Result<Query, Fault> {
             b"Flags" => flags = r.number_in()?,
             b"RelayFactor" => relay_factor = r.number_in()?,
             b"Timeout" => timeout = r.unsigned()?,
-            b"Name" => name = r.text()?,
+            b"Name" => name = r.bytes()?,
             b"Payload" => payload = r.bytes()?,
             _ => return Ok(false),
         }
@@ -249,7 +249,7 @@ fn write_response_record(w: &mut Writer, m: &QueryResponse) {
     let flags = if m.answer == Answer::Payload { 0 } else { FLAG_ACK };
     w.map(5);
     w.field("Flags").unsigned(flags);
-    w.field("From").raw(m.from.as_str().as_bytes());
+    w.field("From").raw(m.from.as_bytes());
     w.field("ID").unsigned(m.id);
     w.field("LTime").unsigned(m.ltime.0);
     w.field("Payload").slice(&m.payload);
@@ -261,7 +261,7 @@ fn read_response(r: &mut Reader) -> Result<QueryResponse, Fault> {
         match field {
             b"LTime" => ltime = r.unsigned()?,
             b"ID" => id = r.number_in()?,
-            b"From" => from = Some(name(r.text()?)?),
+            b"From" => from = Some(name(r.bytes()?)?),
             b"Flags" => flags = r.number_in()?,
             b"Payload" => payload = r.bytes()?,
             _ => return Ok(false),
@@ -285,7 +285,7 @@ fn write_relay(m: &Relay) -> Vec<u8> {
     write_ip(w.field("IP"), m.to.addr.ip());
     w.field("Port").unsigned(m.to.addr.port());
     w.field("Zone").raw(&[]);
-    w.field("DestName").raw(m.to.node.as_str().as_bytes());
+    w.field("DestName").raw(m.to.node.as_bytes());
     w.out.push(QUERY_RESPONSE);
     write_response_record(&mut w, &m.response);
     w.out

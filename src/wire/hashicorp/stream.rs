@@ -2,12 +2,12 @@
 //! the end by reading; [`Scan`] does that as the bytes arrive, each of them once.
 
 use super::memberlist::{ACK, PING, read_ack, read_ping, write_ack, write_ping};
-use super::msgpack::{Fault, Reader, Writer};
 use super::parts::malformed;
 use super::push_pull::{self, Header, PUSH_PULL};
 use super::serf::{self, USER};
 use crate::wire::compression::{self, COMPRESSED};
 use crate::wire::error::WireError;
+use crate::wire::msgpack::{Fault, Reader, Writer};
 use crate::wire::stream_message::{MAX_FRAME, MAX_SMALL_FRAME, StreamMessage};
 
 /// memberlist's `errMsg`.

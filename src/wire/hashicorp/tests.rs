@@ -1,11 +1,11 @@
 //! HashiCorp's dialect against what HashiCorp's agents wrote, and against itself.
 
 use super::memberlist::{NACK, PING};
-use super::msgpack::Writer;
 use super::serf::{NANOSECONDS_PER_MS, USER};
 use super::{decode, encode, push_pull};
 use crate::model::{Incarnation, LamportTime, UserEvent, Versions};
 use crate::wire::message::*;
+use crate::wire::msgpack::Writer;
 use crate::wire::native::tests::{message, name as any_name};
 use crate::wire::stream::{Reader as StreamReader, StreamMessage};
 use crate::wire::{Dialect, WireError, compression, decode as decode_any, read_datagram, stream as framing};
@@ -116,9 +116,9 @@ fn recorded_push_pulls_show_who_left() {
     let states: Vec<String> =
         m.rows.iter().map(|row| format!("{} {:?} {}", row.node, row.state, row.status_ltime)).collect();
     assert!(states.iter().any(|s| s.starts_with("h4 Left ") || s.starts_with("h3 Left ")), "{states:?}");
-    let events: Vec<&str> = m.serf.events.iter().map(|event| &*event.name).collect();
+    let events: Vec<String> = m.serf.events.iter().map(|event| event.name.to_string()).collect();
     assert!(
-        events.contains(&"deploy") && events.contains(&"plain") && events.contains(&"long"),
+        ["deploy", "plain", "long"].iter().all(|name| events.iter().any(|event| event == name)),
         "{events:?}"
     );
 }
@@ -194,14 +194,14 @@ fn push_pull() -> impl Strategy<Value = PushPull> {
             events.sort_by_key(|(ltime, ..)| *ltime);
             let event = |(ltime, name, payload): (u64, String, String)| UserEvent {
                 ltime: LamportTime(ltime),
-                name,
+                name: name.into(),
                 payload: payload.into(),
                 coalesce: false,
             };
             let [ltime, event_ltime, query_ltime] = [times[0], times[1] % 400, times[2]].map(LamportTime);
             let serf =
                 SerfState { event_ltime, query_ltime, events: events.into_iter().map(event).collect() };
-            PushPull { join, ltime, rows, intents, serf }
+            PushPull { join, ltime, rows, intents, serf, ..PushPull::default() }
         },
     )
 }
@@ -283,7 +283,7 @@ fn one_bad_member_does_not_keep_the_others_from_being_heard() {
         row("three bytes", &addr(&[10, 0, 0])),
         row("nowhere", &|w: &mut Writer| w.field("Addr").slice(&[])),
         row("no such state", &|w: &mut Writer| w.field("State").unsigned(9u8)),
-        row(&"x".repeat(300), &addr(&[10, 0, 0, 3])),
+        row(&"x".repeat(600), &addr(&[10, 0, 0, 3])),
         row("last", &addr(&[10, 0, 0, 4])),
     ];
     let mut w = Writer::of_type(push_pull::PUSH_PULL);
@@ -292,8 +292,111 @@ fn one_bad_member_does_not_keep_the_others_from_being_heard() {
     w.field("UserStateLen").unsigned(0u8);
     w.out.extend(rows.concat());
     let Ok(Some(StreamMessage::PushPull(m))) = framing::decode(&w.out) else { panic!("it is refused") };
-    let names: Vec<&str> = m.rows.iter().map(|row| row.node.as_str()).collect();
+    let names: Vec<String> = m.rows.iter().map(|row| row.node.to_string()).collect();
     assert_eq!(names, ["good", "last"]);
+    assert_eq!(m.left_out.count, 5);
+    assert_eq!(m.left_out.first, "a member: node name is empty");
+}
+
+/// A state of three of each kind of entry, in which `spoil` may write another value in the place of one:
+/// it is given the kind of the value, and the number of the entry.
+fn spoilt_state(spoil: &dyn Fn(&mut Writer, &str, usize) -> bool) -> Vec<u8> {
+    let put = |w: &mut Writer, kind: &str, i: usize, value: &dyn Fn(&mut Writer)| {
+        if !spoil(w, kind, i) {
+            value(w);
+        }
+    };
+    let mut serf = Writer::of_type(2);
+    serf.map(5);
+    serf.field("LTime").unsigned(9u8);
+    serf.field("StatusLTimes").map(3);
+    for i in 0..3 {
+        put(&mut serf, "intent's name", i, &|w| w.raw(format!("intent{i}").as_bytes()));
+        put(&mut serf, "intent's time", i, &|w| w.unsigned(5u8));
+    }
+    serf.field("LeftMembers").list(3);
+    for i in 0..3 {
+        put(&mut serf, "left", i, &|w| w.raw(format!("row{i}").as_bytes()));
+    }
+    serf.field("Events").list(4);
+    for time in 0..3 {
+        put(&mut serf, "events", time, &|w| {
+            w.map(2);
+            put(w.field("LTime"), "events' time", time, &|w| w.unsigned(time as u64 + 1));
+            w.field("Events").list(1);
+            put(w, "event", time, &|w| {
+                w.map(2);
+                put(w.field("Name"), "event's name", time, &|w| w.raw(format!("event{time}").as_bytes()));
+                put(w.field("Payload"), "event's payload", time, &|w| w.raw(b"\xff"));
+            });
+        });
+    }
+    serf.slice(&[]);
+    serf.field("QueryLTime").unsigned(3u8);
+    let mut w = Writer::of_type(push_pull::PUSH_PULL);
+    w.map(3);
+    w.field("Nodes").unsigned(3u8);
+    w.field("Join").flag(false);
+    w.field("UserStateLen").unsigned(serf.out.len() as u64);
+    for i in 0..3 {
+        put(&mut w, "row", i, &|w| {
+            w.map(7);
+            put(w.field("Name"), "row's name", i, &|w| w.raw(format!("row{i}").as_bytes()));
+            put(w.field("Addr"), "row's address", i, &|w| w.raw(&[10, 0, 0, 1]));
+            put(w.field("Port"), "row's port", i, &|w| w.unsigned(7946u16));
+            put(w.field("Meta"), "row's tags", i, &|w| w.raw(b"\xff\x80"));
+            put(w.field("Incarnation"), "row's incarnation", i, &|w| w.unsigned(4u8));
+            put(w.field("State"), "row's state", i, &|w| w.unsigned(0u8));
+            put(w.field("Vsn"), "row's versions", i, &|w| w.raw(&[1, 5, 2, 2, 5, 4]));
+        });
+    }
+    w.out.extend(serf.out);
+    w.out
+}
+
+proptest! {
+    #[test]
+    fn a_bad_entry_of_an_exchange_costs_no_other(
+        kind in prop::sample::select(vec![
+            "intent's name", "intent's time", "left", "events", "events' time", "event", "event's name",
+            "event's payload", "row", "row's name", "row's address", "row's port", "row's tags",
+            "row's incarnation", "row's state", "row's versions",
+        ]),
+        bad in 0usize..3,
+        value in prop_oneof![
+            prop::sample::select(vec![
+                &b"\xc0"[..], b"\xc3", b"\xff", b"\xa0", b"\xa1\xff", b"\x90", b"\x80", b"\x81\xa4Name\x01", b"\x91\x91\x07",
+                b"\xcb\0\0\0\0\0\0\0\0", b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", b"\xd4\x01\x02", b"\xc4\x03\xfe\0\x01",
+            ]).prop_map(<[u8]>::to_vec),
+            proptest::collection::vec(any::<u8>(), 0..700).prop_map(|bytes| {
+                let mut w = Writer::default();
+                w.raw(&bytes);
+                w.out
+            }),
+        ],
+    ) {
+        let bytes = spoilt_state(&|w, what, i| {
+            let here = (what, i) == (kind, bad);
+            if here {
+                w.out.extend_from_slice(&value);
+            }
+            here
+        });
+        let Ok(Some(StreamMessage::PushPull(m))) = framing::decode(&bytes) else {
+            return Err(TestCaseError::fail("the whole is refused"));
+        };
+        let others = (0..3).filter(|i| *i != bad);
+        for i in others {
+            let row = m.rows.iter().find(|row| row.node.as_bytes() == format!("row{i}").as_bytes());
+            prop_assert!(row.is_some_and(|row| row.leaving), "{kind}: row {i} is missing");
+            let intent = m.intents.iter().find(|intent| intent.node.as_bytes() == format!("intent{i}").as_bytes());
+            prop_assert!(intent.is_some_and(|intent| intent.ltime.0 == 5), "{kind}: intent {i} is missing");
+            let event = m.serf.events.iter().find(|event| event.ltime.0 == i as u64 + 1);
+            prop_assert!(event.is_some_and(|event| event.name == *format!("event{i}")), "{kind}: event {i} is missing");
+        }
+        prop_assert_eq!((m.ltime.0, m.serf.query_ltime.0), (9, 3));
+        prop_assert!(m.left_out.count <= 1);
+    }
 }
 
 #[test]
@@ -303,7 +406,7 @@ fn old_pings_without_a_source_are_read() {
     w.field("SeqNo").unsigned(7u8);
     w.field("Node").raw(b"me");
     let Ok(Message::Probe(ProbeMessage::Ping(ping))) = decode(&w.out) else { panic!("it is refused") };
-    assert_eq!((ping.seq_no, ping.node.as_str()), (7, "me"));
+    assert_eq!((ping.seq_no, ping.node.to_string()), (7, "me".into()));
     assert_eq!(ping.source, Source { node: Source::nameless(), addr: "0.0.0.0:0".parse().unwrap() });
 }
 

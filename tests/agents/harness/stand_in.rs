@@ -139,7 +139,7 @@ fn alive(row: &PeerRow) -> Alive {
 }
 
 fn push_pull(join: bool, rows: Vec<PeerRow>) -> PushPull {
-    PushPull { join, ltime: LamportTime(1), rows, intents: Vec::new(), serf: Default::default() }
+    PushPull { join, ltime: LamportTime(1), rows, ..PushPull::default() }
 }
 
 fn answer_datagrams(udp: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool) {

@@ -96,7 +96,8 @@ fn keys_rotate_across_both_kinds_from_either_side() {
     });
     for listener in &listeners {
         listener.wait_for(sent.len(), within(30));
-        let mut heard: Vec<String> = listener.user_events().into_iter().map(|event| event.name).collect();
+        let mut heard: Vec<String> =
+            listener.user_events().into_iter().map(|event| event.name.to_string()).collect();
         let mut sent = sent.clone();
         heard.sort();
         sent.sort();

@@ -24,12 +24,12 @@ pub(crate) fn join(names: &[&str]) -> Event {
 /// At Lamport time 7.
 pub(crate) fn user(name: &str, payload: &str) -> Event {
     let (name, payload) = (name.to_string(), payload.as_bytes().to_vec());
-    Event::User(UserEvent { ltime: LamportTime(7), name, payload, coalesce: false })
+    Event::User(UserEvent { ltime: LamportTime(7), name: name.into(), payload, coalesce: false })
 }
 
 /// At Lamport time 9, asking `name?`.
 pub(crate) fn query(name: &str, deadline: Moment) -> Event {
     let key = QueryKey { ltime: LamportTime(9), id: 1 };
     let payload = format!("{name}?").into_bytes();
-    Event::Query(QueryEvent { key, name: name.to_string(), payload, deadline })
+    Event::Query(QueryEvent { key, name: name.into(), payload, deadline })
 }

@@ -13,7 +13,7 @@ fn query(id: u32, deadline: Moment) -> Event {
 
 fn user(name: &str, payload: &[u8]) -> Event {
     let (name, payload) = (name.to_string(), payload.to_vec());
-    Event::User(UserEvent { ltime: LamportTime(7), name, payload, coalesce: true })
+    Event::User(UserEvent { ltime: LamportTime(7), name: name.into(), payload, coalesce: true })
 }
 
 fn request(name: &str) -> QueryCall {
@@ -59,8 +59,8 @@ fn streams_get_every_kind_of_event_in_order() {
     for client in [&mut all, &mut some] {
         while kinds.last() != Some(&"load".to_string()) {
             kinds.push(match next(client).1 {
-                Record::User(e) => e.name,
-                Record::Query(q) => q.name,
+                Record::User(e) => e.name.to_string(),
+                Record::Query(q) => q.name.to_string(),
                 other => panic!("{other:?}"),
             });
         }

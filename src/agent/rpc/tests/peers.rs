@@ -60,7 +60,7 @@ fn hashicorps_event_and_monitor() {
     assert_eq!(text, "Event 'deploy' dispatched! Coalescing enabled: false\n");
     let (_, Record::User(event)) = client.next_record(Some(PATIENCE)).unwrap().unwrap() else { panic!() };
     assert_eq!(
-        (event.name.as_str(), event.payload.as_slice(), event.coalesce),
+        (&*event.name.to_lossy(), event.payload.as_slice(), event.coalesce),
         ("deploy", &b"v2"[..], false)
     );
     let query = crate::model::QueryEvent {
@@ -100,7 +100,7 @@ fn hashicorps_query() {
         name: "load".into(),
         payload: b"now".to_vec(),
         nodes: ["a", "b"].map(|n| NodeName::new(n).unwrap()).to_vec(),
-        tags: [("role".to_string(), "w.*".to_string())].into(),
+        tags: [("role".into(), "w.*".into())].into(),
         request_ack: true,
         relay_factor: 2,
         timeout: Some(Duration::from_secs(3)),
@@ -131,7 +131,11 @@ fn hashicorps_reachability() {
         (&[ack("a"), ack("b")], 1, "\tb"),
     ] {
         let (params, code, out) = server.ask_with_theirs(&["reachability"], answers);
-        assert_eq!((params.name.as_str(), params.request_ack, code), ("_serf_ping", true, expected), "{out}");
+        assert_eq!(
+            (&*params.name.to_lossy(), params.request_ack, code),
+            ("_serf_ping", true, expected),
+            "{out}"
+        );
         assert!(out.lines().any(|l| l == line), "{out}");
     }
 }

@@ -7,7 +7,7 @@ use crate::model::{LamportTime, QueryEvent, QueryKey, UserEvent};
 
 fn user(payload: &[u8]) -> Event {
     let (ltime, name) = (LamportTime(1), "n".to_string());
-    Event::User(UserEvent { ltime, name, payload: payload.to_vec(), coalesce: false })
+    Event::User(UserEvent { ltime, name: name.into(), payload: payload.to_vec(), coalesce: false })
 }
 
 fn query(id: u32, deadline: Moment) -> Event {

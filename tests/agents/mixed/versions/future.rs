@@ -34,7 +34,7 @@ fn a_future_agent_is_an_ordinary_member_and_may_become_another_kind_and_back() {
     let member = StandIn::start("s", net.gossip(9), FUTURE);
     let answer = member.join(o1.gossip(), Dialect::Hashicorp, vec![]);
     let StreamMessage::PushPull(state) = answer else { panic!("refused: {answer:?}") };
-    let learnt: Vec<&str> = state.rows.iter().map(|row| row.node.as_str()).collect();
+    let learnt: Vec<String> = state.rows.iter().map(|row| row.node.to_string()).collect();
     assert_eq!(learnt, ["h1", "o1", "o2", "s"], "it learns of everyone");
     wait_until(promised(10), "all see it", || all_list(&all, &FOUR));
     wait_until(soon(), "all know what it speaks", || shows_protocol(&all, "s", [2, 9, 5]));

@@ -17,9 +17,16 @@ pub(crate) enum Fault {
     Beyond(&'static str),
     /// A text that names a member is no node name.
     Name(String),
+    /// The value of this field is none of its kind.
+    In(&'static str, Box<Fault>),
 }
 
 impl Fault {
+    /// The same, in the value of a field.
+    pub(crate) fn within(self, field: &'static str) -> Fault {
+        Fault::In(field, Box::new(self))
+    }
+
     /// In words for an operator who reads the log.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -27,6 +34,7 @@ impl Fault {
             Fault::Not(what) => format!("there is no {what} where one belongs"),
             Fault::Beyond(what) => format!("{what} out of range"),
             Fault::Name(why) => why.clone(),
+            Fault::In(field, fault) => format!("{field}: {}", fault.describe()),
         }
     }
 }
@@ -106,7 +114,7 @@ impl<'a> Reader<'a> {
         nil
     }
 
-    /// Bytes, of any of the types they may have; nil is none.
+    /// Bytes or a text, of any of the types they may have; nil is none.
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Fault> {
         let len = match self.marker()? {
             Marker::FixStr(n) => usize::from(n),
@@ -117,11 +125,6 @@ impl<'a> Reader<'a> {
             _ => return Err(Fault::Not("text")),
         };
         self.take(len)
-    }
-
-    /// A text.
-    pub(crate) fn text(&mut self) -> Result<&'a str, Fault> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| Fault::Not("text in UTF-8"))
     }
 
     /// A number that is not negative; nil is zero.
@@ -144,6 +147,46 @@ impl<'a> Reader<'a> {
             Marker::Null => Ok(0),
             _ => Err(Fault::Not("number")),
         }
+    }
+
+    /// A number that may be negative; nil is zero.
+    pub(crate) fn signed(&mut self) -> Result<i64, Fault> {
+        let width = match self.rest.first().map(|first| Marker::from_u8(*first)) {
+            Some(Marker::FixNeg(n)) => {
+                self.byte()?;
+                return Ok(i64::from(n));
+            }
+            Some(Marker::I8) => 1,
+            Some(Marker::I16) => 2,
+            Some(Marker::I32) => 4,
+            Some(Marker::I64) => 8,
+            _ => return i64::try_from(self.unsigned()?).map_err(|_| Fault::Beyond("a number")),
+        };
+        self.byte()?;
+        // The sign is moved to the top and comes down again with its copies.
+        let unused = 64 - 8 * width as u32;
+        Ok(((self.number(width)? << unused) as i64) >> unused)
+    }
+
+    /// A floating-point number, or a whole one; nil is zero.
+    pub(crate) fn float(&mut self) -> Result<f64, Fault> {
+        match self.rest.first().map(|first| Marker::from_u8(*first)) {
+            Some(Marker::F64) => {
+                self.byte()?;
+                Ok(f64::from_bits(self.number(8)?))
+            }
+            Some(Marker::F32) => {
+                self.byte()?;
+                Ok(f64::from(f32::from_bits(self.number(4)? as u32)))
+            }
+            _ => Ok(self.signed()? as f64),
+        }
+    }
+
+    /// Whether a list is next.
+    pub(crate) fn at_list(&self) -> bool {
+        let first = self.rest.first().map(|first| Marker::from_u8(*first));
+        matches!(first, Some(Marker::FixArray(_) | Marker::Array16 | Marker::Array32))
     }
 
     /// A number that fits `T`.
@@ -194,6 +237,14 @@ impl<'a> Reader<'a> {
             left = left.saturating_add(values);
         }
         Ok(())
+    }
+
+    /// A reader of the next value alone: whatever is wrong in that, what follows it can be read.
+    pub(crate) fn value(&mut self) -> Result<Reader<'a>, Fault> {
+        let start = self.rest;
+        self.skip()?;
+        let (value, _) = start.split_at_checked(start.len() - self.rest.len()).ok_or(Fault::Short)?;
+        Ok(Reader::new(value))
     }
 
     /// Reads a record: `field` is given each name and reads its value, or answers `false` for it
@@ -290,12 +341,11 @@ mod tests {
             &[0xc5, 0, 2, b'h', b'i'],
             &[0xc6, 0, 0, 0, 2, b'h', b'i'],
         ] {
-            assert_eq!(Reader::new(bytes).text(), Ok("hi"));
-            assert_eq!(Reader::new(&bytes[..bytes.len() - 1]).text(), Err(Fault::Short));
+            assert_eq!(Reader::new(bytes).bytes(), Ok(&b"hi"[..]));
+            assert_eq!(Reader::new(&bytes[..bytes.len() - 1]).bytes(), Err(Fault::Short));
         }
         assert_eq!(Reader::new(&[0xc0]).bytes(), Ok(&[][..]));
-        assert_eq!(Reader::new(&[0xa1, 0xff]).text(), Err(Fault::Not("text in UTF-8")));
-        assert_eq!(Reader::new(&[5]).text(), Err(Fault::Not("text")));
+        assert_eq!(Reader::new(&[5]).bytes(), Err(Fault::Not("text")));
     }
 
     #[test]
@@ -310,6 +360,31 @@ mod tests {
         assert_eq!(read(&[0xff]), Err(Fault::Beyond("a number")));
         assert_eq!(read(&[0xcb, 0, 0, 0, 0, 0, 0, 0, 0]), Err(Fault::Not("number")));
         assert_eq!(Reader::new(&[0xcd, 1, 0]).number_in::<u8>(), Err(Fault::Beyond("a number")));
+    }
+
+    #[test]
+    fn signed_and_floating_numbers_are_read() {
+        let signed = |bytes: &[u8]| Reader::new(bytes).signed();
+        for (n, bytes) in [
+            (5, &[5][..]),
+            (-1, &[0xff]),
+            (-32, &[0xe0]),
+            (-128, &[0xd0, 0x80]),
+            (200, &[0xcc, 200]),
+            (-2, &[0xd1, 0xff, 0xfe]),
+            (-2, &[0xd2, 0xff, 0xff, 0xff, 0xfe]),
+            (i64::MIN, &[0xd3, 0x80, 0, 0, 0, 0, 0, 0, 0]),
+            (i64::MAX, &[0xcf, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+            (0, &[0xc0]),
+        ] {
+            assert_eq!(signed(bytes), Ok(n), "{bytes:x?}");
+        }
+        assert_eq!(signed(&[0xcf, 0x80, 0, 0, 0, 0, 0, 0, 0]), Err(Fault::Beyond("a number")));
+        assert_eq!(signed(&[0xd1, 0]), Err(Fault::Short));
+        assert_eq!(Reader::new(&[0xca, 0x3f, 0x80, 0, 0]).float(), Ok(1.0));
+        assert_eq!(Reader::new(&[0xcb, 0xbf, 0xf0, 0, 0, 0, 0, 0, 0]).float(), Ok(-1.0));
+        assert_eq!(Reader::new(&[0xff]).float(), Ok(-1.0));
+        assert_eq!(Reader::new(&[0xa0]).float(), Err(Fault::Not("number")));
     }
 
     #[test]
