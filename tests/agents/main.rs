@@ -26,6 +26,7 @@ mod queries;
 // The agent on its host.
 mod check_config;
 mod handlers;
+mod host_limits;
 mod host_services;
 mod metrics;
 mod reload;

@@ -5,6 +5,7 @@
 
 use super::inbox::Inbox;
 use super::keys::Keys;
+use super::limits;
 use super::parts::Parts;
 use super::running::{Running, Threads};
 use super::start_error::StartError;
@@ -42,6 +43,7 @@ pub(crate) fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> 
     let (polls, wakers, inbox) = Polls::open(network.tcp, network.udp)?;
     log::info!(target: "agent", "Serf agent starting");
     report(&network.endpoints);
+    limits::warnings().iter().for_each(|warning| log::warn!(target: "agent", "{warning}"));
 
     let snapshot =
         config.snapshot_path.as_deref().map(|path| Snapshot::open(path, config.rejoin_after_leave));
