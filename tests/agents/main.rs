@@ -25,6 +25,7 @@ mod queries;
 
 // The agent on its host.
 mod check_config;
+mod containers;
 mod handlers;
 mod host_limits;
 mod host_services;

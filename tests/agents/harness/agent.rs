@@ -76,6 +76,11 @@ impl Agent {
         &self.spec
     }
 
+    /// Its process id, or that of the command it was started through.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn gossip(&self) -> SocketAddr {
         self.spec.gossip
     }
