@@ -45,9 +45,9 @@ pub(crate) fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> 
     report(&network.endpoints);
     limits::warnings().iter().for_each(|warning| log::warn!(target: "agent", "{warning}"));
 
-    let snapshot =
-        config.snapshot_path.as_deref().map(|path| Snapshot::open(path, config.rejoin_after_leave));
-    let snapshot = snapshot.transpose().map_err(StartError::Snapshot)?;
+    let open = |path| Snapshot::open(path, config.rejoin_after_leave, config.node_name.as_str());
+    let snapshot = config.snapshot_path.as_deref().map(open).transpose();
+    let snapshot = snapshot.map_err(StartError::Snapshot)?.flatten();
     let resumed = snapshot.as_ref().map(Snapshot::clocks).unwrap_or_default();
     let previous = snapshot.as_ref().map(Snapshot::previous).unwrap_or_default();
     let me = SelfDescription { name: config.node_name.clone(), addr: network.endpoints.advertise, tags };
