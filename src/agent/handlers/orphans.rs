@@ -23,20 +23,20 @@ fn is_subreaper() -> bool {
     false
 }
 
-/// Reaps every child that has ended. One of these `runs` among them is told so. Says whether there was one.
+/// Reaps every child that has ended. One of these `runs` among them learns how. Says whether there was one.
 ///
 /// The kernel does not say which child has ended without reaping it, at least not through a safe interface. So
 /// while a child must not be reaped, which is for a moment before its script is killed, orphans have to wait.
 pub(super) fn reap<'a>(runs: impl Iterator<Item = &'a mut Run>) -> bool {
     let mut runs: Vec<&mut Run> = runs.collect();
-    let mut told = false;
+    let mut reaped_run = false;
     while !runs.iter().any(|run| run.keeps_child())
         && let Ok(Some((pid, status))) = process::wait(WaitOptions::NOHANG)
     {
         if let Some(run) = runs.iter_mut().find(|run| run.child() == pid) {
             run.child_ended(ExitStatus::from_raw(status.as_raw()));
-            told = true;
+            reaped_run = true;
         }
     }
-    told
+    reaped_run
 }

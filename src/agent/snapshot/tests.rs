@@ -265,7 +265,7 @@ fn what_is_no_file_is_refused() {
 }
 
 #[test]
-fn a_file_has_one_holder_and_others_are_told_which() {
+fn a_file_has_one_holder_and_others_learn_which() {
     let scratch = Scratch::new();
     let path = scratch.snapshot();
     let first = open(&path, false);
