@@ -139,10 +139,10 @@ impl AgentControl {
         self.channels.events.try_send(message).map_err(|_| Busy::Overloaded)
     }
 
-    /// Members whose datagrams do not come through as they should, with the counts.
+    /// Members whose datagrams or streams do not come through as they should, with the counts.
     fn reachability(&self) -> BTreeMap<String, String> {
         let table = self.table.read();
-        let troubled = |row: &&Row| row.probes.udp_failed > 0;
+        let troubled = |row: &&Row| row.probes.udp_failed > 0 || row.probes.tcp_failed > 0;
         let show = |row: &Row| {
             let p = row.probes;
             let text = format!(

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Permissions of what is written here: tags, keys and addresses are nobody else's business.
-const MODE: u32 = 0o600;
+pub(super) const MODE: u32 = 0o600;
 
 /// Replaces the file at `path`: a reader, even after a power failure, finds all of the old
 /// content or all of the new one. On an error the old file is still there.

@@ -12,11 +12,12 @@
 //! Architecture invariant: the thread waits for nothing but its poll, least of all for a script.
 //!
 //! Here is the handle; `actor` is the inside, `sender` the way to it. A `lane` is one script with what is
-//! `waiting` for it and its `run`.
+//! `waiting` for it and its `run`; `orphans` are what scripts leave behind.
 
 mod actor;
 mod input;
 mod lane;
+mod orphans;
 mod output;
 mod reply;
 mod run;

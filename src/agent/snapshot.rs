@@ -9,11 +9,12 @@
 //! Architecture invariant: nobody waits for the disk. A full channel leaves a mark in `Missed`,
 //! and the thread fetches what it missed from the table when it gets there.
 //!
-//! Here is the handle; `sender` is the way to the thread, `actor` its inside, `disk` the file,
-//! `trouble` what is said of a failing disk. What is kept, in which lines, is in `node/snapshot`.
+//! Here is the handle; `sender` is the way to the thread, `actor` its inside, `disk` the file, `lock` what keeps
+//! other agents from it, `trouble` what is said of a failing disk. What is kept, in which lines, is in `node/snapshot`.
 
 mod actor;
 mod disk;
+mod lock;
 mod sender;
 #[cfg(test)]
 mod tests;
@@ -42,10 +43,16 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Opens the file at `path`, or makes an empty one. With `rejoin`, a leave is ignored.
-    pub(crate) fn open(path: &Path, rejoin: bool) -> Result<Snapshot, SnapshotError> {
-        let (file, recalled) = SnapshotFile::open(path, rejoin)?;
-        Ok(Snapshot { file, known: recalled.known })
+    /// Opens the file at `path`, or makes an empty one, for the agent `owner` alone. With `rejoin`, a leave is
+    /// ignored.
+    ///
+    /// None for `/dev/null`, with which people say that they want no snapshot.
+    pub(crate) fn open(path: &Path, rejoin: bool, owner: &str) -> Result<Option<Snapshot>, SnapshotError> {
+        if path == Path::new("/dev/null") {
+            return Ok(None);
+        }
+        let (file, recalled) = SnapshotFile::open(path, rejoin, owner)?;
+        Ok(Some(Snapshot { file, known: recalled.known }))
     }
 
     /// How far the clocks were.

@@ -38,6 +38,7 @@ topics![
     "commands",
     "settings",
     "running",
+    "containers",
     "joining",
     "names",
     "snapshot",

@@ -68,9 +68,18 @@ pub enum StreamRequest {
         /// To whom.
         to: Target,
     },
-    /// Exchange everything with one that may well not answer: a failed member, or a seed.
+    /// Exchange everything with a failed member, if its address still answers to its name. By now another
+    /// cluster's agent may have the address, and an exchange, even one that is refused, would merge the two.
+    Reconnect {
+        /// To whom.
+        to: Target,
+        /// What to send first.
+        ping: Ping,
+    },
+    /// Exchange everything with whatever answers at an address, if anything does: a seed, or a failed member
+    /// that knows no pings over TCP.
     Reach {
-        /// The member's name, or the seed as it is written. For the log.
+        /// The seed as it is written, or the member's name. For the log.
         whom: String,
         /// To whom.
         to: Target,

@@ -151,6 +151,14 @@ impl Members {
         }
     }
 
+    /// How an exchange with a member went that this process began. A member whose datagrams come through while its
+    /// streams do not stays alive, so that nothing else would show it.
+    pub fn exchanged(&mut self, node: &NodeName, worked: bool) {
+        let Some(Row { probes, .. }) = self.rows.get_mut(node) else { return };
+        let count = if worked { &mut probes.tcp_ok } else { &mut probes.tcp_failed };
+        *count = count.saturating_add(1);
+    }
+
     /// A random member to exchange everything with.
     pub fn exchange_partner(&self, rng: &mut Rng) -> Option<StreamRequest> {
         self.exchange_with(rng, |_| true)

@@ -20,7 +20,7 @@ use std::time::Duration;
 pub const MAX_RELAYS: usize = 1024;
 
 /// The memberlist protocol from which on members answer pings over TCP.
-const TCP_PING_PROTOCOL: u8 = 3;
+pub(super) const TCP_PING_PROTOCOL: u8 = 3;
 /// The memberlist protocol from which on members say that a member they asked did not answer.
 const NACK_PROTOCOL: u8 = 4;
 
@@ -410,7 +410,7 @@ fn settling_time(members: &Members) -> Duration {
     members.config().gossip_interval * 5
 }
 
-fn own_source(members: &Members) -> Source {
+pub(super) fn own_source(members: &Members) -> Source {
     let me: &Row = members.my_row();
     Source { node: me.name.clone(), addr: me.addr }
 }

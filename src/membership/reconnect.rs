@@ -1,10 +1,16 @@
 //! Reaching for failed members: perhaps one is back and does not know that it was given up.
+//!
+//! What is at its address now may be an agent under another name, of another cluster: addresses are given to
+//! other hosts. So it is first asked whether it still answers to the name. One that came back under a new
+//! name joins by itself.
 
 use super::effects::StreamRequest;
 use super::exchange::random_up_to;
+use super::probe::{TCP_PING_PROTOCOL, own_source};
 use super::row::State;
 use super::table::{Members, Presence};
 use crate::model::Moment;
+use crate::wire::message::Ping;
 use fastrand::Rng;
 
 /// When to exchange with a failed member.
@@ -40,6 +46,11 @@ impl ReconnectSchedule {
         }
         let dead = members.rows().filter(|row| matches!(row.state, State::Dead));
         let row = dead.take(rng.usize(0..failed) + 1).last()?;
-        Some(StreamRequest::Reach { whom: row.name.to_string(), to: row.target() })
+        let (node, to) = (row.name.clone(), row.target());
+        if row.versions.protocol_max < TCP_PING_PROTOCOL {
+            return Some(StreamRequest::Reach { whom: node.to_string(), to });
+        }
+        let ping = Ping { seq_no: rng.u32(..), node, source: own_source(members) };
+        Some(StreamRequest::Reconnect { to, ping })
     }
 }

@@ -58,17 +58,17 @@ pub struct Row {
     pub(super) in_order: bool,
 }
 
-/// How this member's probes of another went, by transport. UDP blocked while TCP is open is a
-/// common fault of networks, and this is where it shows.
+/// How this member's probes of another, and its exchanges with it, went, by transport. That one of UDP and TCP is
+/// blocked and the other open is a common fault of networks, and this is where it shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProbeRecord {
     /// Answered over UDP, directly or through others.
     pub udp_ok: u32,
     /// Not answered over UDP in time, or not even sent.
     pub udp_failed: u32,
-    /// Answered over TCP after UDP had failed.
+    /// Probes that were answered over TCP after UDP had failed, and exchanges.
     pub tcp_ok: u32,
-    /// Not answered over TCP either.
+    /// Probes that were not answered over TCP either, and exchanges that failed.
     pub tcp_failed: u32,
 }
 

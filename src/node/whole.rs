@@ -289,7 +289,7 @@ impl Node {
         now: Moment,
         out: &mut Outbox,
     ) {
-        self.exchange(now, out, |exchanges, turn| exchanges.failed(purpose, peer, why, now, turn.fx));
+        self.exchange(now, out, |exchanges, turn| exchanges.failed(purpose, peer, why, turn));
     }
 
     // ---- what people want --------------------------------------------------------------

@@ -25,7 +25,9 @@ mod queries;
 
 // The agent on its host.
 mod check_config;
+mod containers;
 mod handlers;
+mod host_limits;
 mod host_services;
 mod metrics;
 mod reload;

@@ -1,7 +1,10 @@
 //! Recovery: joining in the background, and finding again who is missing.
 
 use crate::harness::netns::Hosts;
-use crate::harness::{Agent, Network, Scratch, Signal, all_list, all_see, soon, stays, wait_until, within};
+use crate::harness::peers::hashicorp_serf;
+use crate::harness::{
+    Agent, AgentSpec, Network, Relay, Scratch, Signal, all_list, all_see, soon, stays, wait_until, within,
+};
 use std::time::Duration;
 
 fn logged(agent: &Agent, text: &str) -> Result<(), String> {
@@ -156,6 +159,73 @@ fn a_failed_member_is_reached_for() {
     wait_until(soon(), "it is reached for", || logged(&n1, "attempting reconnect to n2 "));
     hosts.unite();
     wait_until(within(60), "the two agree again", || all_list(&[&n1, &n2], &both));
+}
+
+/// The address of a failed member is given to an agent of another cluster: the two clusters stay apart, until
+/// the member is back.
+fn stays_apart(of_kind: impl Fn(AgentSpec) -> AgentSpec, says: &str) {
+    let net = Network::claim();
+    let scratch = Scratch::new("reused");
+    let config = scratch.file("agent.json", r#"{ "reconnect_interval": "1s" }"#);
+    let ours = |name: &str, host| {
+        net.agent(name, host).flag("-profile=local").flag(format!("-config-file={config}"))
+    };
+    let n1 = ours("n1", 1).start();
+    let mut n2 = ours("n2", 2).join(net.gossip(1)).start();
+    wait_until(soon(), "the two agree", || all_list(&[&n1, &n2], &[("n1", "alive"), ("n2", "alive")]));
+    n2.kill();
+    let failed = [("n1", "alive"), ("n2", "failed")];
+    wait_until(soon(), "it is given up", || all_list(&[&n1], &failed));
+
+    let other = of_kind(net.agent("other", 2)).start();
+    let line =
+        format!("Not reconnecting to n2: what is at {} now does not answer to that name", net.gossip(2));
+    wait_until(soon(), "it is found to be another", || logged(&n1, &line).and_then(|()| logged(&n1, says)));
+    let attempts = n1.log_count("attempting reconnect to n2");
+    wait_until(soon(), "some more attempts", || {
+        all_list(&[&other], &[("other", "alive")])?;
+        all_list(&[&n1], &failed)?;
+        let more = n1.log_count("attempting reconnect to n2") - attempts;
+        if more >= 5 { Ok(()) } else { Err(format!("{more}")) }
+    });
+    assert!(n1.log_count(&line) <= 3, "a few lines a minute:\n{}", n1.log());
+    drop(other);
+
+    let n2 = of_kind(ours("n2", 2)).start();
+    wait_until(soon(), "the member itself is found", || {
+        all_list(&[&n1, &n2], &[("n1", "alive"), ("n2", "alive")])
+    });
+}
+
+#[test]
+fn a_reconnect_that_meets_another_name_merges_nothing() {
+    stays_apart(|spec| spec, "this is 'other', not 'n2'");
+}
+
+#[test]
+fn a_reconnect_that_meets_another_name_of_hashicorps_merges_nothing() {
+    let Some(theirs) = hashicorp_serf() else { return };
+    stays_apart(|spec| spec.program(&theirs), "closed by the other side");
+}
+
+/// Datagrams to a member come through and streams do not: it stays alive, and what is wrong is shown.
+#[test]
+fn a_member_that_tcp_does_not_reach_is_shown() {
+    let net = Network::claim();
+    let _relay = Relay::start_without_streams(net.gossip(12), net.gossip(2));
+    let local = |name: &str, host| net.agent(name, host).flag("-profile=local");
+    let n1 = local("n1", 1).start();
+    let n2 = local("n2", 2).flag(format!("-advertise={}", net.gossip(12))).join(net.gossip(1)).start();
+    let both = [("n1", "alive"), ("n2", "alive")];
+    wait_until(soon(), "the two agree", || all_list(&[&n1, &n2], &both));
+    let shown = wait_until(soon(), "exchanges fail", || n1.info("probe_trouble", "n2"));
+    assert!(shown.contains(" ok, 0 failed; tcp 0 ok, ") && !shown.ends_with(" 0 failed"), "{shown}");
+    let line = format!("Push/Pull with n2 ({}) failed: connection refused", net.gossip(12));
+    wait_until(soon(), "it says so", || {
+        logged(&n1, &line).and_then(|()| logged(&n1, "It answers over UDP: is TCP blocked?"))
+    });
+    assert_eq!(all_list(&[&n1, &n2], &both), Ok(()));
+    assert!(n2.info("probe_trouble", "n1").is_err(), "the other way is open");
 }
 
 /// Names that scripts would choke on are refused when that is asked for: one's own at the start,

@@ -73,7 +73,7 @@ impl World {
     /// Opens what a process wants opened.
     pub(crate) fn open(&mut self, opener: Pid, to: SocketAddr, request: &StreamMessage, purpose: Purpose) {
         self.tally.count("streams opened");
-        if let Purpose::Reach(_) = purpose {
+        if let Purpose::Reach(_) | Purpose::Reconnect { .. } = purpose {
             self.tally.count("reached for the missing");
         }
         self.next_id += 1;
@@ -162,6 +162,7 @@ impl World {
                     self.processes[opener].listener.ignore_before(theirs.serf.event_ltime, now);
                 }
             }
+            (Purpose::Reconnect { .. }, StreamMessage::Ack(_) | StreamMessage::Error(_)) => {}
             (_, StreamMessage::PushPull(_)) => self.tally.count("exchanges done"),
             (_, other) => panic!("{to} answers a push/pull with {other:?}"),
         }

@@ -1,6 +1,7 @@
 //! The thread itself: takes events and orders, gives every run its turns, starts what is next.
 
 use super::lane::Lane;
+use super::orphans;
 use super::reply::{AnswerFn, PendingReply};
 use super::run::{Reason, Run, RunContext, Turn, until};
 use super::sender::{EVENTS_CAPACITY, Missed};
@@ -127,6 +128,8 @@ pub(crate) struct HandlerActor {
     /// By the number of the lane.
     complaints: RateLimit<usize>,
     clock: Clock,
+    /// Whether what scripts leave behind becomes a child of this process.
+    adopts_orphans: bool,
 }
 
 impl Actor for HandlerActor {
@@ -169,6 +172,7 @@ impl HandlerActor {
             missed: parts.missed,
             complaints: RateLimit::new(1, COMPLAIN_EVERY),
             clock: parts.clock,
+            adopts_orphans: orphans::are_adopted(),
         };
         actor.set_scripts(settings.scripts);
         actor
@@ -268,6 +272,9 @@ impl HandlerActor {
             }
         }
         self.lanes.retain(|lane| !lane.retired || lane.run.is_some());
+        if self.adopts_orphans {
+            busy |= orphans::reap(self.lanes.iter_mut().filter_map(|lane| lane.run.as_mut()));
+        }
         busy
     }
 

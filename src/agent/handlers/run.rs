@@ -7,8 +7,8 @@
 //! writing to it gets a broken pipe; it should redirect its output).
 //!
 //! Each child leads a process group of its own, so that ending a script ends what it started.
-//! The child is reaped only after its group was sent SIGKILL: as long as it is not, its number
-//! cannot become the number of somebody else's group.
+//! A child that is being ended is reaped only after its group was sent SIGKILL: as long as it is not, its
+//! number cannot become the number of somebody else's group.
 //!
 //! A script starts with no signal blocked. Signals that the agent handles are back at their
 //! defaults, SIGPIPE is too; what the agent itself was started with as ignored stays ignored (and
@@ -68,6 +68,8 @@ pub(crate) struct Run {
     kind: &'static str,
     reply: Option<Rc<PendingReply>>,
     child: Child,
+    /// How the child ended, if it was reaped together with orphans.
+    ended: Option<ExitStatus>,
     stdin: Option<(Sender, Vec<u8>)>,
     /// Standard output and standard error in one pipe, which keeps their order; none at its end.
     output: Option<Receiver>,
@@ -149,6 +151,7 @@ impl Run {
             kind: job.event.kind(),
             reply: job.reply,
             child,
+            ended: None,
             stdin,
             output: Some(output),
             tail: Tail::default(),
@@ -179,6 +182,7 @@ impl Run {
             let limit = format_duration(SLOW);
             log::warn!(target: "agent", "Script '{}' slow, execution exceeding {limit}", self.script);
         }
+        let children = children || self.ended.is_some();
         if let Stage::Running { until } = self.stage {
             if (children || self.output.is_none() || now >= until) && self.reaped(now) {
                 return Turn::Over;
@@ -225,9 +229,28 @@ impl Run {
         }
     }
 
+    /// The process of the script.
+    pub(crate) fn child(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Whether the child must not be reaped yet, see the head of this file.
+    pub(crate) fn keeps_child(&self) -> bool {
+        matches!(self.stage, Stage::Ending { .. })
+    }
+
+    /// The child was reaped; the next turn deals with its end.
+    pub(crate) fn child_ended(&mut self, status: ExitStatus) {
+        self.ended = Some(status);
+    }
+
     /// Reports the end, if the script has ended. Says whether it has.
     fn reaped(&mut self, now: Moment) -> bool {
-        match self.child.try_wait() {
+        let status = match self.ended {
+            Some(status) => Ok(Some(status)),
+            None => self.child.try_wait(),
+        };
+        match status {
             Ok(None) => false,
             Ok(Some(status)) => {
                 metrics::SCRIPT_TIME.record_time(now.since(self.started));
@@ -305,12 +328,15 @@ impl Run {
     fn has_exited(&self) -> bool {
         // Without reaping it.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        !matches!(process::waitid(WaitId::Pid(Pid::from_child(&self.child)), options), Ok(None))
+        !matches!(process::waitid(WaitId::Pid(self.child()), options), Ok(None))
     }
 
     fn signal_group(&self, signal: Signal) {
+        if self.ended.is_some() {
+            return;
+        }
         // An error means that nobody is left to be reached, which is what is wanted.
-        let _ = process::kill_process_group(Pid::from_child(&self.child), signal);
+        let _ = process::kill_process_group(self.child(), signal);
     }
 }
 

@@ -5,7 +5,7 @@ use super::dump::Dump;
 use super::inbox::Wake;
 use super::notify::Notifier;
 use super::running::Running;
-use super::signals::Signal;
+use super::signals::{Signal, survive_meaningless};
 use super::start::start;
 use super::start_error::StartError;
 use super::tags::OwnTags;
@@ -34,6 +34,7 @@ const RUNNING: &str = "Running";
 /// configuration is read again from what `flags` name when a SIGHUP asks for that.
 pub fn run(config: AgentConfig, flags: Flags) -> ExitCode {
     abort_on_panic();
+    survive_meaningless();
     let options = LogOptions {
         level: config.log_level,
         format: config.log_format,
@@ -211,7 +212,7 @@ impl Agent {
         }
         if let AgentPhase::Joining { reload } = &mut self.phase {
             return match signal {
-                Signal::Interrupt | Signal::Terminate => ControlFlow::Break(ExitCode::FAILURE),
+                Signal::Interrupt | Signal::Terminate | Signal::Quit => ControlFlow::Break(ExitCode::FAILURE),
                 Signal::Hangup | Signal::User1 => {
                     *reload = true;
                     ControlFlow::Continue(())
@@ -222,6 +223,7 @@ impl Agent {
         let graceful = match signal {
             Signal::Interrupt => !self.config.skip_leave_on_interrupt,
             Signal::Terminate => self.config.leave_on_terminate,
+            Signal::Quit => false,
             Signal::Hangup | Signal::User1 => {
                 self.reload_and_notify();
                 return ControlFlow::Continue(());

@@ -6,6 +6,7 @@
 //! | `inbox`, `signals` | what wakes it |
 //! | `start`, `start_error`, `parts` | the start, step by step, and what the threads are made of |
 //! | `running` | what runs, and in which order it ends |
+//! | `limits` | limits of the host that may stop it |
 //! | `joins` | the joins of the command line, in the background, and by the snapshot |
 //! | `changes`, `tags`, `keys` | this member's tags, and the keyring |
 //! | `reload` | the configuration, read again |
@@ -16,6 +17,7 @@ pub(crate) mod dump;
 pub(crate) mod inbox;
 pub(crate) mod joins;
 pub mod keys;
+pub(crate) mod limits;
 pub(crate) mod main_loop;
 pub(crate) mod notify;
 pub(crate) mod parts;

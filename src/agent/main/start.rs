@@ -5,6 +5,7 @@
 
 use super::inbox::Inbox;
 use super::keys::Keys;
+use super::limits;
 use super::parts::Parts;
 use super::running::{Running, Threads};
 use super::start_error::StartError;
@@ -42,10 +43,11 @@ pub(crate) fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> 
     let (polls, wakers, inbox) = Polls::open(network.tcp, network.udp)?;
     log::info!(target: "agent", "Serf agent starting");
     report(&network.endpoints);
+    limits::warnings().iter().for_each(|warning| log::warn!(target: "agent", "{warning}"));
 
-    let snapshot =
-        config.snapshot_path.as_deref().map(|path| Snapshot::open(path, config.rejoin_after_leave));
-    let snapshot = snapshot.transpose().map_err(StartError::Snapshot)?;
+    let open = |path| Snapshot::open(path, config.rejoin_after_leave, &config.node_name.to_lossy());
+    let snapshot = config.snapshot_path.as_deref().map(open).transpose();
+    let snapshot = snapshot.map_err(StartError::Snapshot)?.flatten();
     let resumed = snapshot.as_ref().map(Snapshot::clocks).unwrap_or_default();
     let previous = snapshot.as_ref().map(Snapshot::previous).unwrap_or_default();
     let me = SelfDescription { name: config.node_name.clone(), addr: network.endpoints.advertise, tags };

@@ -57,11 +57,10 @@ impl From<&StreamError> for StreamFailure {
     fn from(why: &StreamError) -> StreamFailure {
         match why {
             StreamError::Wire(_) => StreamFailure::Unreadable(why.to_string()),
-            StreamError::Io(_)
-            | StreamError::Closed
-            | StreamError::Timeout
-            | StreamError::Busy
-            | StreamError::Budget => StreamFailure::Broken(why.to_string()),
+            StreamError::Closed => StreamFailure::Closed(why.to_string()),
+            StreamError::Io(_) | StreamError::Timeout | StreamError::Busy | StreamError::Budget => {
+                StreamFailure::Broken(why.to_string())
+            }
         }
     }
 }

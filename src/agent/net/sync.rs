@@ -360,8 +360,8 @@ impl SyncActor {
                 }
             }
             Role::Asks(purpose) => {
-                let (now, why) = (self.clock.now(), StreamFailure::from(why));
-                self.look(|exchanges, _, _, fx| exchanges.failed(purpose, peer, &why, now, fx));
+                let why = StreamFailure::from(why);
+                self.turn(|exchanges, turn| exchanges.failed(purpose, peer, &why, turn));
             }
         }
     }

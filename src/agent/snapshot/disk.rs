@@ -4,6 +4,7 @@
 //! ends, and after a power failure those of the last seconds may be missing. Syncing each would
 //! wear out the flash of a small host. A whole file, a leave and the last lines are synced.
 
+use super::lock;
 use crate::agent::durable;
 use crate::node::snapshot::{Reading, Recalled};
 use crate::telemetry::counters;
@@ -24,6 +25,8 @@ const OTHERS: u32 = 0o077;
 pub(crate) enum SnapshotError {
     /// Something that is no regular file has this path.
     NotAFile(PathBuf, &'static str),
+    /// Another agent uses it, which says this of itself.
+    InUse(PathBuf, String),
     /// It cannot be opened, created or looked at.
     Open(PathBuf, io::Error),
     /// It cannot be read.
@@ -36,6 +39,12 @@ impl fmt::Display for SnapshotError {
         match self {
             SnapshotError::NotAFile(path, what) => {
                 write!(f, "{} is {what}; expected a regular file", path.display())
+            }
+            SnapshotError::InUse(path, holder) if holder.is_empty() => {
+                write!(f, "{} is in use by another agent", path.display())
+            }
+            SnapshotError::InUse(path, holder) => {
+                write!(f, "{} is in use by the agent {holder}", path.display())
             }
             SnapshotError::Open(path, why) => write!(f, "failed to open {}: {why}", path.display()),
             SnapshotError::Read(path, why) => write!(f, "failed to read {}: {why}", path.display()),
@@ -53,24 +62,36 @@ pub(super) struct SnapshotFile {
     file: Option<File>,
     size: u64,
     whole: u64,
+    /// Held while this exists; none where there is no way to lock.
+    _lock: Option<File>,
 }
 
 impl SnapshotFile {
-    /// Opens the file, or makes an empty one, and reads what it says.
+    /// Opens the file, or makes an empty one, for the agent `owner` alone, and reads what it says.
     ///
     /// A disk without room for a new file is no reason not to start: it may have some later.
-    pub(crate) fn open(path: &Path, rejoin: bool) -> Result<(SnapshotFile, Recalled), SnapshotError> {
+    pub(crate) fn open(
+        path: &Path,
+        rejoin: bool,
+        owner: &str,
+    ) -> Result<(SnapshotFile, Recalled), SnapshotError> {
         let failed = |why| SnapshotError::Open(path.to_path_buf(), why);
-        let mut snapshot = SnapshotFile { path: path.to_path_buf(), file: None, size: 0, whole: 0 };
         // The path itself, not what a link at it points to.
+        if let Ok(found) = fs::symlink_metadata(path)
+            && let Some(what) = not_a_file(found.file_type())
+        {
+            return Err(SnapshotError::NotAFile(path.to_path_buf(), what));
+        }
+        // Before anything of the file is looked at: its holder may be about to replace it.
+        let lock =
+            lock::take(path, owner).map_err(|held| SnapshotError::InUse(path.to_path_buf(), held.0))?;
+        let mut snapshot =
+            SnapshotFile { path: path.to_path_buf(), file: None, size: 0, whole: 0, _lock: lock };
         match fs::symlink_metadata(path) {
-            Ok(found) => match not_a_file(found.file_type()) {
-                Some(what) => return Err(SnapshotError::NotAFile(path.to_path_buf(), what)),
-                None => {
-                    snapshot.file = Some(open(path).map_err(failed)?);
-                    snapshot.narrow();
-                }
-            },
+            Ok(_) => {
+                snapshot.file = Some(open(path).map_err(failed)?);
+                snapshot.narrow();
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => match durable::create(path) {
                 // Opened anew, to be read as well.
                 Ok(_) => snapshot.file = Some(open(path).map_err(failed)?),

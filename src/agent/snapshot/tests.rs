@@ -65,9 +65,13 @@ fn table(ltime: u64) -> SharedTable {
     SharedTable::new(members)
 }
 
+fn open(path: &Path, rejoin: bool) -> Snapshot {
+    Snapshot::open(path, rejoin, "me").unwrap().expect("a file is kept")
+}
+
 /// An actor that does not run yet, on a channel of `capacity`.
 fn actor(path: &Path, rejoin: bool, capacity: usize) -> (SnapshotActor, SnapshotSender) {
-    let Snapshot { file, known } = Snapshot::open(path, rejoin).unwrap();
+    let Snapshot { file, known } = open(path, rejoin);
     let (sender, messages, missed) = sender::channel(capacity);
     (SnapshotActor::new(file, known, messages, missed, table(7), Clock::start()), sender)
 }
@@ -82,7 +86,7 @@ fn run(actor: SnapshotActor, sender: SnapshotSender) {
 fn what_is_reported_is_in_the_file() {
     let scratch = Scratch::new();
     let path = scratch.snapshot();
-    let snapshot = Snapshot::open(&path, false).unwrap();
+    let snapshot = open(&path, false);
     assert_eq!((snapshot.clocks(), snapshot.previous()), (Clocks::default(), Vec::new()));
     let handle = snapshot.spawn(table(7), Clock::start()).unwrap();
     let sender = handle.sender();
@@ -101,7 +105,7 @@ fn what_is_reported_is_in_the_file() {
     assert!(!text.contains("event-clock: 4"), "{text}");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
-    let again = Snapshot::open(&path, false).unwrap();
+    let again = open(&path, false);
     assert_eq!(again.previous(), [(name("a b"), addr(2))]);
     let expected = Clocks { member: LamportTime(7), event: LamportTime(5), query: LamportTime(9) };
     assert_eq!(again.clocks(), expected);
@@ -119,8 +123,8 @@ fn a_leave_is_kept_and_nothing_after_it() {
         sender.keep(Line::Clock(ClockKind::Event, LamportTime(5)));
         run(actor, sender);
         assert!(fs::read_to_string(&path).unwrap().ends_with("leave\n"));
-        assert_eq!(Snapshot::open(&path, rejoin).unwrap().previous().len(), usize::from(rejoin));
-        assert_eq!(Snapshot::open(&path, false).unwrap().previous(), []);
+        assert_eq!(open(&path, rejoin).previous().len(), usize::from(rejoin));
+        assert_eq!(open(&path, false).previous(), []);
     }
 }
 
@@ -138,11 +142,12 @@ fn a_full_channel_loses_nothing() {
     }
     sender.leave();
     run(actor, sender);
-    let again = Snapshot::open(&path, true).unwrap();
+    let again = open(&path, true);
     assert!(again.previous().contains(&(name("me"), addr(1))), "looked up in the table");
     let expected = Clocks { member: LamportTime(7), event: LamportTime(8), query: LamportTime(9) };
     assert_eq!(again.clocks(), expected);
-    assert_eq!(Snapshot::open(&path, false).unwrap().previous(), []);
+    drop(again);
+    assert_eq!(open(&path, false).previous(), []);
 }
 
 #[test]
@@ -169,10 +174,7 @@ fn a_file_that_cannot_be_written_is_made_whole_later() {
     actor.write();
     assert!(!actor.behind);
     run(actor, sender);
-    assert_eq!(
-        Snapshot::open(&path, false).unwrap().previous(),
-        [(name("a"), addr(2)), (name("b"), addr(3))]
-    );
+    assert_eq!(open(&path, false).previous(), [(name("a"), addr(2)), (name("b"), addr(3))]);
 }
 
 #[test]
@@ -185,7 +187,7 @@ fn a_leave_is_kept_even_without_room_for_it() {
     fs::create_dir(scratch.0.join("snapshot.new")).unwrap();
     sender.leave();
     run(actor, sender);
-    assert_eq!(Snapshot::open(&path, false).unwrap().previous(), []);
+    assert_eq!(open(&path, false).previous(), []);
 }
 
 #[test]
@@ -204,7 +206,7 @@ fn a_file_that_cannot_be_compacted_is_appended_to() {
     assert!(!actor.behind);
     run(actor, sender);
     assert!(fs::metadata(&path).unwrap().len() > MIN_COMPACT_BYTES);
-    assert_eq!(Snapshot::open(&path, false).unwrap().clocks().event, LamportTime(1_019_999));
+    assert_eq!(open(&path, false).clocks().event, LamportTime(1_019_999));
 }
 
 #[test]
@@ -221,10 +223,10 @@ fn compaction_keeps_the_file_small_and_whole() {
         }
     }
     run(actor, sender);
-    let again = Snapshot::open(&path, false).unwrap();
+    let again = open(&path, false);
     assert_eq!((again.previous().len(), again.clocks().event), (200, LamportTime(20_000)));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 2, "nothing is left beside it but the lock");
 }
 
 #[test]
@@ -244,7 +246,7 @@ fn a_torn_line_is_cut_off_before_anything_follows() {
 #[test]
 fn what_is_no_file_is_refused() {
     let scratch = Scratch::new();
-    let refused = |path: &Path| Snapshot::open(path, false).unwrap_err().to_string();
+    let refused = |path: &Path| Snapshot::open(path, false, "me").unwrap_err().to_string();
     assert!(
         refused(&scratch.0).ends_with("is a directory; expected a regular file"),
         "{}",
@@ -256,8 +258,37 @@ fn what_is_no_file_is_refused() {
     let socket = scratch.0.join("socket");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     assert!(refused(&socket).contains("a socket"));
-    assert!(refused(Path::new("/dev/null")).contains("a device"));
+    assert!(refused(Path::new("/dev/zero")).contains("a device"));
     let nowhere = scratch.0.join("no/such/directory");
     assert!(refused(&nowhere).contains("No such file or directory"), "{}", refused(&nowhere));
     assert!(!scratch.snapshot().exists());
+}
+
+#[test]
+fn a_file_has_one_holder_and_others_learn_which() {
+    let scratch = Scratch::new();
+    let path = scratch.snapshot();
+    let first = open(&path, false);
+    let why = Snapshot::open(&path, false, "other").unwrap_err().to_string();
+    let expected = format!("{} is in use by the agent 'me' (process {})", path.display(), std::process::id());
+    assert_eq!(why, format!("Failed to setup snapshot: {expected}"));
+    drop(first);
+    let second = Snapshot::open(&path, false, "other").unwrap();
+    let text = fs::read_to_string(scratch.0.join("snapshot.lock")).unwrap();
+    assert_eq!(text, format!("'other' (process {})\n", std::process::id()), "and no more of the one before");
+    assert_eq!(fs::metadata(scratch.0.join("snapshot.lock")).unwrap().permissions().mode() & 0o777, 0o600);
+    drop(second);
+
+    // A lock that cannot be had is no reason not to start, and a link there is not followed.
+    let elsewhere = scratch.0.join("elsewhere");
+    fs::write(&elsewhere, "precious").unwrap();
+    fs::remove_file(scratch.0.join("snapshot.lock")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, scratch.0.join("snapshot.lock")).unwrap();
+    drop(open(&path, false));
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "precious");
+}
+
+#[test]
+fn dev_null_keeps_nothing() {
+    assert!(Snapshot::open(Path::new("/dev/null"), false, "me").unwrap().is_none());
 }

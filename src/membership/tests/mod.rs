@@ -311,6 +311,7 @@ impl Bench {
         let line = |s: StreamRequest| match s {
             StreamRequest::Ping { ping, .. } => format!("ping {}", ping.node),
             StreamRequest::PushPull { node, .. } => format!("exchange with {node}"),
+            StreamRequest::Reconnect { ping, .. } => format!("reconnect to {}", ping.node),
             StreamRequest::Reach { whom, .. } => format!("reach {whom}"),
         };
         self.fx.streams.drain(..).map(line).collect()

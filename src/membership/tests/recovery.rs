@@ -47,9 +47,26 @@ fn failed_members_are_reached_for_about_once_an_interval_by_all_together() {
     // Two failed, eighteen present: one in nine of the hundred intervals, in the mean.
     let tries = reached(&mut b, &mut schedule, S(30 * 900));
     assert!((60..140).contains(&tries.len()), "{}", tries.len());
-    let of = |name: &str| tries.iter().filter(|t| **t == format!("reach {name}")).count();
+    let of = |name: &str| tries.iter().filter(|t| **t == format!("reconnect to {name}")).count();
     assert!(of("m0") > 20 && of("m1") > 20, "each of the failed: {tries:?}");
     assert_eq!(of("m0") + of("m1"), tries.len(), "nobody else: {tries:?}");
+}
+
+/// Its address may be another's by now; before pings over TCP nobody could ask.
+#[test]
+fn a_failed_member_is_asked_for_by_its_name_if_it_knows_such_pings() {
+    let mut b = Bench::with(&["a"]);
+    let old = Versions { protocol_max: 2, protocol_cur: 2, ..Versions::OURS };
+    b.news(Message::from(Alive { versions: old, ..alive("b", 1) }));
+    for name in ["a", "b"] {
+        b.dead(name, 1, "x");
+    }
+    let mut schedule = ReconnectSchedule::new(&b.members, b.now, &mut b.rng);
+    let tries = reached(&mut b, &mut schedule, S(900));
+    for (wanted, name) in [("reconnect to a", "a"), ("reach b", "b")] {
+        assert!(tries.iter().any(|t| t == wanted), "{tries:?}");
+        assert!(tries.iter().filter(|t| t.ends_with(name)).all(|t| t == wanted), "{tries:?}");
+    }
 }
 
 #[test]

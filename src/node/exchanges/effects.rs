@@ -34,6 +34,15 @@ pub enum Purpose {
     Join(JoinId),
     /// The periodic exchange, or one that rules asked for.
     Exchange(NodeName),
+    /// Whether a failed member is at its address; if so, an exchange with it follows.
+    Reconnect {
+        /// Its name.
+        node: NodeName,
+        /// That of the ping.
+        seq_no: u32,
+        /// Where it was.
+        to: Target,
+    },
     /// An exchange with a failed member or a seed, which may well not answer.
     Reach(String),
     /// A TCP ping for the prober.
@@ -120,6 +129,8 @@ pub enum ExchangeEffect {
 pub enum StreamFailure {
     /// It could not be opened, broke, or took too long.
     Broken(String),
+    /// The other side closed it without an answer.
+    Closed(String),
     /// The other side sent something that is no message of ours.
     Unreadable(String),
     /// The other side says why it refuses.
@@ -135,7 +146,7 @@ impl StreamFailure {
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             StreamFailure::Unreadable(_) | StreamFailure::Refused(_) | StreamFailure::Unfit(_) => true,
-            StreamFailure::Broken(_) | StreamFailure::Unexpected => false,
+            StreamFailure::Broken(_) | StreamFailure::Closed(_) | StreamFailure::Unexpected => false,
         }
     }
 }
@@ -143,9 +154,10 @@ impl StreamFailure {
 impl fmt::Display for StreamFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StreamFailure::Broken(why) | StreamFailure::Unreadable(why) | StreamFailure::Unfit(why) => {
-                f.write_str(why)
-            }
+            StreamFailure::Broken(why)
+            | StreamFailure::Closed(why)
+            | StreamFailure::Unreadable(why)
+            | StreamFailure::Unfit(why) => f.write_str(why),
             StreamFailure::Refused(why) => write!(f, "refused by the other side: {why}"),
             StreamFailure::Unexpected => f.write_str("the other side answered something unexpected"),
         }

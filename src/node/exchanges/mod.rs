@@ -15,7 +15,7 @@ pub use join::{JoinError, JoinId};
 use crate::membership::{
     Effects, ExchangeSchedule, Members, Origin, ReconnectSchedule, Seeds, StreamRequest,
 };
-use crate::model::Moment;
+use crate::model::{Moment, NodeName};
 use crate::telemetry::{Passed, RateLimit, counters};
 use crate::wire::message::{
     Ack, LeftOut, MembershipMessage, Message, Ping, ProbeMessage, PushPull, SerfState,
@@ -222,7 +222,7 @@ impl Exchanges {
         if let StreamMessage::PushPull(theirs) = &message
             && let Some(why) = refuses(theirs, &turn.table.members)
         {
-            return self.failed(purpose, peer, &StreamFailure::Unfit(why), turn.now, turn.fx);
+            return self.failed(purpose, peer, &StreamFailure::Unfit(why), turn);
         }
         if let StreamMessage::PushPull(theirs) = &message {
             self.note_left_out(peer, theirs, turn.now);
@@ -233,17 +233,23 @@ impl Exchanges {
                 merge(theirs, ignore_past, turn);
                 self.joined(id, turn);
             }
-            (Purpose::Exchange(_), StreamMessage::PushPull(theirs)) => merge(theirs, false, turn),
+            (Purpose::Exchange(node), StreamMessage::PushPull(theirs)) => {
+                merge(theirs, false, turn);
+                turn.table.members.exchanged(&node, true);
+            }
             (Purpose::Reach(whom), StreamMessage::PushPull(theirs)) => {
                 log::info!(target: "serf", "{whom} ({peer}) answers");
                 merge(theirs, false, turn);
                 self.schedule.joined(turn.now, turn.rng);
             }
+            (Purpose::Reconnect { node, seq_no, to }, StreamMessage::Ack(ack)) if ack.seq_no == seq_no => {
+                turn.fx.push(ExchangeEffect::Recall(Plan::Reach { whom: node.to_string(), to }));
+            }
             (Purpose::Ping(seq_no), StreamMessage::Ack(ack)) if ack.seq_no == seq_no => {
                 turn.fx.push(ExchangeEffect::PingDone { seq_no, answered: true });
             }
             (purpose, StreamMessage::Error(why)) => {
-                self.failed(purpose, peer, &StreamFailure::Refused(why), turn.now, turn.fx);
+                self.failed(purpose, peer, &StreamFailure::Refused(why), turn);
             }
             (
                 purpose,
@@ -251,7 +257,7 @@ impl Exchanges {
                 | StreamMessage::Ping(_)
                 | StreamMessage::Ack(_)
                 | StreamMessage::User(_),
-            ) => self.failed(purpose, peer, &StreamFailure::Unexpected, turn.now, turn.fx),
+            ) => self.failed(purpose, peer, &StreamFailure::Unexpected, turn),
         }
     }
 
@@ -261,18 +267,20 @@ impl Exchanges {
         purpose: Purpose,
         peer: SocketAddr,
         why: &StreamFailure,
-        now: Moment,
-        fx: &mut Vec<ExchangeEffect>,
+        turn: &mut ExchangeTurn,
     ) {
         counters::STREAMS_FAILED.inc();
+        let now = turn.now;
         match purpose {
             Purpose::Join(id) => {
                 log::debug!(target: "memberlist", "Failed to join {peer}: {why}");
-                self.step(id, |join| join.failed(format!("Failed to join {peer}: {why}")), fx);
+                self.step(id, |join| join.failed(format!("Failed to join {peer}: {why}")), turn.fx);
             }
             Purpose::Exchange(node) => {
+                turn.table.members.exchanged(&node, false);
                 if let Some(passed) = self.complain(peer, "exchange", now) {
-                    log::error!(target: "memberlist", "Push/Pull with {node} ({peer}) failed: {why}{passed}");
+                    let hint = hint(&node, &turn.table.members);
+                    log::error!(target: "memberlist", "Push/Pull with {node} ({peer}) failed: {why}{hint}{passed}");
                 }
             }
             Purpose::Reach(whom) if why.is_refusal() => {
@@ -280,13 +288,27 @@ impl Exchanges {
                     log::warn!(target: "serf", "{whom} ({peer}) cannot be reconnected to: {why}{passed}");
                 }
             }
+            // An agent of ours says its name; one of HashiCorp's closes the stream.
+            Purpose::Reconnect { node, .. }
+                if why.is_refusal() || matches!(why, StreamFailure::Closed(_)) =>
+            {
+                if let Some(passed) = self.complain(peer, "reconnect", now) {
+                    log::warn!(
+                        target: "serf",
+                        "Not reconnecting to {node}: what is at {peer} now does not answer to that name: {why}{passed}"
+                    );
+                }
+            }
+            Purpose::Reconnect { node, .. } => {
+                log::debug!(target: "serf", "{node} ({peer}) is out of reach: {why}");
+            }
             // That is how it goes with those that have failed.
             Purpose::Reach(whom) => log::debug!(target: "serf", "{whom} ({peer}) is out of reach: {why}"),
             Purpose::Ping(seq_no) => {
                 if let Some(passed) = self.complain(peer, "ping", now) {
                     log::debug!(target: "memberlist", "Failed fallback TCP ping of {peer}: {why}{passed}");
                 }
-                fx.push(ExchangeEffect::PingDone { seq_no, answered: false });
+                turn.fx.push(ExchangeEffect::PingDone { seq_no, answered: false });
             }
         }
     }
@@ -371,11 +393,30 @@ fn open(request: StreamRequest, fx: &mut Vec<ExchangeEffect>) {
             ExchangeEffect::Connect { to, message: StreamMessage::Ping(ping), purpose }
         }
         StreamRequest::PushPull { node, to } => ExchangeEffect::Recall(Plan::Exchange { node, to }),
+        StreamRequest::Reconnect { to, ping } => {
+            log_attempt(&ping.node, to.addr);
+            let purpose = Purpose::Reconnect { node: ping.node.clone(), seq_no: ping.seq_no, to };
+            ExchangeEffect::Connect { to, message: StreamMessage::Ping(ping), purpose }
+        }
         StreamRequest::Reach { whom, to } => {
-            log::info!(target: "serf", "attempting reconnect to {whom} {}", to.addr);
+            log_attempt(&whom, to.addr);
             ExchangeEffect::Recall(Plan::Reach { whom, to })
         }
     });
+}
+
+/// What an operator should look at when exchanges with a member fail.
+fn hint(node: &NodeName, members: &Members) -> &'static str {
+    match members.row(node) {
+        Some(row) if row.is_alive() && row.probes.udp_ok > 0 && row.probes.tcp_ok == 0 => {
+            ". It answers over UDP: is TCP blocked?"
+        }
+        _ => "",
+    }
+}
+
+fn log_attempt(whom: &dyn std::fmt::Display, addr: SocketAddr) {
+    log::info!(target: "serf", "attempting reconnect to {whom} {addr}");
 }
 
 /// Why an exchange is refused as a whole, if it is.

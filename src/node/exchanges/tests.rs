@@ -81,12 +81,12 @@ fn a_join_counts_the_addresses_that_answer_and_names_the_errors_when_none_does()
     let fx = others(peer.turn(|e, turn| e.answered(Purpose::Join(id), a, state, turn)));
     assert!(matches!(fx[..], [ExchangeEffect::MergeSerf { ignore_past: true, .. }]), "{fx:?}");
     let why = StreamFailure::Broken("timed out".to_string());
-    let fx = peer.turn(|e, turn| e.failed(Purpose::Join(id), b, &why, turn.now, turn.fx));
+    let fx = peer.turn(|e, turn| e.failed(Purpose::Join(id), b, &why, turn));
     assert!(matches!(fx[..], [ExchangeEffect::Joined(joined, Ok(1))] if joined == id), "{fx:?}");
 
     let id = peer.exchanges.next_join();
     peer.turn(|e, turn| e.join(id, vec![b], vec!["Failed to resolve x".to_string()], true, turn));
-    let fx = peer.turn(|e, turn| e.failed(Purpose::Join(id), b, &why, turn.now, turn.fx));
+    let fx = peer.turn(|e, turn| e.failed(Purpose::Join(id), b, &why, turn));
     let [ExchangeEffect::Joined(_, Err(error))] = &fx[..] else { panic!("{fx:?}") };
     assert_eq!(error.to_string(), format!("Failed to resolve x; Failed to join {b}: timed out"));
 
@@ -142,4 +142,48 @@ fn a_ping_over_tcp_is_reported_to_the_prober_either_way() {
             "{fx:?}"
         );
     }
+}
+
+/// Its address has been given to another: nothing is sent there but a ping.
+#[test]
+fn a_failed_member_is_exchanged_with_only_if_its_address_answers_to_its_name() {
+    let to = Target::member(from(), &crate::model::Versions::OURS);
+    let source = Source { node: name("me"), addr: addr("me") };
+    let purpose = Purpose::Reconnect { node: name("a"), seq_no: 4, to };
+    let ack = |seq_no| StreamMessage::Ack(Ack { seq_no, digest: None, payload: Vec::new() });
+    let theirs = StreamMessage::PushPull(push_pull(vec![peer_row("x", 1, PeerState::Alive)]));
+    let mut peer = Peer::with(&["a"]);
+    let mut fx = Vec::new();
+    let ping = Ping { seq_no: 4, node: name("a"), source };
+    peer.exchanges.open(StreamRequest::Reconnect { to, ping: ping.clone() }, &mut fx);
+    let [ExchangeEffect::Connect { message: StreamMessage::Ping(sent), purpose: opened, .. }] = &fx[..]
+    else {
+        panic!("{fx:?}");
+    };
+    assert_eq!((sent, opened), (&ping, &purpose));
+
+    let no = StreamMessage::Error("this is 'b', not 'a'".to_string());
+    for answer in [no, ack(5), theirs] {
+        let fx = peer.turn(|e, turn| e.answered(purpose.clone(), from(), answer, turn));
+        assert!(fx.is_empty(), "{fx:?}");
+    }
+    assert_eq!(peer.table.members.present(), 2, "nobody has come");
+    let fx = peer.turn(|e, turn| e.answered(purpose, from(), ack(4), turn));
+    let [ExchangeEffect::Recall(Plan::Reach { whom, .. })] = &fx[..] else { panic!("{fx:?}") };
+    assert_eq!(whom, "a");
+}
+
+/// Its datagrams may come through all the same, so that it stays alive.
+#[test]
+fn exchanges_are_counted_by_member() {
+    let mut peer = Peer::with(&["a"]);
+    let purpose = Purpose::Exchange(name("a"));
+    let why = StreamFailure::Broken("timed out".to_string());
+    for _ in 0..3 {
+        peer.turn(|e, turn| e.failed(purpose.clone(), from(), &why, turn));
+    }
+    let theirs = StreamMessage::PushPull(push_pull(vec![peer_row("a", 1, PeerState::Alive)]));
+    peer.turn(|e, turn| e.answered(purpose, from(), theirs, turn));
+    let record = peer.table.members.row("a").unwrap().probes;
+    assert_eq!((record.tcp_ok, record.tcp_failed), (1, 3));
 }

@@ -76,6 +76,11 @@ impl Agent {
         &self.spec
     }
 
+    /// Its process id, or that of the command it was started through.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn gossip(&self) -> SocketAddr {
         self.spec.gossip
     }
@@ -129,21 +134,25 @@ impl Agent {
 
     /// Sends a signal to this very process.
     pub(crate) fn signal(&mut self, signal: Signal) {
-        assert!(self.is_running(), "{} has ended, its process id may be another's", self.name());
-        let name = match signal {
+        self.send_signal(match signal {
             Signal::Interrupt => "INT",
             Signal::Terminate => "TERM",
             Signal::Hangup => "HUP",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
             Signal::User1 => "USR1",
-        };
+        });
+    }
+
+    /// Sends any signal, by the name or the number that `kill -s` knows.
+    pub(crate) fn send_signal(&mut self, name: &str) {
+        assert!(self.is_running(), "{} has ended, its process id may be another's", self.name());
         let sent = Command::new("sh")
             .args(["-c", "kill -s \"$0\" \"$1\"", name, &self.child.id().to_string()])
             .stdin(Stdio::null())
             .status()
             .expect("sh is available");
-        assert!(sent.success(), "sending {signal:?} to {} failed", self.name());
+        assert!(sent.success(), "sending {name} to {} failed", self.name());
     }
 
     /// Ends the process as a crash would: SIGKILL.

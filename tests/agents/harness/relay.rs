@@ -39,14 +39,20 @@ pub(crate) struct Relay {
 impl Relay {
     /// Listens at `front`, UDP and TCP, and passes everything on to `agent`.
     pub(crate) fn start(front: SocketAddr, agent: SocketAddr) -> Relay {
+        let relay = Relay::start_without_streams(front, agent);
+        let tcp = TcpListener::bind(front).unwrap_or_else(|e| panic!("relay: cannot bind {front}: {e}"));
+        let (recording, stop) = (relay.recording.clone(), relay.stop.clone());
+        thread::spawn(move || relay_streams(&tcp, agent, &recording, &stop));
+        relay
+    }
+
+    /// Passes UDP on, and refuses TCP.
+    pub(crate) fn start_without_streams(front: SocketAddr, agent: SocketAddr) -> Relay {
         let relay = Relay { recording: Arc::default(), stop: Arc::default() };
         let udp = UdpSocket::bind(front).unwrap_or_else(|e| panic!("relay: cannot bind {front}: {e}"));
         udp.set_read_timeout(Some(TICK)).expect("a timeout can be set");
-        let tcp = TcpListener::bind(front).unwrap_or_else(|e| panic!("relay: cannot bind {front}: {e}"));
         let (recording, stop) = (relay.recording.clone(), relay.stop.clone());
         thread::spawn(move || relay_datagrams(&udp, agent, &recording, &stop));
-        let (recording, stop) = (relay.recording.clone(), relay.stop.clone());
-        thread::spawn(move || relay_streams(&tcp, agent, &recording, &stop));
         relay
     }
 

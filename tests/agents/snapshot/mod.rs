@@ -4,6 +4,7 @@ mod full_disk;
 mod hashicorps_file;
 mod kills;
 mod restarts;
+mod sharing;
 
 use crate::harness::{Agent, AgentSpec, Scratch};
 use std::fs;
