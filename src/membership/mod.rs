@@ -38,6 +38,7 @@ mod reconnect;
 #[cfg(test)]
 mod regressions;
 mod retry_join;
+mod rings;
 mod rivals;
 mod row;
 mod seeds;
@@ -57,6 +58,7 @@ pub use probe::{MAX_RELAYS, ProbeOutcome, Prober};
 pub use receive::{Received, receive};
 pub use reconnect::ReconnectSchedule;
 pub use retry_join::{AfterFailure, RetryJoin};
+pub use rings::{CHECK_RING, Direction, RINGS, Ring, Rings, between, first_from, neighbours, position};
 pub use rivals::MAX_RIVALS;
 pub use row::{Located, ProbeRecord, Row, State};
 pub use seeds::{MAX_SEEDS, Origin, RAREST, Seeds};

@@ -1,5 +1,6 @@
 //! One row of the membership table: a member's SWIM state and its Serf status in one.
 
+use super::rings::Place;
 use super::effects::Target;
 use super::suspicion::Suspicion;
 use super::vivaldi::RoundTrips;
@@ -56,6 +57,8 @@ pub struct Row {
     pub(super) native_only: bool,
     /// Whether it is in the probe order.
     pub(super) in_order: bool,
+    /// Which rings it is on.
+    pub(super) place: Place,
 }
 
 /// How this member's probes of another, and its exchanges with it, went, by transport. That one of UDP and TCP is

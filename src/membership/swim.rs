@@ -1,5 +1,6 @@
 //! SWIM's rules: what an alive, suspect or dead message changes (SWIM §4, Lifeguard §IV).
 
+use super::rings::Place;
 use super::effects::{Effects, Transmit};
 use super::row::{Row, State};
 use super::suspicion::Suspicion;
@@ -158,6 +159,7 @@ impl Members {
             challenged: None,
             native_only: self.config.native_only,
             in_order: false,
+            place: Place::default(),
         };
         let event = MemberEvent { kind: MemberEventKind::Join, member: row.member() };
         self.insert(row, now);

@@ -2,15 +2,18 @@
 //! `swim`, `intent` and `exchange`; all of them go through [`Members::change`], which keeps the
 //! digest, the indexes and the counts right.
 
+mod addresses;
 mod due;
 mod invariants;
 mod order;
 mod views;
 
 use super::awareness::Awareness;
+use addresses::Addresses;
 use super::config::Config;
 use super::effects::Effects;
 use super::forgotten::Forgotten;
+use super::rings::{Place, Rings};
 use super::rivals::Rivals;
 use super::row::{Row, State};
 use super::vivaldi::Vivaldi;
@@ -91,6 +94,10 @@ pub struct Members {
     pub(super) complaints: RateLimit<NodeName>,
     /// Members that were refused a name a short while ago.
     pub(super) rivals: Rivals,
+    /// How news travels among the members that are present.
+    rings: Rings,
+    /// Which members are present at an address.
+    addresses: Addresses,
     digest: u64,
     digest_since: Moment,
 }
@@ -136,6 +143,8 @@ impl Members {
             presence: Presence::Here,
             complaints: RateLimit::new(1, COMPLAINT_INTERVAL),
             rivals: Rivals::default(),
+            rings: Rings::default(),
+            addresses: Addresses::default(),
             digest: 0,
             digest_since: now,
         };
@@ -155,6 +164,7 @@ impl Members {
             challenged: None,
             native_only: members.config.native_only,
             in_order: false,
+            place: Place::default(),
         };
         let event = MemberEvent { kind: MemberEventKind::Join, member: row.member() };
         members.insert(row, now);
@@ -179,24 +189,25 @@ impl Members {
     ) -> Option<T> {
         let row = self.rows.get_mut(name)?;
         let (before, key) = (row.fingerprint(), (row.since, name.clone()));
+        let present_at = row.is_present().then_some(row.addr);
         match row.state {
             State::Dead => drop(self.dead.remove(&key)),
             State::Left => drop(self.left.remove(&key)),
             _ => {}
         }
         let result = f(row);
-        self.reindex(name, before, now);
+        self.reindex(name, before, present_at, now);
         Some(result)
     }
 
     pub(super) fn insert(&mut self, row: Row, now: Moment) {
         let name = row.name.clone();
         self.rows.insert(name.clone(), row);
-        self.reindex(&name, 0, now);
+        self.reindex(&name, 0, None, now);
     }
 
-    fn reindex(&mut self, name: &NodeName, before: u64, now: Moment) {
-        let Some(row) = self.rows.get(name) else { return };
+    fn reindex(&mut self, name: &NodeName, before: u64, present_at: Option<SocketAddr>, now: Moment) {
+        let Some(row) = self.rows.get_mut(name) else { return };
         let key = (row.since, name.clone());
         match row.state {
             State::Suspect(_) => {
@@ -215,6 +226,19 @@ impl Members {
             }
         }
         let after = row.fingerprint();
+        let place = match row.is_present() {
+            false => Place::Nowhere,
+            true if row.versions.speaks_waves() => Place::OnRings,
+            true => Place::Beside,
+        };
+        if place != row.place {
+            row.place = place;
+            self.rings.set(name, place);
+        }
+        let is_at = row.is_present().then_some(row.addr);
+        if is_at != present_at {
+            self.addresses.change(name, present_at, is_at);
+        }
         self.set_digest(self.digest ^ before ^ after, now);
     }
 
@@ -237,6 +261,8 @@ impl Members {
         self.suspects.remove(name);
         self.prunes.remove(name);
         self.set_digest(self.digest ^ row.fingerprint(), now);
+        self.rings.set(name, Place::Nowhere);
+        self.addresses.change(name, row.is_present().then_some(row.addr), None);
         if row.in_order
             && let Some(at) = self.order.iter().position(|n| n == name)
         {

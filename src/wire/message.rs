@@ -209,6 +209,61 @@ pub struct Relay {
     pub response: QueryResponse,
 }
 
+/// Names a piece of news: a hash of its bytes in the native dialect.
+pub type NewsId = u64;
+
+/// "The news in this datagram is for you, and for every member between you and `end`."
+///
+/// The part of the ring begins at the receiver, so that a forged one cannot be wider at its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// Which ring.
+    pub ring: u8,
+    /// The position on it that is not reached any more.
+    pub end: u64,
+}
+
+/// "I have this news."
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Have {
+    /// Which.
+    pub ids: Vec<NewsId>,
+    /// Whether the receiver is to say which of it it has. It has the rest as well then, if it is in the
+    /// same datagram.
+    pub answer: bool,
+}
+
+/// "Send me this news."
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// Which.
+    pub ids: Vec<NewsId>,
+}
+
+/// "Which news do you have?" Answered by a [`Have`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask;
+
+/// What one kind of news comes to in a range of Lamport times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewsDigest {
+    /// The first time of the range.
+    pub from: LamportTime,
+    /// The last one.
+    pub to: LamportTime,
+    /// The ids of the news of these times, combined by exclusive or.
+    pub ids: NewsId,
+}
+
+/// What the sender has heard lately, so that a member that lacks something notices it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digests {
+    /// User events; none if there were none.
+    pub events: Option<NewsDigest>,
+    /// Queries.
+    pub queries: Option<NewsDigest>,
+}
+
 /// Anything that travels in a datagram.
 ///
 /// To add a gossip message: its fields and its name in one of the three kinds here, a row in the
@@ -224,6 +279,8 @@ pub enum Message {
     Membership(MembershipMessage),
     /// What is said in the cluster.
     Serf(SerfMessage),
+    /// How news travels.
+    Wave(WaveMessage),
 }
 
 /// Declares one kind of message: an enum of its payloads, each of which turns into it and into a
@@ -271,12 +328,27 @@ kind_of_message! {
     SerfMessage, Serf: UserEvent Query QueryResponse Relay
 }
 
+kind_of_message! {
+    /// How news travels among members that take part in waves: for the rules of waves.
+    WaveMessage, Wave: Forward Have Want Ask Digests
+}
+
 impl Message {
+    /// Whether it is news: something that everyone is to hear.
+    pub fn is_news(&self) -> bool {
+        match self {
+            Message::Membership(_) | Message::Serf(SerfMessage::UserEvent(_) | SerfMessage::Query(_)) => true,
+            Message::Serf(SerfMessage::QueryResponse(_) | SerfMessage::Relay(_))
+            | Message::Probe(_)
+            | Message::Wave(_) => false,
+        }
+    }
+
     /// Whether Serf, and not memberlist, takes it in HashiCorp's agents: intents, events, queries
     /// and their answers.
     pub fn is_serf_message(&self) -> bool {
         match self {
-            Message::Probe(_) => false,
+            Message::Probe(_) | Message::Wave(_) => false,
             Message::Membership(message) => message.is_intent(),
             Message::Serf(_) => true,
         }

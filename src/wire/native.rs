@@ -60,6 +60,13 @@ messages! {
         QUERY_RESPONSE = 0x8b, QueryResponse, "query response";
         RELAY = 0x8c, Relay, "relay";
     }
+    Wave(WaveMessage): {
+        FORWARD = 0x90, Forward, "forward";
+        HAVE = 0x91, Have, "have";
+        WANT = 0x92, Want, "want";
+        ASK = 0x93, Ask, "ask";
+        DIGESTS = 0x94, Digests, "digests";
+    }
 }
 
 fn options(limit: u64) -> impl Options {

@@ -1,6 +1,7 @@
 //! What must hold after every step.
 
 use super::{MAX_INTENTS, MAX_TOMBSTONES, Members, Presence};
+use crate::membership::rings::{RINGS, position};
 use crate::membership::rivals::MAX_RIVALS;
 use crate::membership::row::State;
 
@@ -32,6 +33,7 @@ impl Members {
         }
         assert_eq!((dead, left, suspects), (self.dead.len(), self.left.len(), self.suspects.len()));
         assert_eq!(digest, self.digest, "digest does not match the rows");
+        self.check_rings();
         assert!(dead + left + self.forgotten.len() <= MAX_TOMBSTONES, "too many tombstones");
         self.forgotten.check_invariants();
         for row in self.forgotten.rows() {
@@ -60,5 +62,23 @@ impl Members {
         for row in self.rows.values().filter(|r| r.is_present() && r.name != self.me) {
             assert!(row.in_order, "{} is present and never probed", row.name);
         }
+    }
+
+    fn check_rings(&self) {
+        let (mut on_rings, mut beside, mut present) = (0, 0, 0);
+        for (name, row) in self.rows.iter().filter(|(_, row)| row.is_present()) {
+            present += 1;
+            assert!(self.addresses.names(row.addr).any(|n| n == name), "{name} is not found by its address");
+            if row.versions.speaks_waves() {
+                on_rings += 1;
+                for ring in 0..RINGS {
+                    assert_eq!(self.rings.ring(ring).get(&position(name, ring)), Some(name), "ring {ring}");
+                }
+            } else {
+                beside += 1;
+            }
+        }
+        assert_eq!((on_rings, beside), (self.rings.len(), self.rings.beside()), "rings");
+        assert_eq!(present, self.addresses.len(), "addresses");
     }
 }

@@ -4,6 +4,7 @@ use super::{Members, Presence};
 use crate::membership::awareness::Awareness;
 use crate::membership::config::Config;
 use crate::membership::effects::Target;
+use crate::membership::rings::Rings;
 use crate::membership::row::Row;
 use crate::model::{LamportTime, Member, Moment, NodeName, Status, Versions};
 use crate::wire::Dialect;
@@ -139,6 +140,16 @@ impl Members {
 
     /// Whether a member that is present has this address.
     pub fn has_address(&self, addr: SocketAddr) -> bool {
-        self.rows.values().any(|r| r.addr == addr && r.is_present())
+        self.addresses.names(addr).next().is_some()
+    }
+
+    /// The member that is present at an address; one of them, should two claim it.
+    pub fn present_at(&self, addr: SocketAddr) -> Option<&Row> {
+        self.addresses.names(addr).next().and_then(|name| self.rows.get(name))
+    }
+
+    /// How news travels among the members that are present.
+    pub fn rings(&self) -> &Rings {
+        &self.rings
     }
 }

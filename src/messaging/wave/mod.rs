@@ -1,0 +1,432 @@
+//! How news travels among members that take part in waves.
+//!
+//! Everyone knows everyone, so news needs no luck. The origin cuts the ring of members behind itself into a
+//! few parts, and sends the first member of each the news with its part; each receiver cuts its part
+//! likewise. A second ring, on which everyone has another place, starts a little later: the speed of
+//! one copy with the safety of two. Then everyone checks with its neighbours on a third ring what
+//! they have, and sends what they lack (`check`).
+//!
+//! (Broadcast by delegated intervals: El-Ansary et al. 2003; corrected gossip: Hoefler et al. 2017.)
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `arcs` | how a part of a ring is cut |
+//! | `store` | what is known, and for how long |
+//! | `check` | what neighbours, newcomers and members that missed something ask each other |
+//! | `charges` | members that take no part, which are sent everything by three that do |
+//!
+//! Limits: news is forwarded once for each ring, within [`FRESH`] of when it was first heard, if it came from a member and
+//! the rules take it for news; so whatever is forged or repeated costs a member [`arcs::CUTS`] datagrams a ring.
+
+mod arcs;
+mod charges;
+mod check;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use super::gossip::Datagram;
+use super::queue::Ticket;
+use crate::membership::{Members, Row, Target};
+use crate::model::{LamportTime, Moment};
+use crate::telemetry::counters;
+use crate::wire::datagram::Packer;
+use crate::wire::message::{Forward, Message, NewsId, WaveMessage};
+use crate::wire::{Dialect, Shared, encode};
+use check::{Asking, Checks};
+use charges::Charges;
+use fastrand::Rng;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+use store::{Item, Store, id_of};
+
+/// The rings on which waves travel.
+pub(super) const WAVES: usize = 2;
+/// How much later than the first ring the second starts.
+const SECOND_RING: Duration = Duration::from_millis(5);
+/// The least time between two waves of one origin; what comes within it shares datagrams.
+const SPACING: Duration = Duration::from_millis(5);
+/// News that was first heard longer ago is not forwarded any more.
+pub const FRESH: Duration = Duration::from_secs(2);
+/// Waves are used if at least one member in so many takes part in them.
+const LEAST_SHARE: usize = 5;
+
+/// How a member came to know something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// It comes from here.
+    Local,
+    /// By a wave.
+    Wave,
+    /// From a member that takes part in waves, otherwise.
+    Check,
+    /// From one that takes no part: others that do may not have it yet.
+    Gossip,
+}
+
+/// What came in one datagram, or on a stream.
+#[derive(Debug, Default)]
+pub struct Arrived {
+    /// What is no news, in order.
+    pub messages: Vec<Message>,
+    /// News.
+    pub news: Vec<Shared>,
+    /// How news travels.
+    pub waves: Vec<WaveMessage>,
+}
+
+impl Arrived {
+    /// Adds a message, which came as these bytes.
+    pub fn push(&mut self, message: Message, bytes: &[u8]) {
+        match message {
+            Message::Wave(message) => self.waves.push(message),
+            message if message.is_news() => self.news.push(Shared::read(message, bytes)),
+            message => self.messages.push(message),
+        }
+    }
+}
+
+/// What the rules of waves need from outside for one turn.
+#[derive(Debug)]
+pub struct WaveTurn<'a> {
+    /// The members.
+    pub members: &'a Members,
+    /// The Lamport times of events and of queries.
+    pub clocks: [LamportTime; 2],
+    /// The moment.
+    pub now: Moment,
+    /// A random source.
+    pub rng: &'a mut Rng,
+    /// What is to be sent.
+    pub out: &'a mut Vec<Datagram>,
+}
+
+/// A wave of this process that has not started on all rings.
+#[derive(Debug)]
+struct Start {
+    at: Moment,
+    ring: usize,
+    news: Vec<NewsId>,
+}
+
+/// All that is known of news, and what is still to be done about it.
+#[derive(Debug, Default)]
+pub struct Waves {
+    store: Store,
+    starts: VecDeque<Start>,
+    /// News of this process for the next wave.
+    fresh: Vec<NewsId>,
+    start_at: Option<Moment>,
+    last_start: Moment,
+    checks: Checks,
+    asking: Asking,
+    charges: Charges,
+    /// News for the queue of gossip.
+    gossip: Vec<(Shared, Option<Ticket>)>,
+    finished: Vec<Ticket>,
+}
+
+impl Waves {
+    /// When [`Waves::tick`] has something to do.
+    pub fn next_deadline(&self) -> Moment {
+        let starts = self.starts.front().map(|start| start.at);
+        let own = [starts, self.start_at].into_iter().flatten().min().unwrap_or(Moment::NEVER);
+        own.min(self.checks.next_deadline()).min(self.asking.next_deadline()).min(self.charges.next_deadline())
+    }
+
+    /// News for the queue of gossip, with what waits for its end.
+    pub fn take_gossip(&mut self) -> Vec<(Shared, Option<Ticket>)> {
+        std::mem::take(&mut self.gossip)
+    }
+
+    /// Tickets of news that is known to those that were to confirm it.
+    pub fn take_finished(&mut self) -> Vec<Ticket> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// How much is kept.
+    pub fn len(&self) -> usize {
+        self.store.len()
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    // ---- what others send --------------------------------------------------------------
+
+    /// Takes in what came from an address, and forwards what is to be forwarded. Answers with what the
+    /// rules have to look at: messages in the order in which they came, and news that is new here.
+    pub fn arrived(&mut self, from: SocketAddr, arrived: Arrived, turn: &mut WaveTurn) -> Vec<Message> {
+        let sender = turn.members.present_at(from).filter(|row| row.name != *turn.members.me());
+        let partner = sender.filter(|row| row.versions.speaks_waves());
+        let part = partner.and_then(|_| forwarded_part(&arrived.waves));
+        let how = match (partner, part) {
+            (Some(_), Some(_)) => How::Wave,
+            (Some(_), None) => How::Check,
+            (None, _) => How::Gossip,
+        };
+        let mut messages = arrived.messages;
+        let mut accepted = Vec::new();
+        for news in arrived.news {
+            let id = id_of(&news);
+            if self.take_in(id, &news, how, part, turn) {
+                messages.push(news.message().clone());
+            }
+            if let Some(item) = self.store.get_mut(id) {
+                if let Some(row) = sender {
+                    item.confirm(&row.name);
+                }
+                if item.accepted {
+                    accepted.push(id);
+                }
+            }
+        }
+        if let Some((ring, end)) = part {
+            self.forward(ring, end, &accepted, turn);
+        }
+        if let Some(row) = partner {
+            self.answer(row, arrived.waves, turn);
+        }
+        self.confirmed(&accepted, turn.members);
+        messages
+    }
+
+    /// Takes one piece of news in. Says whether the rules are to look at it.
+    fn take_in(
+        &mut self,
+        id: NewsId,
+        news: &Shared,
+        how: How,
+        part: Option<(usize, u64)>,
+        turn: &mut WaveTurn,
+    ) -> bool {
+        let (message, now) = (news.message(), turn.now);
+        if let Some(item) = self.store.get_mut(id) {
+            // Said again: the rules took it for news, or did not, a moment ago.
+            let again = now.since(item.learned) >= FRESH && store::timed(message).is_none();
+            if again && !item.accepted {
+                item.parts.extend(part);
+            }
+            return again;
+        }
+        if self.store.knows(id, message) {
+            return false;
+        }
+        let mut item = Item::new(news.clone(), how, now);
+        let timed = store::timed(message).is_some();
+        if timed && !Store::is_plausible(message, turn.clocks) {
+            // The rules say what is wrong with it.
+            return true;
+        }
+        item.parts.extend(part);
+        self.store.insert(id, item);
+        if timed {
+            self.store.remember(id, message, now);
+            self.accept(id, turn);
+        }
+        // What is said of members is accepted once the table has taken it for news.
+        true
+    }
+
+    // ---- what this process says --------------------------------------------------------
+
+    /// Takes what the rules want everyone to hear: news of this process, and what it has heard of members
+    /// and taken for news.
+    pub fn spread(&mut self, broadcasts: impl IntoIterator<Item = (Message, Option<Ticket>)>, turn: &mut WaveTurn) {
+        for (message, ticket) in broadcasts {
+            let news = Shared::new(message);
+            if !fits(&news, turn.members) {
+                counters::BROADCASTS_DROPPED.inc();
+                self.finished.extend(ticket);
+                continue;
+            }
+            let is_about_members = matches!(news.message(), Message::Membership(m) if !m.is_intent());
+            if !is_used(turn.members) {
+                self.gossip.push((news, ticket));
+                continue;
+            }
+            if is_about_members {
+                self.gossip.push((news.clone(), None));
+            }
+            let id = id_of(&news);
+            if self.store.get(id).is_none() {
+                self.store.insert(id, Item::new(news.clone(), How::Local, turn.now));
+                self.store.remember(id, news.message(), turn.now);
+            }
+            let Some(item) = self.store.get_mut(id) else {
+                self.finished.extend(ticket);
+                continue;
+            };
+            if let Some(ticket) = ticket {
+                self.finished.extend(item.ticket.replace(ticket));
+            }
+            if item.accepted {
+                self.confirmed(&[id], turn.members);
+            } else {
+                self.accept(id, turn);
+            }
+        }
+    }
+
+    /// The rules have taken an item for news, or will: it is passed on.
+    fn accept(&mut self, id: NewsId, turn: &mut WaveTurn) {
+        let Some(item) = self.store.get_mut(id) else { return };
+        item.accepted = true;
+        let (how, parts, news) = (item.how, std::mem::take(&mut item.parts), item.news.clone());
+        if !is_used(turn.members) {
+            // What is said of members comes to the queue by `spread`.
+            if store::timed(news.message()).is_some() {
+                self.gossip.push((news, None));
+            }
+            return;
+        }
+        for (ring, end) in parts {
+            self.forward(ring, end, &[id], turn);
+        }
+        match how {
+            How::Local | How::Gossip => self.start(id, turn.now),
+            How::Wave | How::Check => {}
+        }
+        self.checks.learned(id, how, turn.now, turn.rng);
+        if turn.members.rings().beside() > 0 && !matches!(news.message(), Message::Membership(m) if !m.is_intent()) {
+            self.charges.learned(id, turn.now, turn.rng);
+        }
+    }
+
+    fn start(&mut self, id: NewsId, now: Moment) {
+        self.fresh.push(id);
+        self.start_at.get_or_insert(now.max(self.last_start + SPACING));
+    }
+
+    // ---- waves -------------------------------------------------------------------------
+
+    /// Sends news on to the members of a part of a ring, unless it was.
+    fn forward(&mut self, ring: usize, end: u64, ids: &[NewsId], turn: &mut WaveTurn) {
+        let news = self.not_yet_forwarded(ring, ids, turn.now);
+        if news.is_empty() {
+            return;
+        }
+        counters::WAVES_FORWARDED.inc();
+        for delegate in arcs::cut(turn.members, ring, end) {
+            send_part(&delegate, ring, &news, turn);
+        }
+    }
+
+    fn not_yet_forwarded(&mut self, ring: usize, ids: &[NewsId], now: Moment) -> Vec<Shared> {
+        let mut news = Vec::new();
+        for id in ids {
+            if let Some(item) = self.store.get_mut(*id)
+                && !std::mem::replace(&mut item.forwarded[ring], true)
+                && now.since(item.learned) < FRESH
+            {
+                news.push(item.news.clone());
+            }
+        }
+        news
+    }
+
+    /// Does what has come due.
+    pub fn tick(&mut self, turn: &mut WaveTurn) {
+        let now = turn.now;
+        if self.start_at.is_some_and(|at| at <= now) {
+            self.start_at = None;
+            self.last_start = now;
+            let news = std::mem::take(&mut self.fresh);
+            counters::WAVES_STARTED.inc();
+            self.begin_ring(0, &news, turn);
+            // What was heard from members that take no part comes from several of them anyway.
+            let own = |id: &NewsId| self.store.get(*id).is_some_and(|item| item.how == How::Local);
+            let own: Vec<NewsId> = news.into_iter().filter(own).collect();
+            if turn.members.rings().len() > arcs::SMALL && !own.is_empty() {
+                self.starts.push_back(Start { at: now + SECOND_RING, ring: 1, news: own });
+            }
+        }
+        while self.starts.front().is_some_and(|start| start.at <= now)
+            && let Some(Start { ring, news, .. }) = self.starts.pop_front()
+        {
+            self.begin_ring(ring, &news, turn);
+        }
+        self.look_after_charges(turn);
+        self.check(turn);
+        self.ask_for_news(turn);
+        self.store.expire(now);
+    }
+
+    /// Starts a wave on one ring.
+    fn begin_ring(&mut self, ring: usize, ids: &[NewsId], turn: &mut WaveTurn) {
+        let news = self.not_yet_forwarded(ring, ids, turn.now);
+        let me = crate::membership::position(turn.members.me(), ring);
+        let small = turn.members.rings().len() <= arcs::SMALL;
+        let delegates = if small { arcs::everyone(turn.members) } else { arcs::cut(turn.members, ring, me) };
+        for delegate in delegates {
+            send_part(&delegate, ring, &news, turn);
+        }
+    }
+}
+
+/// Whether news travels in waves: enough members take part. Otherwise it is gossiped.
+fn is_used(members: &Members) -> bool {
+    let rings = members.rings();
+    rings.len() * LEAST_SHARE >= rings.len() + rings.beside()
+}
+
+/// The part of a ring for which a datagram is to be forwarded.
+fn forwarded_part(waves: &[WaveMessage]) -> Option<(usize, u64)> {
+    waves.iter().find_map(|message| match message {
+        WaveMessage::Forward(Forward { ring, end }) if usize::from(*ring) < WAVES => {
+            Some((usize::from(*ring), *end))
+        }
+        _ => None,
+    })
+}
+
+/// Whether news fits a datagram, with what goes around it, in whichever dialect it is needed.
+fn fits(news: &Shared, members: &Members) -> bool {
+    let room = Packer::new(members.config().datagram_budget).room();
+    news.bytes(members.widest_dialect()).len() + HEAD_ROOM <= room
+}
+
+/// What a [`Forward`] takes in a datagram at most.
+const HEAD_ROOM: usize = 16;
+
+fn send_part(delegate: &arcs::Delegate, ring: usize, news: &[Shared], turn: &mut WaveTurn) {
+    // There are two rings.
+    let head = Message::from(Forward { ring: ring as u8, end: delegate.end });
+    send(delegate.row, Some(&head), news, turn);
+}
+
+/// Sends a member news, in as many datagrams as it takes, each with the same head.
+fn send(row: &Row, head: Option<&Message>, news: &[Shared], turn: &mut WaveTurn) {
+    let (to, config) = (row.target(), turn.members.config());
+    let head = head.map(|head| encode(Dialect::Native, head));
+    let begin = || {
+        let mut packer = Packer::new(config.datagram_budget);
+        let fits = head.as_ref().is_none_or(|head| packer.push(head));
+        debug_assert!(fits, "a head is small");
+        packer
+    };
+    let mut packer = begin();
+    let mut any = news.is_empty();
+    for news in news {
+        if !packer.push(news.bytes(to.dialect)) {
+            finish(std::mem::replace(&mut packer, begin()), to, turn);
+            // One that does not fit even alone was refused when it was queued.
+            any = packer.push(news.bytes(to.dialect));
+        } else {
+            any = true;
+        }
+    }
+    if any {
+        finish(packer, to, turn);
+    }
+}
+
+fn finish(packer: Packer, to: Target, turn: &mut WaveTurn) {
+    if !packer.is_empty() {
+        let bytes = packer.finish_in(to.wrapping(turn.members.config()));
+        turn.out.push(Datagram { to, bytes });
+    }
+}
