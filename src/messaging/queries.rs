@@ -16,7 +16,7 @@ use crate::membership::{Effects, Members, Row, Target, Transmit};
 use crate::model::{LamportClock, LamportTime, Moment, NodeName, QueryEvent, QueryKey, Status};
 use crate::telemetry::{RateLimit, counters};
 use crate::wire::message::{Answer, Message, Query, QueryFilter, QueryResponse, Relay, Source};
-use crate::wire::{Dialect, encode};
+use crate::wire::serf_size;
 use asked::Asked;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,9 +34,6 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// So many queries of an agent that was refused its name are answered in [`RIVAL_INTERVAL`].
 const RIVAL_ANSWERS: u32 = 2;
 const RIVAL_INTERVAL: Duration = Duration::from_secs(30);
-/// The dialect in which sizes are limited: the longest, so that what is accepted reaches everyone;
-/// and HashiCorp's, so that both programs accept the same.
-const LONGEST: Dialect = Dialect::Hashicorp;
 
 /// A query of anyone that this process may still answer.
 #[derive(Debug)]
@@ -141,7 +138,7 @@ impl Queries {
             name: params.name,
             payload: params.payload,
         };
-        if encode(LONGEST, &Message::from(query.clone())).len() > self.limits.query {
+        if serf_size(&query.clone().into()) > self.limits.query {
             return Err(QueryError::TooLarge(self.limits.query));
         }
         self.clock.increment();
@@ -255,7 +252,7 @@ impl Queries {
         }
         let from = members.me().clone();
         let response = QueryResponse { ltime: key.ltime, id: key.id, from, answer, payload };
-        if encode(LONGEST, &Message::from(response.clone())).len() > self.limits.response {
+        if serf_size(&response.clone().into()) > self.limits.response {
             return Err(QueryError::ResponseTooLarge(self.limits.response));
         }
         pending.answered |= is_final;
