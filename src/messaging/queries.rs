@@ -5,19 +5,21 @@
 //! that it will not: our own agents say so.
 
 mod asked;
+mod audience;
 mod limits;
 
 pub use limits::{MAX_OPEN, QueryError, QueryLimits};
 
-use super::filter::anchored;
+use super::expression::BadExpression;
 use super::internal::CONFLICT;
 use super::query_params::{QueryParams, QueryProgress};
-use crate::membership::{Effects, Members, Row, Target, Transmit};
+use crate::membership::{Effects, Members, Target, Transmit};
 use crate::model::{LamportClock, LamportTime, Moment, NodeName, QueryEvent, QueryKey, Status};
 use crate::telemetry::{RateLimit, counters};
 use crate::wire::message::{Answer, Message, Query, QueryFilter, QueryResponse, Relay, Source};
 use crate::wire::serf_size;
 use asked::Asked;
+use audience::Audience;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -53,6 +55,8 @@ pub struct Heard {
     pub pass_on: bool,
     /// It is for this process.
     pub event: Option<QueryEvent>,
+    /// It is for no member of this process' kind: this filter of it is not valid.
+    pub bad_filter: Option<BadExpression>,
 }
 
 /// What has been heard and asked of queries.
@@ -122,7 +126,6 @@ impl Queries {
             filters.push(QueryFilter::Nodes(params.nodes));
         }
         for (tag, expression) in params.tags {
-            anchored(&expression).map_err(|e| QueryError::Filter(e.to_string()))?;
             filters.push(QueryFilter::Tag { tag, expression });
         }
         let me = members.my_row();
@@ -141,10 +144,11 @@ impl Queries {
         if serf_size(&query.clone().into()) > self.limits.query {
             return Err(QueryError::TooLarge(self.limits.query));
         }
+        let audience = Audience::of(&query.filters).map_err(QueryError::Filter)?;
         self.clock.increment();
         let expected: BTreeSet<NodeName> = members
             .rows()
-            .filter(|row| row.status() == Status::Alive && passes(&query.filters, row))
+            .filter(|row| row.status() == Status::Alive && audience.includes(row))
             .map(|row| row.name.clone())
             .collect();
         self.asked.insert(key(&query), Asked::new(expected, query.ack, now + timeout));
@@ -220,8 +224,12 @@ impl Queries {
                 self.floor = self.floor.max(time.next());
             }
         }
-        let mut heard = Heard { pass_on: !query.no_broadcast, event: None };
-        if passes(&query.filters, members.my_row()) && self.pending.len() < MAX_OPEN {
+        let mut heard = Heard { pass_on: !query.no_broadcast, ..Heard::default() };
+        let audience = match Audience::of(&query.filters) {
+            Ok(audience) => audience,
+            Err(bad) => return Heard { bad_filter: Some(bad), ..heard },
+        };
+        if audience.includes(members.my_row()) && self.pending.len() < MAX_OPEN {
             let timeout = Duration::from_millis(query.timeout_ms).min(MAX_TIMEOUT);
             let (key, deadline) = (key(query), now + timeout);
             let (source, relay_factor) = (query.source.clone(), query.relay_factor);
@@ -307,16 +315,6 @@ pub fn default_timeout(members: &Members) -> Duration {
 
 fn key(query: &Query) -> QueryKey {
     QueryKey { ltime: query.ltime, id: query.id }
-}
-
-/// Whether a member is meant. A filter that does not compile is passed by nobody.
-fn passes(filters: &[QueryFilter], row: &Row) -> bool {
-    filters.iter().all(|filter| match filter {
-        QueryFilter::Nodes(nodes) => nodes.contains(&row.name),
-        QueryFilter::Tag { tag, expression } => {
-            anchored(expression).is_ok_and(|re| re.is_match(row.tags.value(tag).unwrap_or_default()))
-        }
-    })
 }
 
 #[cfg(test)]

@@ -50,6 +50,12 @@ impl Conversation {
         if heard.pass_on {
             turn.fx.push(ConversationEffect::Broadcast(Message::from(query)));
         }
+        if let Some(bad) = heard.bad_filter
+            && let Some(passed) = self.complaints.pass((), "filter", turn.now)
+        {
+            let (expression, problem) = (bad.expression, bad.problem);
+            log::warn!(target: "serf", "failed to compile filter regex ({expression}): {problem}{passed}");
+        }
         let Some(event) = heard.event else { return };
         counters::QUERIES.inc();
         metrics::QUERIES_BY_NAME.inc(&event.name);

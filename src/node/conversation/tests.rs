@@ -6,7 +6,7 @@ use crate::messaging::keys::{KeyCommand, KeyStep};
 use crate::messaging::{QueryParams, QueryProgress};
 use crate::model::MemberEventKind;
 use crate::wire::keyring::Keyring;
-use crate::wire::message::{Answer, Query, QueryResponse};
+use crate::wire::message::{Answer, Query, QueryFilter, QueryResponse, Source};
 use crate::wire::seal::Key;
 use zeroize::Zeroizing;
 
@@ -166,6 +166,31 @@ fn a_query_that_nothing_answers_is_acknowledged_as_such_and_ends_with_the_last_a
     assert_eq!(words(&speaker.turn(|c, turn| c.hear(a.into(), turn))), ["ack a"]);
     let handled = speaker.turn(|c, turn| c.handled(key, Some(b"1".to_vec()), turn));
     assert_eq!(words(&handled), ["response me", "done"]);
+}
+
+#[test]
+fn a_query_with_a_bad_filter_is_passed_on_and_not_delivered() {
+    let mut speaker = Speaker::with(&["a"], None);
+    let bad = QueryFilter::Tag { tag: "role".into(), expression: "(".into() };
+    let query = query_from_a(&speaker, vec![bad]);
+    let heard = speaker.turn(|c, turn| c.hear(query.into(), turn));
+    assert_eq!(words(&heard), ["broadcast load"]);
+}
+
+/// A query that another member asks everyone.
+fn query_from_a(speaker: &Speaker, filters: Vec<QueryFilter>) -> Query {
+    Query {
+        ltime: LamportTime(5),
+        id: 1,
+        source: Source { node: name("a"), addr: speaker.bench.members.row("a").unwrap().addr },
+        filters,
+        ack: true,
+        no_broadcast: false,
+        relay_factor: 0,
+        timeout_ms: 60_000,
+        name: "load".into(),
+        payload: Vec::new(),
+    }
 }
 
 #[test]
