@@ -43,7 +43,10 @@ struct Pending {
     source: Source,
     deadline: Moment,
     relay_factor: u8,
+    /// It has been answered.
     answered: bool,
+    /// The asker was notified that no answer will follow.
+    declined: bool,
     /// Whether an agent that was refused its name may ask this as well.
     for_rivals: bool,
 }
@@ -55,7 +58,7 @@ pub struct Heard {
     pub pass_on: bool,
     /// It is for this process.
     pub event: Option<QueryEvent>,
-    /// It is for no member of this process' kind: this filter of it is not valid.
+    /// It is ignored here, as this filter of it is not valid.
     pub bad_filter: Option<BadExpression>,
 }
 
@@ -236,7 +239,9 @@ impl Queries {
             let for_rivals = query.name == CONFLICT
                 && members.rival_at(&source).is_some()
                 && self.rivals.pass(source.addr, "conflict", now).is_some();
-            self.pending.insert(key, Pending { source, deadline, relay_factor, answered: false, for_rivals });
+            let (answered, declined) = (false, false);
+            let pending = Pending { source, deadline, relay_factor, answered, declined, for_rivals };
+            self.pending.insert(key, pending);
             let (name, payload) = (query.name.clone(), query.payload.clone());
             heard.event = Some(QueryEvent { key, name, payload, deadline });
         }
@@ -254,16 +259,22 @@ impl Queries {
         fx: &mut Effects,
     ) -> Result<Option<QueryResponse>, QueryError> {
         let pending = self.pending.get_mut(&key).ok_or(QueryError::Unknown)?;
-        let is_final = matches!(answer, Answer::Payload | Answer::Nothing);
-        if is_final && pending.answered {
-            return Err(QueryError::AlreadyAnswered);
+        match answer {
+            Answer::Payload if pending.answered => return Err(QueryError::AlreadyAnswered),
+            // There is nothing more to be said.
+            Answer::Nothing if pending.answered || pending.declined => return Ok(None),
+            Answer::Payload | Answer::Nothing | Answer::Ack | Answer::AckOnly => {}
         }
         let from = members.me().clone();
         let response = QueryResponse { ltime: key.ltime, id: key.id, from, answer, payload };
         if serf_size(&response.clone().into()) > self.limits.response {
             return Err(QueryError::ResponseTooLarge(self.limits.response));
         }
-        pending.answered |= is_final;
+        match answer {
+            Answer::Payload => pending.answered = true,
+            Answer::Nothing | Answer::AckOnly => pending.declined = true,
+            Answer::Ack => {}
+        }
         let source = &pending.source;
         if source.node == *members.me() && source.addr == members.my_row().addr {
             return Ok(Some(response));
