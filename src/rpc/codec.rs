@@ -1,7 +1,7 @@
 //! The bytes of the control protocol's records.
 //!
 //! Written as the agent of HashiCorp Serf writes them: maps with string keys in alphabetical
-//! order, text as `str` (with `str8`), byte strings as `bin`, empty byte strings as nil. Read
+//! order, text as `str` (with `str8`), byte strings as `bin`. Read
 //! leniently: text and byte strings in any of the old raw, `str` and `bin` forms, nil for
 //! anything, fields in any order, unknown ones ignored, missing ones empty. A value's end is found
 //! by `frame.rs` before anything here sees it.
@@ -50,12 +50,16 @@ pub(super) fn or_nil<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(d
     Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
 }
 
-/// Byte strings: `bin` or nil when written, anything that holds bytes when read.
+/// Byte strings: `bin` when written, anything that holds bytes or nil when read.
+///
+/// An empty one is never nil. HashiCorp's agent streams nil for what was sent as nil, and before its
+/// version 0.10 for anything empty, and clients written in Go that expect bytes end with a panic; none
+/// of those that know nil minds empty bytes.
 pub(super) mod bytes {
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
-        if bytes.is_empty() { s.serialize_none() } else { s.serialize_bytes(bytes) }
+        s.serialize_bytes(bytes)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {

@@ -87,9 +87,8 @@ record! {
         /// Name of the member that it comes from.
         #[serde(deserialize_with = "or_nil")]
         from: String,
-        /// The response.
-        #[serde(with = "bytes")]
-        payload: Vec<u8>,
+        /// The response; nil in the other two.
+        payload: Option<serde_bytes::ByteBuf>,
         /// `ack`, `response` or `done`.
         #[serde(rename = "Type", deserialize_with = "or_nil")]
         kind: String,
@@ -107,13 +106,13 @@ impl QueryRecord {
     /// The record of something that came in for a query.
     pub(crate) fn new(progress: &QueryProgress) -> QueryRecord {
         let (kind, from, payload) = match progress {
-            QueryProgress::Ack { from } => (QueryRecord::ACK, from.to_string(), Vec::new()),
+            QueryProgress::Ack { from } => (QueryRecord::ACK, from.to_string(), None),
             QueryProgress::Response { from, payload } => {
-                (QueryRecord::RESPONSE, from.to_string(), payload.clone())
+                (QueryRecord::RESPONSE, from.to_string(), Some(payload.clone()))
             }
-            QueryProgress::Done => (QueryRecord::DONE, String::new(), Vec::new()),
+            QueryProgress::Done => (QueryRecord::DONE, String::new(), None),
         };
-        QueryRecord { from, payload, kind: kind.to_string() }
+        QueryRecord { from, payload: payload.map(Into::into), kind: kind.to_string() }
     }
 }
 
