@@ -166,7 +166,7 @@ agent_config! {
         query_size_limit: usize;
         /// Largest answer to a query, encoded, in bytes.
         query_response_size_limit: usize;
-        /// Largest name and payload of a user event together, in bytes.
+        /// Largest user event, in bytes, encoded as it is for HashiCorp's agents.
         user_event_size_limit: usize;
         /// Where metrics are streamed to, over TCP in statsite's format: `host:port`.
         statsite_addr: Option<String>;

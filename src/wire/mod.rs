@@ -36,7 +36,7 @@ mod shared;
 pub mod stream;
 mod stream_message;
 
-pub use codec::{decode, encode, read_datagram};
+pub use codec::{decode, encode, read_datagram, serf_size};
 pub use dialect::Dialect;
 pub use error::WireError;
 pub use shared::Shared;

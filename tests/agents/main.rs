@@ -18,6 +18,7 @@ mod snapshot;
 mod tags;
 
 // Messages.
+mod answers;
 mod encryption;
 mod events;
 mod keys;

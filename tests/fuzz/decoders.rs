@@ -222,7 +222,7 @@ pub(crate) fn rpc_frame(bytes: &[u8]) {
 pub(crate) fn event_filter(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = serf::messaging::filter::EventFilter::parse(text);
-        let _ = serf::messaging::filter::anchored(text);
+        let _ = serf::messaging::expression::Expression::anywhere(text);
     }
 }
 

@@ -282,7 +282,7 @@ pub(crate) const FILE_ONLY: &[OptionSpec] = &[
         .keyed("tombstone_timeout")
         .default(DefaultValue::Duration(LISTED))
         .limits(Limits::AboveZero),
-    OptionSpec::size("", "Largest name and payload of a user event together, in bytes.")
+    OptionSpec::size("", "Largest user event, in bytes, encoded as it is for HashiCorp's agents.")
         .keyed("user_event_size_limit")
         .default(DefaultValue::Number(512))
         .limits(Limits::Between(1, MAX_USER_EVENT_SIZE)),

@@ -18,7 +18,7 @@ mod serf;
 pub(super) mod stream;
 
 use super::error::WireError;
-use super::message::{MembershipMessage, Message};
+use super::message::{MembershipMessage, Message, SerfMessage};
 
 /// Writes one message.
 pub(crate) fn encode(message: &Message) -> Vec<u8> {
@@ -33,6 +33,11 @@ pub(crate) fn encode(message: &Message) -> Vec<u8> {
         },
         Message::Serf(m) => serf::encode(m),
     }
+}
+
+/// How long Serf's part of a message is, in bytes.
+pub(crate) fn serf_size(message: &SerfMessage) -> usize {
+    serf::encode(message).len().saturating_sub(size_of_val(&serf::USER))
 }
 
 /// Reads one message.

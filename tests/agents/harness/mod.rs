@@ -37,4 +37,4 @@ pub(crate) use program::{Answer, Output, run, run_with_env, serf, serf_ctl};
 pub(crate) use relay::Relay;
 pub(crate) use scratch::Scratch;
 pub(crate) use spec::AgentSpec;
-pub(crate) use wait::{promised, settle, soon, stays, wait_until, within};
+pub(crate) use wait::{Within, promised, settle, soon, stays, wait_until, within};
