@@ -2,12 +2,12 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::{OutputFormat, go_text, json, printable};
+use super::format::{OutputFormat, json, printable};
 use super::interrupt;
 use super::payload::name_and_payload;
 use crate::config::Flags;
 use crate::messaging::filter::anchored;
-use crate::model::{Status, Tags};
+use crate::model::{Status, Tags, go_text};
 use crate::rpc::record::{MemberInfo, MembersFilteredCall, QueryCall};
 use crate::rpc::{Client, QueryAnswer};
 use serde::Serialize;

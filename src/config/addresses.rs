@@ -75,16 +75,6 @@ pub(super) fn with_port(option: &'static str, text: &str) -> Result<(), Problem>
     if parsed(0)? == parsed(1)? { Ok(()) } else { Err(Problem::NoPort { option, text: text.to_string() }) }
 }
 
-/// Checks the address of a member to join, which is looked up when it is joined. Serf also accepts
-/// `name/address`.
-pub(super) fn member_address(option: &'static str, text: &str) -> Result<(), Problem> {
-    let address = text.rsplit_once('/').map_or(text, |(_, address)| address);
-    match HostPort::parse(address, 0) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Problem::Address { option, error }),
-    }
-}
-
 /// Reads an address; a host name is resolved, IPv4 first as Go does.
 fn address(option: &'static str, text: &str, default_port: u16) -> Result<SocketAddr, Problem> {
     let host_port =

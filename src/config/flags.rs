@@ -5,8 +5,8 @@
 //! here.
 
 use super::options::{CommandSpec, Form, OptionSpec};
-use super::value::Value;
-use crate::model::parse_duration;
+use super::value::{Value, duration};
+use crate::model::parse_number;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -244,12 +244,12 @@ fn check(option: &OptionSpec, text: String) -> Result<Value, FlagError> {
             "0" | "f" | "F" | "false" | "FALSE" | "False" => return Ok(Value::Switch(false)),
             _ => "true or false",
         },
-        Form::Number => match text.parse() {
-            Ok(n) => return Ok(Value::Number(n)),
-            Err(_) => "a whole number",
+        Form::Number => match parse_number(&text) {
+            Some(n) => return Ok(Value::Number(n)),
+            None => "a whole number",
         },
         Form::Duration if text.is_empty() => return Ok(Value::Duration(None)),
-        Form::Duration => match parse_duration(&text) {
+        Form::Duration => match duration(&text, option.limits) {
             Ok(d) => return Ok(Value::Duration(Some(d))),
             Err(_) => "a duration, such as 300ms, 30s or 1h15m",
         },

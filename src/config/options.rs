@@ -117,7 +117,7 @@ mod tests {
         let limited = match row.limits {
             Limits::None => None,
             Limits::Between(..) | Limits::NotBelow(_) => Some(Form::Number),
-            Limits::AtLeast(_) | Limits::AboveZero => Some(Form::Duration),
+            Limits::AtLeast(_) => Some(Form::Duration),
             Limits::Length(_) => Some(Form::Text),
         };
         assert!(limited.is_none_or(|limited| limited == form), "{at}: the limits are of another form");

@@ -7,11 +7,13 @@ mod address;
 mod coordinate;
 mod duration;
 mod event;
+mod go_text;
 mod incarnation;
 mod lamport;
 mod member;
 mod moment;
 mod name;
+mod number;
 mod tags;
 mod token;
 
@@ -21,11 +23,13 @@ pub use duration::{DurationError, format_duration, parse_duration};
 pub use event::{
     Event, MemberEvent, MemberEventKind, MemberEvents, QueryEvent, QueryKey, Standing, UserEvent,
 };
+pub use go_text::go_text;
 pub use incarnation::{Incarnation, MAX_INCARNATION_JUMP};
 pub use lamport::{LamportClock, LamportTime, MAX_LAMPORT_JUMP};
 pub use member::{Member, ParseStatusError, Status, Versions};
 pub use moment::Moment;
 pub use name::{MAX_NAME_LEN, MAX_PLAIN_NAME_LEN, NameError, NodeName};
+pub use number::parse_number;
 pub(crate) use tags::write_raw;
 pub use tags::{MAX_META_LEN, Tags, TagsError};
 pub use token::Token;

@@ -161,7 +161,9 @@ fn levels_profiles_and_protocols() {
     }
     assert_eq!(refusal(&["-protocol=6"]), "Protocol version '6' too high. Must be in range: [2, 5]");
     assert_eq!(refusal(&["-protocol=1"]), "Protocol version '1' too low. Must be in range: [2, 5]");
-    assert_eq!(refusal(&["-protocol=-1"]), "Protocol version '-1' too low. Must be in range: [2, 5]");
+    for (text, protocol) in [("0", 5), ("-1", 5), ("0x4", 4), ("0b11", 3), ("0_2", 2)] {
+        assert_eq!(config(&["-protocol", text]).protocol, protocol, "{text}");
+    }
     assert_eq!(refusal(&["-protocol=258"]), "Protocol version '258' too high. Must be in range: [2, 5]");
 }
 
@@ -174,6 +176,30 @@ fn the_rest_arrives() {
     assert_eq!(given.broadcast_timeout, Duration::from_secs(7));
     assert!(config(&[]).enable_compression && !config(&["-disable-compression"]).enable_compression);
     assert!(refusal(&["-node", &"x".repeat(300)]).starts_with("Invalid node name: "));
+}
+
+#[test]
+fn what_cannot_be_joined_is_warned_of() {
+    let given = build(&["-join=", "-join=a", "-retry-join= ", "-retry-join=127.0.0.1:http"]);
+    let (given, warnings) = given.unwrap();
+    assert_eq!(given.start_join, ["", "a"]);
+    assert_eq!(given.retry_join, [" ", "127.0.0.1:http"]);
+    assert_eq!(
+        warnings,
+        [
+            "Warning: -join: '' cannot be joined: address is empty",
+            "Warning: -retry-join: ' ' cannot be joined: address is empty",
+            "Warning: -retry-join: '127.0.0.1:http' cannot be joined: '127.0.0.1:http' has no valid port \
+             (expected 0 to 65535)",
+        ]
+    );
+}
+
+#[test]
+fn no_snapshot_in_dev_null() {
+    let (given, warnings) = build(&["-snapshot=/dev/null", "-rejoin"]).unwrap();
+    assert_eq!(given.snapshot_path, None);
+    assert_eq!(warnings, ["Warning: 'RejoinAfterLeave' enabled without snapshot file"]);
 }
 
 #[test]
@@ -192,6 +218,8 @@ fn a_broadcast_timeout_that_is_too_low_is_raised() {
     let (given, warnings) = build(&["-broadcast-timeout=10ms"]).unwrap();
     assert_eq!(given.broadcast_timeout, Duration::from_secs(1));
     assert_eq!(warnings, ["Warning: 'BroadcastTimeout' is too low. Setting to 1s"]);
+    assert_eq!(build(&["-broadcast-timeout=-10h"]), Ok((given, warnings)));
+    assert_eq!(build(&["-broadcast-timeout=0"]), build(&[]), "zero sets nothing");
 }
 
 /// A directory of one test's own, removed when the test is over.

@@ -228,8 +228,7 @@ pub(crate) const FILE_ONLY: &[OptionSpec] = &[
         "How long an event handler may run before it is ended. Without it one that handles an event may run \
          for ever, and one that answers a query until the query's deadline.",
     )
-    .keyed("handler_timeout")
-    .limits(Limits::AboveZero),
+    .keyed("handler_timeout"),
     OptionSpec::switch("", "Leave the cluster on SIGTERM too, and not only on SIGINT.")
         .keyed("leave_on_terminate")
         .reloadable(),
@@ -255,8 +254,7 @@ pub(crate) const FILE_ONLY: &[OptionSpec] = &[
         .limits(Limits::AtLeast(MIN_RETRY_INTERVAL)),
     OptionSpec::duration("", "How long a failed member is kept before it is forgotten.")
         .keyed("reconnect_timeout")
-        .default(DefaultValue::Duration(LISTED))
-        .limits(Limits::AboveZero),
+        .default(DefaultValue::Duration(LISTED)),
     OptionSpec::text("", "token", "Token that RPC clients must present.")
         .keyed("rpc_auth")
         .secret()
@@ -280,8 +278,7 @@ pub(crate) const FILE_ONLY: &[OptionSpec] = &[
         .default(DefaultValue::Text("LOCAL0")),
     OptionSpec::duration("", "How long a member that left is remembered.")
         .keyed("tombstone_timeout")
-        .default(DefaultValue::Duration(LISTED))
-        .limits(Limits::AboveZero),
+        .default(DefaultValue::Duration(LISTED)),
     OptionSpec::size("", "Largest name and payload of a user event together, in bytes.")
         .keyed("user_event_size_limit")
         .default(DefaultValue::Number(512))
