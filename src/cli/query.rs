@@ -23,7 +23,7 @@ const MAX_LISTED: usize = 20;
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
-    let format = match flags.text("format") {
+    let format = match flags.given_text("format") {
         Some(other) if !["text", "json"].contains(&other) => {
             return Err(Failure::Message(format!("Invalid format: {other}")));
         }

@@ -89,8 +89,13 @@ impl Flags {
 
     /// A text; the last one counts, and an empty one is none.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.given_text(name).filter(|text| !text.is_empty())
+    }
+
+    /// A text if the flag was given, even an empty one; the last one counts.
+    pub(crate) fn given_text(&self, name: &str) -> Option<&str> {
         match self.last(name) {
-            Some(Value::Text(text)) if !text.is_empty() => Some(text),
+            Some(Value::Text(text)) => Some(text),
             _ => None,
         }
     }
@@ -159,7 +164,10 @@ fn normalise(command: &CommandSpec, arguments: Vec<String>) -> Result<Walked, Fl
     let (mut normal, mut order) = (Vec::new(), Vec::new());
     let mut arguments = arguments.into_iter();
     let mut rest = Vec::new();
-    while let Some(argument) = arguments.next() {
+    // As with Serf, what follows a command without options is of no matter.
+    while !command.options.is_empty()
+        && let Some(argument) = arguments.next()
+    {
         if argument == "--" {
             rest.extend(arguments);
             return Ok(Walked::Flags { normal, order, rest });
@@ -260,7 +268,7 @@ fn check(option: &OptionSpec, text: String) -> Result<Value, FlagError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::options::{AGENT, COMMANDS, JOIN, MEMBERS};
+    use crate::config::options::{AGENT, COMMANDS, JOIN, KEYGEN, MEMBERS};
     use proptest::prelude::*;
     use std::os::unix::ffi::OsStringExt;
 
@@ -356,6 +364,14 @@ mod tests {
         assert_eq!(flags(&JOIN, &["--", "-replay", "-h"]).rest, ["-replay", "-h"]);
         assert_eq!(flags(&JOIN, &["a", "--", "-h"]).rest, ["a", "--", "-h"]);
         assert!(!flags(&JOIN, &["a", "-replay"]).switch("replay"));
+    }
+
+    #[test]
+    fn what_follows_a_command_without_options_is_of_no_matter() {
+        for arguments in [&["-bogus"][..], &["x", "y"], &["--", "x"], &["-h=1"]] {
+            assert!(matches!(read(&KEYGEN, arguments), Ok(Parsed::Run(_))), "{arguments:?}");
+        }
+        assert_eq!(read(&KEYGEN, &["x", "-h"]), Ok(Parsed::Help));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) use control::{
     VERSION,
 };
 pub use settings::{AGENT, settings};
-pub(crate) use settings::{FILE_ONLY, row};
+pub(crate) use settings::{FILE_ONLY, RPC_PORT, row};
 pub use spec::{CommandSpec, OptionSpec};
 pub(crate) use spec::{DefaultValue, Form, Kind, Limits, Reload};
 

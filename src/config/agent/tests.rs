@@ -106,8 +106,16 @@ fn every_way_to_write_an_address() {
     ] {
         assert_eq!(config(&["-bind", text]).bind, addr.parse().unwrap(), "{text}");
     }
-    assert_eq!(config(&["-rpc-addr=[::1]:9"]).rpc_addr, RpcAddress::Tcp("[::1]:9".parse().unwrap()));
-    assert_eq!(config(&["-rpc-addr=127.0.0.9"]).rpc_addr, RpcAddress::Tcp("127.0.0.9:7373".parse().unwrap()));
+    for (text, addr) in [
+        ("[::1]:9", "[::1]:9"),
+        ("127.0.0.9", "127.0.0.9:7373"),
+        ("::1", "[::1]:7373"),
+        // As in Go: both families.
+        (":9", "[::]:9"),
+        ("0.0.0.0:9", "0.0.0.0:9"),
+    ] {
+        assert_eq!(config(&["-rpc-addr", text]).rpc_addr, RpcAddress::Tcp(addr.parse().unwrap()), "{text}");
+    }
     assert_eq!(
         refusal(&["-bind=1.2.3.4:99999"]),
         "Invalid bind address: '1.2.3.4:99999' has no valid port (expected 0 to 65535)"

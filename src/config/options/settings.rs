@@ -23,7 +23,7 @@ use std::time::Duration;
 /// The port of gossip, UDP and TCP.
 const BIND_PORT: u16 = 7946;
 /// The port of the control protocol.
-const RPC_PORT: u16 = 7373;
+pub(crate) const RPC_PORT: u16 = 7373;
 /// Least time that news gets to spread: it needs a gossip tick or two to get anywhere, so less would
 /// always fail.
 const MIN_BROADCAST_TIMEOUT: Duration = Duration::from_secs(1);
