@@ -79,7 +79,7 @@ pub(super) fn advertise_address(text: &str, default_port: u16) -> Result<SocketA
 }
 
 /// Checks an address whose port has no default.
-pub(super) fn with_port(option: &'static str, text: &str) -> Result<(), Problem> {
+fn with_port(option: &'static str, text: &str) -> Result<(), Problem> {
     let parsed = |port| HostPort::parse(text, port).map_err(|error| Problem::Address { option, error });
     if parsed(0)? == parsed(1)? { Ok(()) } else { Err(Problem::NoPort { option, text: text.to_string() }) }
 }

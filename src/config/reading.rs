@@ -4,14 +4,14 @@
 //! A field of the configuration whose type is [`FromRow`] is read by its row alone. What one setting
 //! means to another is in `relations`.
 
-use super::addresses::{RpcAddress, listen_address, rpc_address, with_port};
+use super::addresses::{RpcAddress, listen_address, rpc_address};
 use super::error::{ConfigError, Problem};
 use super::handlers::EventScript;
 use super::options::{DefaultValue, Form, Kind, Limits, OptionSpec};
 use super::raw::RawConfig;
 use super::value::{Setting, Value};
 use crate::membership::Profile;
-use crate::model::format_duration;
+use crate::model::{HostPort, format_duration};
 use crate::telemetry::{Facility, Format, parse_level};
 use crate::wire::label::Label;
 use log::LevelFilter;
@@ -207,7 +207,7 @@ pub(super) trait FromText: Sized {
 impl FromText for String {
     fn from_text(text: &str, row: &'static OptionSpec) -> Result<String, Problem> {
         if row.kind == Kind::HostPort {
-            with_port(row.key(), text)?;
+            HostPort::parse(text, 0).map_err(|error| Problem::Address { option: row.key(), error })?;
         }
         Ok(text.to_string())
     }

@@ -47,6 +47,7 @@ topics![
     "encryption",
     "security",
     "mixed",
+    "compatibility",
     "rpc",
     "logs",
     "metrics",

@@ -126,6 +126,24 @@ fn an_unknown_flag_is_named() {
     assert_eq!(naming.len(), 1, "one line names the unknown flag; {answer}");
 }
 
+/// An agent of which every variable was empty waits for better ones; those that can be joined are.
+#[test]
+fn an_address_that_is_none_keeps_no_agent_from_starting() {
+    let net = Network::claim();
+    let alone = net.agent("alone", 1).flag("-retry-join=").flag("-retry-interval=1s").start();
+    wait_until(soon(), "it tries again", || {
+        let tried = alone.log_count("Join failed: Failed to resolve : address is empty, retrying in 1s");
+        if tried >= 2 { Ok(()) } else { Err(alone.log()) }
+    });
+    let joined = net.agent("joined", 2).flag("-join=").join(net.gossip(1)).start();
+    wait_until(soon(), "the two agree", || {
+        all_list(&[&alone, &joined], &[("alone", "alive"), ("joined", "alive")])
+    });
+    // Alone it is what one that nobody answers is.
+    let answer = net.agent("lost", 3).flag("-join=").run();
+    assert!(answer.refused().contains("Failed to resolve : address is empty"), "{answer}");
+}
+
 /// Without a host the control protocol is there for both families, as in Go; and the commands read the
 /// same text in the same way.
 #[test]

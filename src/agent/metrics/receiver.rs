@@ -4,7 +4,7 @@ use crate::model::{HostPort, canonical_ip};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-/// The port of both receivers if none is given, which the configuration does not let through.
+/// The port of both receivers if none is given. (Serf sends nothing then, and does not say so.)
 const DEFAULT_PORT: u16 = 8125;
 
 /// Looks a receiver up. May wait for the system's resolver.
