@@ -143,6 +143,17 @@ pub(crate) fn parse(command: &CommandSpec, arguments: Vec<OsString>) -> Result<P
         .into_iter()
         .map(|a| a.into_string().map_err(|a| FlagError::NotUtf8(a.to_string_lossy().into_owned())))
         .collect::<Result<Vec<String>, FlagError>>()?;
+    // Serf answers a plea for help wherever it stands, up to `--`: `serf join host -h` does not try to
+    // join a host named "-h", and `serf agent -node -h` starts no agent of that name.
+    let asked = |words: &[&str]| {
+        arguments.iter().take_while(|a| *a != "--").any(|argument| words.contains(&argument.as_str()))
+    };
+    if asked(&["-v", "--version"]) {
+        return Ok(Parsed::Version);
+    }
+    if asked(&["-h", "-help", "--help"]) {
+        return Ok(Parsed::Help);
+    }
     match normalise(command, arguments)? {
         Walked::Flags { normal, order, rest } => {
             Ok(Parsed::Run(Flags { values: extract(command, normal)?, order, rest }))
@@ -201,16 +212,7 @@ fn normalise(command: &CommandSpec, arguments: Vec<String>) -> Result<Walked, Fl
         normal.push(normal_form(option, &value));
         order.push(option.name());
     }
-    // Serf answers a plea for help wherever it stands, up to `--`: `serf join host -h` does
-    // not try to join a host named "-h".
     rest.extend(arguments);
-    for argument in rest.iter().take_while(|a| *a != "--") {
-        match argument.as_str() {
-            "-h" | "-help" | "--help" => return Ok(Walked::Help),
-            "-v" | "--version" => return Ok(Walked::Version),
-            _ => {}
-        }
-    }
     Ok(Walked::Flags { normal, order, rest })
 }
 
@@ -256,7 +258,8 @@ fn check(option: &OptionSpec, text: String) -> Result<Value, FlagError> {
             Some(n) => return Ok(Value::Number(n)),
             None => "a whole number",
         },
-        Form::Duration if text.is_empty() => return Ok(Value::Duration(None)),
+        // As with Serf, only those that a configuration file has, too, may be empty.
+        Form::Duration if text.is_empty() && option.key.is_some() => return Ok(Value::Duration(None)),
         Form::Duration => match duration(&text, option.limits) {
             Ok(d) => return Ok(Value::Duration(Some(d))),
             Err(_) => "a duration, such as 300ms, 30s or 1h15m",
@@ -323,7 +326,6 @@ mod tests {
                 assert_eq!(flags(&MEMBERS, &arguments).texts("tag"), [value], "{arguments:?}");
             }
         }
-        assert_eq!(flags(&MEMBERS, &["-name", "-h"]).text("name"), Some("-h"));
         assert_eq!(flags(&MEMBERS, &["-name", "--"]).text("name"), Some("--"));
     }
 
@@ -376,9 +378,15 @@ mod tests {
 
     #[test]
     fn help_and_version_are_found() {
-        for arguments in
-            [&["-h"][..], &["--help"], &["-help"], &["-replay", "-h"], &["host", "-h"], &["-h=false"]]
-        {
+        for arguments in [
+            &["-h"][..],
+            &["--help"],
+            &["-help"],
+            &["-replay", "-h"],
+            &["host", "-h"],
+            &["-rpc-addr", "-h"],
+            &["-h=false"],
+        ] {
             assert_eq!(read(&JOIN, arguments), Ok(Parsed::Help), "{arguments:?}");
         }
         for arguments in [&["-v"][..], &["--version"], &["host", "-v"]] {

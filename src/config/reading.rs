@@ -207,7 +207,7 @@ pub(super) trait FromText: Sized {
 impl FromText for String {
     fn from_text(text: &str, row: &'static OptionSpec) -> Result<String, Problem> {
         if row.kind == Kind::HostPort {
-            HostPort::parse(text, 0).map_err(|error| Problem::Address { option: row.key(), error })?;
+            HostPort::of_receiver(text, 0).map_err(|error| Problem::Address { option: row.key(), error })?;
         }
         Ok(text.to_string())
     }

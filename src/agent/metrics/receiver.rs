@@ -9,7 +9,7 @@ const DEFAULT_PORT: u16 = 8125;
 
 /// Looks a receiver up. May wait for the system's resolver.
 pub(super) fn resolve(receiver: &str) -> io::Result<SocketAddr> {
-    let host = HostPort::parse(receiver, DEFAULT_PORT).map_err(io::Error::other)?;
+    let host = HostPort::of_receiver(receiver, DEFAULT_PORT).map_err(io::Error::other)?;
     if let Some(addr) = host.literal() {
         return Ok(addr);
     }

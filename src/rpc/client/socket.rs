@@ -2,7 +2,7 @@
 
 use super::error::ClientError;
 use crate::config::options::RPC_PORT;
-use crate::model::{AddressError, HostPort};
+use crate::model::HostPort;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
@@ -69,16 +69,12 @@ pub(super) fn dial(addr: &str, timeout: Duration) -> Result<ClientSocket, Client
 /// it means that of Serf, and without a host this one.
 fn addresses(text: &str) -> io::Result<Vec<SocketAddr>> {
     let invalid = |e| io::Error::new(io::ErrorKind::InvalidInput, e);
-    match HostPort::parse(text, RPC_PORT) {
-        Ok(HostPort { host, port }) => Ok((host.as_str(), port).to_socket_addrs()?.collect()),
-        Err(AddressError::NoHost(_)) => {
-            let HostPort { port, .. } =
-                HostPort::parse(&format!("localhost{}", text.trim()), RPC_PORT).map_err(invalid)?;
-            let here: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-            Ok(here.map(|ip| SocketAddr::new(ip, port)).to_vec())
-        }
-        Err(e) => Err(invalid(e)),
+    let HostPort { host, port } = HostPort::of_receiver(text, RPC_PORT).map_err(invalid)?;
+    if text.trim().strip_prefix(':').is_some_and(|port| !port.contains(':')) {
+        let here: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        return Ok(here.map(|ip| SocketAddr::new(ip, port)).to_vec());
     }
+    Ok((host.as_str(), port).to_socket_addrs()?.collect())
 }
 
 pub(super) fn is_timeout(e: &io::Error) -> bool {
