@@ -80,10 +80,17 @@ fn info_has_the_keys_of_serf() {
     for key in ["arch", "cpu_count", "goroutines", "max_procs", "os", "version"] {
         assert!(!n1.info("runtime", key).unwrap().is_empty(), "{key}");
     }
-    let of_serf = "encrypted event_queue event_time failed health_score intent_queue left member_time members \
+    // A script that looks for a value of Serf's finds one line.
+    let text = n1.ctl(&["info"]);
+    let runtime = "arch cpu_count goroutines max_procs name os version";
+    let of_serf = "coordinate_resets encrypted event_queue event_time failed health_score intent_queue left member_time members \
                    query_queue query_time";
     for key in of_serf.split_whitespace() {
         n1.info("serf", key).unwrap();
+    }
+    for key in of_serf.split_whitespace().chain(runtime.split_whitespace()) {
+        let found = text.ok().lines().filter(|line| line.contains(&format!("{key} = "))).count();
+        assert_eq!(found, 1, "{key}: {text}");
     }
     assert_eq!(n1.info("agent", "name").unwrap(), "n1");
     assert_eq!(n1.info("tags", "role").unwrap(), "x");

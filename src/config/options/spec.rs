@@ -14,9 +14,9 @@ pub(crate) enum Form {
     Switch,
     /// Any text. An empty one counts as not given.
     Text,
-    /// A decimal integer.
+    /// A whole number, on the command line as Go's flags take it. Zero counts as not given.
     Number,
-    /// A duration as Go writes it. An empty one counts as not given.
+    /// A duration as Go writes it. An empty one, or one of nothing, counts as not given.
     Duration,
     /// `key=value`; in a file all of them are one object.
     Pair,

@@ -413,4 +413,6 @@ pub(super) const ROWS: &[Row] = &[
     same(Guarded, "SERF_RPC_AUTH=wrong serf members"),
     same(Guarded, "SERF_RPC_AUTH=wrong serf members -rpc-auth=token"),
     same(Guarded, "serf members -rpc-auth="),
+    // Last, as it ends the agent.
+    same(Guarded, "serf leave -rpc-auth=token"),
 ];
