@@ -23,7 +23,7 @@ const MAX_LISTED: usize = 20;
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
-    let format = match flags.text("format").as_deref() {
+    let format = match flags.given_text("format").as_deref() {
         Some(other) if !["text", "json"].contains(&other) => {
             return Err(Failure::Message(format!("Invalid format: {other}")));
         }

@@ -35,6 +35,7 @@ mod reload;
 mod startup;
 
 // Those who control it.
+mod command_lines;
 mod commands;
 mod control_clients;
 mod slow_consumers;

@@ -241,8 +241,13 @@ pub(crate) fn snapshot(bytes: &[u8]) {
 
 /// A configuration file.
 pub(crate) fn config(bytes: &[u8]) {
-    let refused =
-        serf::config::json::read(&Path::new("fuzz.json").into(), bytes, &mut RawConfig::default()).err();
+    let refused = serf::config::json::read(
+        &Path::new("fuzz.json").into(),
+        bytes,
+        &mut RawConfig::default(),
+        &mut Vec::new(),
+    )
+    .err();
     if let Some(problem) = refused {
         assert!(!format!("{problem:?}").is_empty());
     }

@@ -33,7 +33,7 @@ mod wait;
 pub(crate) use agent::{Agent, Signal};
 pub(crate) use members::{all_have, all_list, all_see};
 pub(crate) use network::{Network, free_ipv6_addresses};
-pub(crate) use program::{Answer, Output, run, run_with_env, serf, serf_ctl};
+pub(crate) use program::{Answer, Output, command, run, run_command, run_with_env, serf, serf_ctl};
 pub(crate) use relay::Relay;
 pub(crate) use scratch::Scratch;
 pub(crate) use spec::AgentSpec;
