@@ -115,7 +115,7 @@ pub(crate) enum ToEvents {
         /// Where the outcome is reported.
         token: Token,
     },
-    /// The handlers are through with a query.
+    /// A handler has answered a query, or none does.
     Handled {
         /// Which.
         query: QueryKey,

@@ -113,11 +113,10 @@ impl EventActor {
                 self.turn(|c, turn| c.respond(query, payload, token, turn));
             }
             ToEvents::Handled { query, answer } => {
-                let answer = match answer {
-                    HandlerAnswer::Payload(payload) => Some(payload),
-                    HandlerAnswer::None => None,
-                };
-                self.turn(|c, turn| c.handled(query, answer, turn));
+                self.turn(|c, turn| match answer {
+                    HandlerAnswer::Payload(payload) => c.handler_answered(query, payload, turn),
+                    HandlerAnswer::None => c.handlers_declined(query, turn),
+                });
             }
             ToEvents::Scripts(scripts) => self.conversation.set_handlers(filters(&scripts)),
             ToEvents::Streams(filters) => self.conversation.set_streams(filters),

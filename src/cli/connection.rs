@@ -15,10 +15,12 @@ pub(super) fn connect(flags: &Flags) -> Result<Client, Failure> {
         .map_err(|e| Failure::message("Error connecting to Serf agent", e))
 }
 
-/// Address and token. Empty texts count as not given, in flags and environment alike.
+/// Address and token. An empty variable counts as not set; an empty flag is the value that was given, as
+/// with Serf, so that what was to name one agent never reaches another.
 fn target(flags: &Flags, environment: impl Fn(&str) -> Option<Text>) -> ClientConfig {
     let pick = |flag: &str, variable: &str| {
-        flags.bytes(flag).cloned().or_else(|| environment(variable)).filter(|text| !text.is_empty())
+        let given = flags.given_bytes(flag).cloned();
+        given.or_else(|| environment(variable).filter(|text| !text.is_empty()))
     };
     let addr = pick("rpc-addr", "SERF_RPC_ADDR").map_or_else(|| DEFAULT_ADDR.to_string(), |a| a.to_string());
     ClientConfig {
@@ -49,7 +51,7 @@ mod tests {
             };
         check(&["-rpc-addr=flag:1", "-rpc-auth=key"], &both, ("flag:1", "key"));
         check(&[], &both, ("env:1", "envkey"));
-        check(&["-rpc-addr="], &both, ("env:1", "envkey"));
+        check(&["-rpc-addr=", "-rpc-auth="], &both, ("", ""));
         check(&[], &empty, (DEFAULT_ADDR, ""));
         check(&[], &nothing, (DEFAULT_ADDR, ""));
     }

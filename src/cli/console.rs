@@ -17,8 +17,7 @@ pub(super) enum Failure {
     Printed,
     /// Something went wrong; the text says what.
     Message(String),
-    /// The command was called in a wrong way; the text says what is missing and the usage
-    /// follows it.
+    /// The command was called in a wrong way; the text says what is missing, and follows the usage.
     Misuse(String),
 }
 

@@ -2,8 +2,7 @@
 
 use super::console::{Console, Failure};
 use crate::config::Flags;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use crate::wire::base64_text;
 
 /// The longest key that AES takes, in bytes.
 const KEY_LEN: usize = 32;
@@ -12,7 +11,7 @@ const KEY_LEN: usize = 32;
 pub(super) fn run(_flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     let mut key = [0u8; KEY_LEN];
     getrandom::fill(&mut key).map_err(|e| Failure::message("Error reading random data", e))?;
-    console.line(STANDARD.encode(key))
+    console.line(base64_text::encode(&key).as_str())
 }
 
 #[cfg(test)]
@@ -25,7 +24,7 @@ mod tests {
         for out in &mut printed {
             run(&Flags::default(), &mut Console::new(out, &mut Vec::new())).unwrap();
             let text = std::str::from_utf8(out).unwrap().strip_suffix('\n').unwrap();
-            assert_eq!(STANDARD.decode(text).unwrap().len(), KEY_LEN);
+            assert_eq!(base64_text::decode(text).unwrap().len(), KEY_LEN);
         }
         assert_ne!(printed[0], printed[1]);
     }

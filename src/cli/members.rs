@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
-    let format = OutputFormat::parse(flags.text("format").as_deref())?;
+    let format = OutputFormat::parse(flags.given_text("format").as_deref())?;
     let mut filters = flags.texts("tag");
     if let Some(role) = flags.bytes("role") {
         // Not on standard output, where it would spoil JSON.

@@ -44,6 +44,7 @@ mod rtt;
 mod tags;
 mod version;
 
+use crate::config::nearest::nearest_among;
 use crate::config::options::{self, CommandSpec};
 use crate::config::usage::{command_list, help as command_help};
 use crate::config::{Flags, Parsed, parse};
@@ -126,6 +127,18 @@ impl Program {
         command_list(self.name, self.commands().map(|c| c.spec))
     }
 
+    /// That there is no such command, and which was probably meant.
+    fn has_no(self, name: &str) -> String {
+        let word = name.to_lowercase();
+        // A slip is rarely the first letter.
+        let alike = |known: &&str| known.chars().next() == word.chars().next();
+        let known = self.commands().map(|command| command.spec.name).filter(alike);
+        match nearest_among(&word, known) {
+            Some(meant) => format!("{} has no command '{name}': did you mean '{meant}'?", self.name),
+            None => format!("{} has no command '{name}'.", self.name),
+        }
+    }
+
     /// `help`. Without a word it is no command, as with HashiCorp's program, and lists what there is.
     fn help(self, words: &[String], console: &mut Console<'_>) -> Result<ExitCode, Failure> {
         if words.is_empty() {
@@ -172,10 +185,10 @@ fn run(program: Program, mut arguments: Vec<OsString>, console: &mut Console<'_>
             finish(program.help(&help::words(rest), console), program, None, console)
         }
         (None, name) => {
-            if let Some(name) = &name {
-                console.error(format!("{} has no command '{}'.\n", program.name, name.to_string_lossy()));
-            }
             console.error(program.list());
+            if let Some(name) = &name {
+                console.error(program.has_no(&name.to_string_lossy()));
+            }
             if wants_help && name.is_none() { ExitCode::SUCCESS } else { ExitCode::from(NO_SUCH_COMMAND) }
         }
     }
@@ -219,12 +232,12 @@ fn finish(
         Err(Failure::Printed) => {}
         Err(Failure::Message(text)) => console.error(text),
         Err(Failure::Misuse(text)) => {
-            console.error(text);
-            console.error("");
             console.error(match command {
                 Some(command) => command_help(program.name, command.spec),
                 None => program.list(),
             });
+            // Last, where it is not scrolled away.
+            console.error(format!("\n{text}"));
         }
     }
     ExitCode::FAILURE

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 
 /// Runs the command until it is interrupted, which is success, or the agent ends it.
 pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
-    let level = flags.text("log-level").unwrap_or("INFO".into());
+    let level = flags.given_text("log-level").unwrap_or("INFO".into());
     let mut client = connect(flags)?;
     client.stream("*").map_err(|e| Failure::message("Error starting stream", e))?;
     client.monitor(&level).map_err(|e| Failure::message("Error starting monitor", e))?;

@@ -6,7 +6,7 @@ use super::format::{OutputFormat, json, printable};
 use super::interrupt;
 use super::payload::name_and_payload;
 use crate::config::Flags;
-use crate::messaging::filter::anchored;
+use crate::messaging::expression::{BadExpression, Expression};
 use crate::model::{Status, Tags, Text, lossy};
 use crate::rpc::record::{MemberInfo, MembersFilteredCall, QueryCall};
 use crate::rpc::{Client, QueryAnswer};
@@ -23,7 +23,7 @@ const MAX_LISTED: usize = 20;
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
-    let format = match flags.text("format").as_deref() {
+    let format = match flags.given_text("format").as_deref() {
         Some(other) if !["text", "json"].contains(&other) => {
             return Err(Failure::Message(format!("Invalid format: {other}")));
         }
@@ -83,14 +83,13 @@ fn expected(client: &mut Client, request: &QueryCall) -> BTreeSet<Text> {
 
 /// The names of the members that the query is meant for.
 fn asked(members: &[MemberInfo], request: &QueryCall) -> BTreeSet<Text> {
-    let tags: Result<Vec<_>, _> =
-        request.filter_tags.iter().map(|(k, e)| Ok((k, anchored(&e.to_lossy())?))).collect();
-    let Ok::<_, crate::messaging::filter::BadExpression>(tags) = tags else { return BTreeSet::new() };
-    let value = |m: &MemberInfo, key: &Text| m.tags.get(key).map(Text::to_string).unwrap_or_default();
+    let compiled = request.filter_tags.iter().map(|(key, e)| Ok((key, Expression::anywhere(e)?)));
+    let Ok::<Vec<_>, BadExpression>(tags) = compiled.collect() else { return BTreeSet::new() };
+    let value = |m: &MemberInfo, key: &Text| m.tags.get(key).cloned().unwrap_or_default();
     members
         .iter()
         .filter(|m| request.filter_nodes.is_empty() || request.filter_nodes.contains(&m.name))
-        .filter(|m| tags.iter().all(|(key, expression)| expression.is_match(&value(m, key))))
+        .filter(|m| tags.iter().all(|(key, expression)| expression.is_match(value(m, key))))
         .map(|m| m.name.clone())
         .collect()
 }
@@ -264,7 +263,7 @@ mod tests {
         };
         assert_eq!(names(&[], &[]), "a b c");
         assert_eq!(names(&["c", "z", "a"], &[]), "a c");
-        assert_eq!(names(&[], &[("role", "web|db")]), "a c");
+        assert_eq!(names(&[], &[("role", "web|db")]), "a b c");
         assert_eq!(names(&["a", "b"], &[("role", "web.+")]), "b");
         assert_eq!(names(&[], &[("other", ".+")]), "");
         assert_eq!(names(&[], &[("role", "[")]), "");

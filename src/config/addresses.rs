@@ -3,7 +3,7 @@
 use super::error::Problem;
 use crate::model::{AddressError, HostPort, canonical_ip};
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 /// Where the control protocol listens.
@@ -56,11 +56,20 @@ pub(super) fn listen_address(
 pub(super) fn rpc_address(text: &str, default_port: Option<u16>) -> Result<RpcAddress, Problem> {
     // Refusals name the flag, as Serf's do.
     let option = "rpc-addr";
-    match text.strip_prefix("unix:") {
-        Some("") => Err(Problem::Address { option, error: AddressError::Empty }),
-        Some(path) => Ok(RpcAddress::Unix { path: path.into(), mode: NO_PERMISSIONS }),
-        None => listen_address(option, text, default_port).map(RpcAddress::Tcp),
+    if let Some(path) = text.strip_prefix("unix:") {
+        let empty = Err(Problem::Address { option, error: AddressError::Empty });
+        return if path.is_empty() {
+            empty
+        } else {
+            Ok(RpcAddress::Unix { path: path.into(), mode: NO_PERMISSIONS })
+        };
     }
+    let mut addr = listen_address(option, text, default_port)?;
+    if text.starts_with(':') && addr.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+        // As in Go: the addresses of both families.
+        addr.set_ip(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    }
+    Ok(RpcAddress::Tcp(addr))
 }
 
 /// The address that others are to use.
@@ -70,19 +79,9 @@ pub(super) fn advertise_address(text: &str, default_port: u16) -> Result<SocketA
 }
 
 /// Checks an address whose port has no default.
-pub(super) fn with_port(option: &'static str, text: &str) -> Result<(), Problem> {
+fn with_port(option: &'static str, text: &str) -> Result<(), Problem> {
     let parsed = |port| HostPort::parse(text, port).map_err(|error| Problem::Address { option, error });
     if parsed(0)? == parsed(1)? { Ok(()) } else { Err(Problem::NoPort { option, text: text.to_string() }) }
-}
-
-/// Checks the address of a member to join, which is looked up when it is joined. Serf also accepts
-/// `name/address`.
-pub(super) fn member_address(option: &'static str, text: &str) -> Result<(), Problem> {
-    let address = text.rsplit_once('/').map_or(text, |(_, address)| address);
-    match HostPort::parse(address, 0) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Problem::Address { option, error }),
-    }
 }
 
 /// Reads an address; a host name is resolved, IPv4 first as Go does.

@@ -10,7 +10,10 @@ use super::handlers::EventScript;
 use super::options::{OptionSpec, row};
 use super::raw::RawConfig;
 use super::reading::{FromRow, SettingReader};
-use super::relations::{MdnsConfig, advertise, mdns, node_name, protocol, rpc_addr, tags};
+use super::relations::{
+    MdnsConfig, advertise, mdns, members_to_join, node_name, protocol, rpc_addr, snapshot_path,
+    syslog_facility, tags,
+};
 use super::reload::Changes;
 use crate::membership::Profile;
 use crate::model::{NodeName, Tags};
@@ -116,19 +119,19 @@ agent_config! {
         /// Whether log lines go to syslog as well.
         enable_syslog: bool;
         /// Where syslog files them.
-        syslog_facility: Facility;
+        syslog_facility: Facility = syslog_facility(reader, enable_syslog)?;
         /// Members to join when starting, as written; names are resolved when they are joined.
-        start_join: Vec<String>;
+        start_join: Vec<String> = members_to_join(reader, const { row("start_join") })?;
         /// Whether user events of before that join are heard.
         replay_on_join: bool;
         /// Members to join when starting, for as long as it takes.
-        retry_join: Vec<String>;
+        retry_join: Vec<String> = members_to_join(reader, const { row("retry_join") })?;
         /// Time between attempts to join these; 1 s or more.
         retry_interval: Duration;
         /// How many attempts may fail before the agent gives up and exits; 0 is any number.
         retry_max_attempts: u64;
         /// Keeps known members and Lamport times across restarts.
-        snapshot_path: Option<PathBuf>;
+        snapshot_path: Option<PathBuf> = snapshot_path(reader)?;
         /// Whether the members in the snapshot are rejoined even after a graceful leave.
         rejoin_after_leave: bool;
         /// Name of a cluster whose members find each other by mDNS.
@@ -166,7 +169,7 @@ agent_config! {
         query_size_limit: usize;
         /// Largest answer to a query, encoded, in bytes.
         query_response_size_limit: usize;
-        /// Largest name and payload of a user event together, in bytes.
+        /// Largest user event, in bytes, encoded as it is for HashiCorp's agents.
         user_event_size_limit: usize;
         /// Where metrics are streamed to, over TCP in statsite's format: `host:port`.
         statsite_addr: Option<String>;

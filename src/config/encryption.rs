@@ -152,6 +152,10 @@ mod tests {
         assert_eq!(source(&[("encrypt_key_file", file.path())], None), Ok((ring(OTHER), vec![])));
         let keyring = source(&[("keyring_file", "/k")], None);
         assert_eq!(keyring, Ok((KeySource::File("/k".into()), vec![])), "read when the agent starts");
+        // A key may end in a line end wherever it is.
+        let ended = format!("{KEY}\r\n");
+        assert_eq!(source(&[("encrypt_key", &ended)], None), Ok((ring(KEY), vec![])));
+        assert_eq!(source(&[], Some(&ended)), Ok((ring(KEY), vec![])));
         // The environment counts least.
         assert_eq!(source(&[("encrypt_key", KEY)], Some(OTHER)), Ok((ring(KEY), vec![])));
         assert_eq!(source(&[("encrypt_key_file", file.path())], Some(KEY)), Ok((ring(OTHER), vec![])));

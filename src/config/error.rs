@@ -53,11 +53,6 @@ pub enum FileProblem {
     },
     /// It begins with a byte order mark, which JSON forbids.
     ByteOrderMark,
-    /// It is not UTF-8.
-    NotUtf8 {
-        /// Where the first bad byte is.
-        line: usize,
-    },
     /// It has nothing in it.
     Empty,
     /// It has a comment where JSON has none.
@@ -88,7 +83,7 @@ pub enum FileProblem {
         /// What was probably meant.
         nearest: Option<&'static str>,
     },
-    /// One object has one key twice.
+    /// One object has one key twice, written with different capitals.
     Duplicate {
         /// Where the second value is.
         line: usize,
@@ -265,7 +260,6 @@ impl fmt::Display for FileError {
                 f,
                 "Error in '{path}', line 1: the file begins with a byte order mark; save it as UTF-8 without one"
             ),
-            FileProblem::NotUtf8 { line } => write!(f, "Error in '{path}', line {line}: not valid UTF-8"),
             FileProblem::Empty => {
                 write!(f, "Error in '{path}': the file is empty (expected a JSON object; {{}} sets nothing)")
             }

@@ -78,7 +78,7 @@ fn read_file(
         return Err(error(path, FileProblem::TooLong { most: MAX_FILE_LEN }));
     }
     let name: Arc<Path> = Arc::from(path);
-    let secret = json::read(&name, &bytes, raw).map_err(|problem| error(path, problem))?;
+    let secret = json::read(&name, &bytes, raw, warnings).map_err(|problem| error(path, problem))?;
     if let Some(key) = secret.filter(|_| about.permissions().mode() & READABLE_BY_ALL != 0) {
         warnings.push(format!(
             "Warning: everyone on this host can read '{key}' in '{0}'; 'chmod 600 {0}' prevents that",

@@ -5,8 +5,8 @@
 //! here.
 
 use super::options::{CommandSpec, Form, OptionSpec};
-use super::value::Value;
-use crate::model::{Text, lossy, parse_duration};
+use super::value::{Value, duration};
+use crate::model::{Text, lossy, parse_number};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -93,8 +93,18 @@ impl Flags {
 
     /// A text; the last one counts, and an empty one is none.
     pub(crate) fn bytes(&self, name: &str) -> Option<&Text> {
+        self.given_bytes(name).filter(|text| !text.is_empty())
+    }
+
+    /// As [`Flags::text`], if the flag was given, even if it is empty.
+    pub(crate) fn given_text(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.given_bytes(name).map(Text::to_lossy)
+    }
+
+    /// A text if the flag was given, even an empty one; the last one counts.
+    pub(crate) fn given_bytes(&self, name: &str) -> Option<&Text> {
         match self.last(name) {
-            Some(Value::Text(text)) if !text.is_empty() => Some(text),
+            Some(Value::Text(text)) => Some(text),
             _ => None,
         }
     }
@@ -138,7 +148,18 @@ impl Flags {
 
 /// Reads the arguments after the name of a command.
 pub(crate) fn parse(command: &CommandSpec, arguments: Vec<OsString>) -> Result<Parsed, FlagError> {
-    let arguments = arguments.into_iter().map(OsString::into_vec).collect();
+    let arguments: Vec<Vec<u8>> = arguments.into_iter().map(OsString::into_vec).collect();
+    // Serf answers a plea for help wherever it stands, up to `--`: `serf join host -h` does not try to
+    // join a host named "-h", and `serf agent -node -h` starts no agent of that name.
+    let asked = |words: &[&[u8]]| {
+        arguments.iter().take_while(|a| *a != b"--").any(|argument| words.contains(&argument.as_slice()))
+    };
+    if asked(&[b"-v", b"--version"]) {
+        return Ok(Parsed::Version);
+    }
+    if asked(&[b"-h", b"-help", b"--help"]) {
+        return Ok(Parsed::Help);
+    }
     match normalise(command, arguments)? {
         Walked::Flags { normal, order, rest } => {
             Ok(Parsed::Run(Flags { values: extract(command, normal)?, order, rest }))
@@ -160,7 +181,10 @@ fn normalise(command: &CommandSpec, arguments: Vec<Vec<u8>>) -> Result<Walked, F
     let (mut normal, mut order) = (Vec::new(), Vec::new());
     let mut arguments = arguments.into_iter();
     let mut rest = Vec::new();
-    while let Some(argument) = arguments.next() {
+    // As with Serf, what follows a command without options is of no matter.
+    while !command.options.is_empty()
+        && let Some(argument) = arguments.next()
+    {
         if argument == b"--" {
             rest.extend(arguments.map(Text::from));
             return Ok(Walked::Flags { normal, order, rest });
@@ -192,16 +216,7 @@ fn normalise(command: &CommandSpec, arguments: Vec<Vec<u8>>) -> Result<Walked, F
         normal.extend(normal_form(option, &value));
         order.push(option.name());
     }
-    // Serf answers a plea for help wherever it stands, up to `--`: `serf join host -h` does
-    // not try to join a host named "-h".
     rest.extend(arguments.map(Text::from));
-    for argument in rest.iter().take_while(|a| **a != *"--") {
-        match argument.as_bytes() {
-            b"-h" | b"-help" | b"--help" => return Ok(Walked::Help),
-            b"-v" | b"--version" => return Ok(Walked::Version),
-            _ => {}
-        }
-    }
     Ok(Walked::Flags { normal, order, rest })
 }
 
@@ -244,12 +259,13 @@ fn check(option: &OptionSpec, text: Text) -> Result<Value, FlagError> {
             "0" | "f" | "F" | "false" | "FALSE" | "False" => return Ok(Value::Switch(false)),
             _ => "true or false",
         },
-        Form::Number => match text.to_lossy().parse() {
-            Ok(n) => return Ok(Value::Number(n)),
-            Err(_) => "a whole number",
+        Form::Number => match parse_number(&text.to_lossy()) {
+            Some(n) => return Ok(Value::Number(n)),
+            None => "a whole number",
         },
-        Form::Duration if text.is_empty() => return Ok(Value::Duration(None)),
-        Form::Duration => match parse_duration(&text.to_lossy()) {
+        // As with Serf, only those that a configuration file has, too, may be empty.
+        Form::Duration if text.is_empty() && option.key.is_some() => return Ok(Value::Duration(None)),
+        Form::Duration => match duration(&text.to_lossy(), option.limits) {
             Ok(d) => return Ok(Value::Duration(Some(d))),
             Err(_) => "a duration, such as 300ms, 30s or 1h15m",
         },
@@ -260,7 +276,7 @@ fn check(option: &OptionSpec, text: Text) -> Result<Value, FlagError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::options::{AGENT, COMMANDS, JOIN, MEMBERS};
+    use crate::config::options::{AGENT, COMMANDS, JOIN, KEYGEN, MEMBERS};
     use proptest::prelude::*;
     use std::os::unix::ffi::OsStringExt;
 
@@ -315,7 +331,6 @@ mod tests {
                 assert_eq!(flags(&MEMBERS, &arguments).texts("tag"), [value], "{arguments:?}");
             }
         }
-        assert_eq!(flags(&MEMBERS, &["-name", "-h"]).text("name").as_deref(), Some("-h"));
         assert_eq!(flags(&MEMBERS, &["-name", "--"]).text("name").as_deref(), Some("--"));
     }
 
@@ -359,10 +374,24 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_a_command_without_options_is_of_no_matter() {
+        for arguments in [&["-bogus"][..], &["x", "y"], &["--", "x"], &["-h=1"]] {
+            assert!(matches!(read(&KEYGEN, arguments), Ok(Parsed::Run(_))), "{arguments:?}");
+        }
+        assert_eq!(read(&KEYGEN, &["x", "-h"]), Ok(Parsed::Help));
+    }
+
+    #[test]
     fn help_and_version_are_found() {
-        for arguments in
-            [&["-h"][..], &["--help"], &["-help"], &["-replay", "-h"], &["host", "-h"], &["-h=false"]]
-        {
+        for arguments in [
+            &["-h"][..],
+            &["--help"],
+            &["-help"],
+            &["-replay", "-h"],
+            &["host", "-h"],
+            &["-rpc-addr", "-h"],
+            &["-h=false"],
+        ] {
             assert_eq!(read(&JOIN, arguments), Ok(Parsed::Help), "{arguments:?}");
         }
         for arguments in [&["-v"][..], &["--version"], &["host", "-v"]] {

@@ -8,12 +8,13 @@ use super::error::FileProblem;
 use super::nearest::nearest;
 use super::options::{Form, OptionSpec, settings};
 use super::raw::RawConfig;
-use super::value::{Place, Source, Value};
-use crate::model::parse_duration;
+use super::value::{Place, Source, Value, duration};
+use crate::model::lossy;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,16 +29,14 @@ pub fn read(
     path: &Arc<Path>,
     bytes: &[u8],
     raw: &mut RawConfig,
+    warnings: &mut Vec<String>,
 ) -> Result<Option<&'static str>, FileProblem> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(FileProblem::ByteOrderMark);
     }
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        let before = &bytes[..e.valid_up_to()];
-        FileProblem::NotUtf8 { line: 1 + before.iter().filter(|b| **b == b'\n').count() }
-    })?;
+    let text = text_of(path, bytes, warnings);
     let breaks = text.match_indices('\n').map(|(at, _)| at).collect();
-    let mut reader = JsonReader { path, text, breaks, raw, secret: None };
+    let mut reader = JsonReader { path, text: &text, breaks, raw, warnings, secret: None };
     reader.file()?;
     Ok(reader.secret)
 }
@@ -48,6 +47,7 @@ struct JsonReader<'a, 'r> {
     /// Where the lines end.
     breaks: Vec<usize>,
     raw: &'r mut RawConfig,
+    warnings: &'r mut Vec<String>,
     secret: Option<&'static str>,
 }
 
@@ -57,16 +57,65 @@ impl<'a> JsonReader<'a, '_> {
         let line = self.line(start);
         match start.chars().next() {
             None => Err(FileProblem::Empty),
-            Some('{') => self.object("", self.text),
+            Some('{') => {
+                let object = self.first_value(start)?;
+                self.object("", object)
+            }
+            // As with Serf: an object that sets nothing.
+            Some('n') if start.trim_end() == "null" => Ok(()),
             Some('/' | '#') => Err(FileProblem::Comment { line }),
             Some(_) => Err(FileProblem::NotAnObject { line }),
         }
     }
 
+    /// The object that the file begins with. Serf does not read on, so what follows is no reason not to
+    /// start, but surely is a mistake.
+    fn first_value(&mut self, start: &'a str) -> Result<&'a str, FileProblem> {
+        let mut values = serde_json::Deserializer::from_str(start).into_iter::<&RawValue>();
+        if !matches!(values.next(), Some(Ok(_))) {
+            return Ok(start);
+        }
+        let (first, rest) = start.split_at(values.byte_offset());
+        let rest = rest.trim_start();
+        match rest.chars().next() {
+            None => {}
+            Some('/' | '#') => return Err(FileProblem::Comment { line: self.line(rest) }),
+            Some(_) => self.warn(self.line(rest), "what follows the object is ignored"),
+        }
+        Ok(first)
+    }
+
+    /// The members of an object. Of two with one key the last counts, as with Serf.
+    fn members(&mut self, group: &str, text: &'a str) -> Result<Vec<(String, &'a RawValue)>, FileProblem> {
+        let mut members = self.parse::<Entries<'a>>(text)?.0;
+        let mut last: BTreeMap<String, usize> = BTreeMap::new();
+        for (key, value) in &members {
+            last.insert(key.clone(), self.line(value.get()));
+        }
+        let mut counts = vec![true; members.len()];
+        let mut later = BTreeSet::new();
+        for (i, (key, value)) in members.iter().enumerate().rev() {
+            counts[i] = later.insert(key.as_str());
+            if !counts[i] {
+                let shown = shorten(&if group.is_empty() { key.clone() } else { format!("{group}.{key}") });
+                let again = last.get(key).copied().unwrap_or_default();
+                let line = self.line(value.get());
+                self.warn(line, &format!("key '{shown}' is set again on line {again}, which counts"));
+            }
+        }
+        let mut counts = counts.into_iter();
+        members.retain(|_| counts.next().unwrap_or(true));
+        Ok(members)
+    }
+
+    fn warn(&mut self, line: usize, what: &str) {
+        self.warnings.push(format!("Warning: '{}', line {line}: {what}", self.path.display()));
+    }
+
     /// The settings of an object; `group` is the key that it stands under.
     fn object(&mut self, group: &str, text: &'a str) -> Result<(), FileProblem> {
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-        for (key, value) in self.parse::<Entries<'a>>(text)?.0 {
+        for (key, value) in self.members(group, text)? {
             let line = self.line(value.get());
             // A dot stands for an object within the object, and is no part of a key.
             let dotted = key.contains('.');
@@ -131,33 +180,29 @@ impl<'a> JsonReader<'a, '_> {
         let first = value.get().as_bytes().first().copied().unwrap_or_default();
         match (option.kind.form(), option.repeatable, first) {
             (Form::Switch, _, b't' | b'f') => {
-                self.push(key, line, Value::Switch(value.get() == "true"));
+                self.set(key, line, Value::Switch(value.get() == "true"));
             }
             (Form::Number, _, b'-' | b'0'..=b'9') => {
                 let number = number(value.get()).ok_or_else(wrong)?;
-                self.push(key, line, Value::Number(number));
+                self.set(key, line, Value::Number(number));
             }
             (Form::Duration, _, b'"') => {
                 let text: String = self.parse(value.get())?;
                 if !text.is_empty() {
-                    let duration = parse_duration(&text).map_err(|_| wrong())?;
-                    self.push(key, line, Value::Duration(Some(duration)));
+                    let duration = duration(&text, option.limits).map_err(|_| wrong())?;
+                    self.set(key, line, Value::Duration(Some(duration)));
                 }
             }
             (Form::Text, false, b'"') => {
                 let text: String = self.parse(value.get())?;
-                if !text.is_empty() {
-                    self.push(key, line, Value::Text(text.into()));
-                    self.secret = self.secret.or(option.secret.then_some(key));
-                }
+                self.secret = self.secret.or((option.secret && !text.is_empty()).then_some(key));
+                self.set(key, line, Value::Text(text.into()));
             }
             (Form::Text, true, b'[') => {
                 for (i, item) in self.parse::<Vec<&'a RawValue>>(value.get())?.into_iter().enumerate() {
                     let line = self.line(item.get());
-                    if !item.get().starts_with('"') {
-                        return Err(refuse(line, format!("{key}[{i}]"), item, true));
-                    }
-                    let text: String = self.parse(item.get())?;
+                    let wrong = || refuse(line, format!("{key}[{i}]"), item, true);
+                    let text = self.text_of_item(item)?.ok_or_else(wrong)?;
                     self.push(key, line, Value::Text(text.into()));
                 }
             }
@@ -173,20 +218,28 @@ impl<'a> JsonReader<'a, '_> {
         value: &'a RawValue,
         refuse: impl Fn(usize, String, &RawValue, bool) -> FileProblem,
     ) -> Result<(), FileProblem> {
-        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-        for (name, item) in self.parse::<Entries<'a>>(value.get())?.0 {
+        for (name, item) in self.members(key, value.get())? {
             let line = self.line(item.get());
-            let full = || shorten(&format!("{key}.{name}"));
-            if let Some(first) = seen.insert(name.clone(), line) {
-                return Err(FileProblem::Duplicate { line, key: full(), first });
-            }
-            if !item.get().starts_with('"') {
-                return Err(refuse(line, full(), item, true));
-            }
-            let text: String = self.parse(item.get())?;
+            let wrong = || refuse(line, shorten(&format!("{key}.{name}")), item, true);
+            let text = self.text_of_item(item)?.ok_or_else(wrong)?;
             self.push(key, line, Value::Pair(name.into(), text.into()));
         }
         Ok(())
+    }
+
+    /// The text of an item of a list or an object; for Serf null is an empty one. None if it is no text.
+    fn text_of_item(&self, item: &'a RawValue) -> Result<Option<String>, FileProblem> {
+        match item.get() {
+            "null" => Ok(Some(String::new())),
+            text if text.starts_with('"') => self.parse(text).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// A value that is the only one of its key.
+    fn set(&mut self, key: &'static str, line: usize, value: Value) {
+        let place = Place { path: self.path.clone(), line, key };
+        self.raw.push_one(key, value, Source::File(place));
     }
 
     fn push(&mut self, key: &'static str, line: usize, value: Value) {
@@ -225,6 +278,20 @@ impl<'a> JsonReader<'a, '_> {
 
     fn offset(&self, slice: &str) -> usize {
         slice.as_ptr().addr().saturating_sub(self.text.as_ptr().addr())
+    }
+}
+
+/// The text of a file. A byte that is no text is read as Serf reads it: as U+FFFD.
+fn text_of<'a>(path: &Path, bytes: &'a [u8], warnings: &mut Vec<String>) -> Cow<'a, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(e) => {
+            let line = 1 + bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count();
+            let path = path.display();
+            warnings
+                .push(format!("Warning: '{path}', line {line}: not UTF-8; each such byte is read as U+FFFD"));
+            lossy(bytes)
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) use control::{
     VERSION,
 };
 pub use settings::{AGENT, settings};
-pub(crate) use settings::{FILE_ONLY, row};
+pub(crate) use settings::{FILE_ONLY, RPC_PORT, row};
 pub use spec::{CommandSpec, OptionSpec};
 pub(crate) use spec::{DefaultValue, Form, Kind, Limits, Reload};
 
@@ -117,7 +117,7 @@ mod tests {
         let limited = match row.limits {
             Limits::None => None,
             Limits::Between(..) | Limits::NotBelow(_) => Some(Form::Number),
-            Limits::AtLeast(_) | Limits::AboveZero => Some(Form::Duration),
+            Limits::AtLeast(_) => Some(Form::Duration),
             Limits::Length(_) => Some(Form::Text),
         };
         assert!(limited.is_none_or(|limited| limited == form), "{at}: the limits are of another form");

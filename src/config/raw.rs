@@ -18,26 +18,28 @@ pub struct RawConfig {
 }
 
 impl RawConfig {
-    /// Adds one value after all others of this key.
+    /// Adds one value after all others of this key, if it sets anything.
+    pub(super) fn push_one(&mut self, key: &'static str, value: Value, source: Source) {
+        if !value.sets_nothing() {
+            self.push(key, value, source);
+        }
+    }
+
+    /// Adds one value of a list after all others of this key.
     pub(super) fn push(&mut self, key: &'static str, value: Value, source: Source) {
         self.settings.entry(key).or_default().push(Setting { value, source });
     }
 
-    /// Adds what the flags set. An empty text sets nothing.
+    /// Adds what the flags set.
     pub(super) fn push_flags(&mut self, flags: &Flags) {
         for option in AGENT.options {
             let Some(key) = option.key else { continue };
             let given = flags.all(option.name());
-            let counts = if option.repeatable { given } else { &given[given.len().saturating_sub(1)..] };
-            for value in counts {
-                let empty = match value {
-                    Value::Text(text) => text.is_empty() && !option.repeatable,
-                    Value::Duration(duration) => duration.is_none(),
-                    Value::Switch(_) | Value::Number(_) | Value::Pair(..) => false,
-                };
-                if !empty {
-                    self.push(key, value.clone(), Source::Flag(option.name()));
-                }
+            let source = Source::Flag(option.name());
+            if option.repeatable {
+                given.iter().for_each(|value| self.push(key, value.clone(), source.clone()));
+            } else if let Some(value) = given.last() {
+                self.push_one(key, value.clone(), source);
             }
         }
         // With Serf this flag decides even when it is absent, whatever the files say.

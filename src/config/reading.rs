@@ -4,14 +4,14 @@
 //! A field of the configuration whose type is [`FromRow`] is read by its row alone. What one setting
 //! means to another is in `relations`.
 
-use super::addresses::{RpcAddress, listen_address, member_address, rpc_address, with_port};
+use super::addresses::{RpcAddress, listen_address, rpc_address};
 use super::error::{ConfigError, Problem};
 use super::handlers::EventScript;
 use super::options::{DefaultValue, Form, Kind, Limits, OptionSpec};
 use super::raw::RawConfig;
 use super::value::{Setting, Value};
 use crate::membership::Profile;
-use crate::model::{Text, format_duration};
+use crate::model::{HostPort, Text, format_duration};
 use crate::telemetry::{Facility, Format, parse_level};
 use crate::wire::label::Label;
 use log::LevelFilter;
@@ -34,18 +34,9 @@ impl SettingReader<'_> {
         given.map_or(row.default == DefaultValue::On, |setting| setting.value == Value::Switch(true))
     }
 
-    /// A number or a size, whatever the limits.
-    pub(super) fn any_number(&self, row: &OptionSpec) -> Option<i64> {
-        let default = match row.default {
-            DefaultValue::Number(number) => Some(number),
-            _ => None,
-        };
-        self.raw.number(row.key()).or(default)
-    }
-
     /// A number or a size within its limits.
     fn number(&self, row: &OptionSpec) -> Result<Option<i64>, ConfigError> {
-        let Some(number) = self.any_number(row) else { return Ok(None) };
+        let Some(number) = self.raw.number(row.key()).or(row.default_number()) else { return Ok(None) };
         match row.limits {
             Limits::Between(least, most) if !(least..=most).contains(&number) => {
                 let unit = if row.kind == Kind::Size { " bytes" } else { "" };
@@ -68,9 +59,6 @@ impl SettingReader<'_> {
                 let (name, least_text) = (camel_case(row.key()), format_duration(least));
                 self.warnings.push(format!("Warning: '{name}' is too low. Setting to {least_text}"));
                 Ok(Some(least))
-            }
-            Limits::AboveZero if duration.is_zero() => {
-                self.refuse(row, format_duration(duration), "more than 0s".to_string())
             }
             _ => Ok(Some(duration)),
         }
@@ -224,10 +212,8 @@ pub(super) trait FromText: Sized {
 
 impl FromText for String {
     fn from_text(text: &str, row: &'static OptionSpec) -> Result<String, Problem> {
-        match row.kind {
-            Kind::Member => member_address(row.key(), text)?,
-            Kind::HostPort => with_port(row.key(), text)?,
-            _ => {}
+        if row.kind == Kind::HostPort {
+            HostPort::of_receiver(text, 0).map_err(|error| Problem::Address { option: row.key(), error })?;
         }
         Ok(text.to_string())
     }

@@ -5,9 +5,11 @@ use super::addresses::{RpcAddress, advertise_address};
 use super::error::{ConfigError, Problem};
 use super::options::{Limits, OptionSpec, row};
 use super::reading::{FromRow, FromText, SettingReader};
-use super::value::{Source, Value};
-use crate::model::{NodeName, Tags, Text};
+use super::value::{Setting, Source, Value};
+use crate::model::{HostPort, NodeName, Tags, Text};
+use crate::telemetry::Facility;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Where multicast discovery speaks and listens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,7 +117,15 @@ pub(super) fn tags(reader: &mut SettingReader<'_>) -> Result<Tags, ConfigError> 
 /// The Serf protocol, whose refusal has Serf's words.
 pub(super) fn protocol(reader: &mut SettingReader<'_>) -> Result<u8, ConfigError> {
     let row = const { row("protocol") };
-    let number = reader.any_number(row).unwrap_or_default();
+    // As with Serf a number below zero sets nothing.
+    let given = reader.raw.all(row.key()).iter().rev().find_map(|setting| match setting.value {
+        Value::Number(number) if number > 0 => Some((number, setting.source.clone())),
+        _ => None,
+    });
+    let (number, source) = match given {
+        Some(given) => given,
+        None => (row.default_number().unwrap_or_default(), Source::Default),
+    };
     let (least, most) = match row.limits {
         Limits::Between(least, most) => (least, most),
         _ => (0, u8::MAX.into()),
@@ -123,7 +133,41 @@ pub(super) fn protocol(reader: &mut SettingReader<'_>) -> Result<u8, ConfigError
     u8::try_from(number)
         .ok()
         .filter(|_| (least..=most).contains(&number))
-        .ok_or_else(|| Problem::Protocol { number, least, most }.at(reader.raw.source(row.key())))
+        .ok_or_else(|| Problem::Protocol { number, least, most }.at(source))
+}
+
+/// Where syslog files lines. Without syslog a name that it does not have is no reason not to start.
+pub(super) fn syslog_facility(reader: &mut SettingReader<'_>, used: bool) -> Result<Facility, ConfigError> {
+    match Facility::from_row(reader, const { row("syslog_facility") }) {
+        Err(error) if !used => {
+            reader.warnings.push(format!("Warning: of no matter while enable_syslog is off: {error}"));
+            Ok(Facility::default())
+        }
+        facility => facility,
+    }
+}
+
+/// Members to join. One that cannot be (often an unset variable) is no reason not to join the others,
+/// nor not to start.
+pub(super) fn members_to_join(
+    reader: &mut SettingReader<'_>,
+    row: &'static OptionSpec,
+) -> Result<Vec<String>, ConfigError> {
+    for Setting { value, source } in reader.raw.all(row.key()) {
+        if let Value::Text(text) = value
+            && let Err(why) = HostPort::of_member(&text.to_lossy(), 0)
+        {
+            reader.warnings.push(format!("Warning: {source}: '{text}' cannot be joined: {why}"));
+        }
+    }
+    Vec::from_row(reader, row)
+}
+
+/// Where the snapshot is. Serf writes it into `/dev/null` as well, and when it has become large puts a
+/// file in its place.
+pub(super) fn snapshot_path(reader: &mut SettingReader<'_>) -> Result<Option<PathBuf>, ConfigError> {
+    let path: Option<PathBuf> = Option::from_row(reader, const { row("snapshot_path") })?;
+    Ok(path.filter(|path| path.as_os_str() != "/dev/null"))
 }
 
 /// How multicast DNS finds members, which is of use with `discover` alone.

@@ -1,6 +1,7 @@
 //! A value as it was written, and the place it was written at.
 
-use crate::model::Text;
+use super::options::Limits;
+use crate::model::{DurationError, Text, parse_duration};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +22,31 @@ pub(crate) enum Value {
     Pair(Text, Text),
 }
 
+impl Value {
+    /// Whether it says no more than if it were not there. As with Serf these are an empty text, zero and a
+    /// duration of nothing. An item of a list says something whatever it is.
+    pub(super) fn sets_nothing(&self) -> bool {
+        match self {
+            Value::Text(text) => text.is_empty(),
+            Value::Number(number) => *number == 0,
+            Value::Duration(duration) => duration.is_none_or(|duration| duration.is_zero()),
+            Value::Switch(_) | Value::Pair(..) => false,
+        }
+    }
+}
+
+/// Reads a duration. As with Serf one below zero is too short where there is a shortest one, to which
+/// it is raised; elsewhere it is refused.
+pub(super) fn duration(text: &str, limits: Limits) -> Result<Duration, DurationError> {
+    match (text.strip_prefix('-'), limits) {
+        (Some(length), Limits::AtLeast(_)) if !length.starts_with('+') => {
+            let length = parse_duration(length)?;
+            Ok(if length.is_zero() { length } else { Duration::from_nanos(1) })
+        }
+        _ => parse_duration(text),
+    }
+}
+
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -30,6 +56,16 @@ pub(crate) enum Source {
     Flag(&'static str),
     /// In a configuration file.
     File(Place),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Default => write!(f, "default"),
+            Source::Flag(flag) => write!(f, "-{flag}"),
+            Source::File(place) => place.fmt(f),
+        }
+    }
 }
 
 /// A place in a configuration file.

@@ -48,6 +48,7 @@ topics![
     "encryption",
     "security",
     "mixed",
+    "compatibility",
     "rpc",
     "logs",
     "metrics",

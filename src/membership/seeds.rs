@@ -24,7 +24,7 @@ use super::effects::StreamRequest;
 use super::exchange::random_up_to;
 use super::row::Row;
 use super::table::{Members, Presence};
-use crate::model::{Moment, canonical_ip};
+use crate::model::{HostPort, Moment, canonical_ip};
 use crate::telemetry::counters;
 use fastrand::Rng;
 use std::collections::BTreeSet;
@@ -74,9 +74,12 @@ impl Seeds {
         Seeds { known: Vec::new(), next, asked: None }
     }
 
-    /// Remembers addresses as people write them.
+    /// Remembers addresses as people write them. A text that is none would never lead anywhere.
     pub fn keep(&mut self, texts: impl IntoIterator<Item = String>, origin: Origin) {
         for text in texts {
+            if HostPort::of_member(&text, 0).is_err() {
+                continue;
+            }
             if let Some(seed) = self.known.iter_mut().find(|seed| seed.text == text) {
                 if origin == Origin::Configured {
                     seed.origin = origin;

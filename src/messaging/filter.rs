@@ -1,44 +1,10 @@
-//! Filters: which events a handler or stream wants, and expressions that must match the whole of
-//! a text. Pure functions.
+//! Filters: which events a handler or stream wants. Pure functions.
 
 use crate::model::{Event, MemberEventKind, Text};
-use regex_lite::{Regex, RegexBuilder};
 use std::fmt;
-
-/// The most memory that one compiled expression may take, in bytes.
-pub const MAX_EXPRESSION_SIZE: usize = 256 * 1024;
 
 /// The most items in one event filter; there are few kinds, the rest are names.
 pub const MAX_EVENT_FILTERS: usize = 256;
-
-/// An expression that is not valid, or too large. The text begins as Serf's does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadExpression {
-    /// As it was given.
-    pub expression: String,
-    /// What is wrong with it.
-    pub problem: String,
-}
-
-impl fmt::Display for BadExpression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Failed to compile regex: '{}': {}", self.expression, self.problem)
-    }
-}
-
-impl std::error::Error for BadExpression {}
-
-/// An expression that must match the whole of a text.
-///
-/// Anchors go around a group, so that every branch of `a|b` is anchored. (Serf puts them before
-/// the first branch and after the last, so that its `web|db` also matches `webmail`.)
-pub fn anchored(expression: &str) -> Result<Regex, BadExpression> {
-    let bad = |problem: String| BadExpression { expression: expression.to_string(), problem };
-    let compile = |pattern: &str| RegexBuilder::new(pattern).size_limit(MAX_EXPRESSION_SIZE).build();
-    // On its own first: `a)(b` would become valid inside a group.
-    compile(expression).map_err(|e| bad(e.to_string()))?;
-    compile(&format!("^(?:{expression})$")).map_err(|e| bad(e.to_string()))
-}
 
 /// One item of an event filter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,15 +7,13 @@
 
 use super::query_params::QueryParams;
 use crate::model::{NodeName, Text};
+use crate::wire::base64_text::{NotBase64, decode};
 use crate::wire::keyring::{Keyring, KeyringError};
 use crate::wire::payload::PayloadError;
 use crate::wire::payload::keys::{
     KeyAnswer, read_key_answer, read_key_request, write_key_answer, write_key_request,
 };
 use crate::wire::seal::Key;
-use base64::DecodeError;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
 use std::fmt;
 use zeroize::Zeroizing;
@@ -87,31 +85,6 @@ impl KeyCommand {
             KeyCommand::List => (LIST_KEYS, Zeroizing::default()),
         };
         Ok(QueryParams { name: name.into(), payload: write_key_request(&key), ..QueryParams::default() })
-    }
-}
-
-/// The key that someone gave is not base64 from this byte on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotBase64(pub usize);
-
-impl fmt::Display for NotBase64 {
-    /// In Go's words, which are those of Serf.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "illegal base64 data at input byte {}", self.0)
-    }
-}
-
-impl std::error::Error for NotBase64 {}
-
-fn decode(text: &str) -> Result<Zeroizing<Vec<u8>>, NotBase64> {
-    // Room for everything at once: growing would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() + 3));
-    match STANDARD.decode_vec(text, &mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol { offset: at, .. }) => {
-            Err(NotBase64(at))
-        }
-        Err(_) => Err(NotBase64(text.len())),
     }
 }
 

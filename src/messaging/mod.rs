@@ -1,6 +1,7 @@
 //! What is said, and how it spreads: the broadcast queue and the rhythm of gossip. Rules, no I/O.
 
 pub mod coalesce;
+pub mod expression;
 pub mod filter;
 mod gossip;
 pub mod internal;

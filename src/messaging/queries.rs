@@ -5,19 +5,21 @@
 //! that it will not: our own agents say so.
 
 mod asked;
+mod audience;
 mod limits;
 
 pub use limits::{MAX_OPEN, QueryError, QueryLimits};
 
-use super::filter::anchored;
+use super::expression::BadExpression;
 use super::internal::CONFLICT;
 use super::query_params::{QueryParams, QueryProgress};
-use crate::membership::{Effects, Members, Row, Target, Transmit};
-use crate::model::{LamportClock, LamportTime, Moment, NodeName, QueryEvent, QueryKey, Status, Text};
+use crate::membership::{Effects, Members, Target, Transmit};
+use crate::model::{LamportClock, LamportTime, Moment, NodeName, QueryEvent, QueryKey, Status};
 use crate::telemetry::{RateLimit, counters};
 use crate::wire::message::{Answer, Message, Query, QueryFilter, QueryResponse, Relay, Source};
-use crate::wire::{Dialect, encode};
+use crate::wire::serf_size;
 use asked::Asked;
+use audience::Audience;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -34,9 +36,6 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// So many queries of an agent that was refused its name are answered in [`RIVAL_INTERVAL`].
 const RIVAL_ANSWERS: u32 = 2;
 const RIVAL_INTERVAL: Duration = Duration::from_secs(30);
-/// The dialect in which sizes are limited: the longest, so that what is accepted reaches everyone;
-/// and HashiCorp's, so that both programs accept the same.
-const LONGEST: Dialect = Dialect::Hashicorp;
 
 /// A query of anyone that this process may still answer.
 #[derive(Debug)]
@@ -44,7 +43,10 @@ struct Pending {
     source: Source,
     deadline: Moment,
     relay_factor: u8,
+    /// It has been answered.
     answered: bool,
+    /// The asker was notified that no answer will follow.
+    declined: bool,
     /// Whether an agent that was refused its name may ask this as well.
     for_rivals: bool,
 }
@@ -56,6 +58,8 @@ pub struct Heard {
     pub pass_on: bool,
     /// It is for this process.
     pub event: Option<QueryEvent>,
+    /// It is ignored here, as this filter of it is not valid.
+    pub bad_filter: Option<BadExpression>,
 }
 
 /// What has been heard and asked of queries.
@@ -125,7 +129,6 @@ impl Queries {
             filters.push(QueryFilter::Nodes(params.nodes));
         }
         for (tag, expression) in params.tags {
-            anchored(&expression.to_lossy()).map_err(|e| QueryError::Filter(e.to_string()))?;
             filters.push(QueryFilter::Tag { tag, expression });
         }
         let me = members.my_row();
@@ -141,13 +144,14 @@ impl Queries {
             name: params.name,
             payload: params.payload,
         };
-        if encode(LONGEST, &Message::from(query.clone())).len() > self.limits.query {
+        if serf_size(&query.clone().into()) > self.limits.query {
             return Err(QueryError::TooLarge(self.limits.query));
         }
+        let audience = Audience::of(&query.filters).map_err(QueryError::Filter)?;
         self.clock.increment();
         let expected: BTreeSet<NodeName> = members
             .rows()
-            .filter(|row| row.status() == Status::Alive && passes(&query.filters, row))
+            .filter(|row| row.status() == Status::Alive && audience.includes(row))
             .map(|row| row.name.clone())
             .collect();
         self.asked.insert(key(&query), Asked::new(expected, query.ack, now + timeout));
@@ -223,15 +227,21 @@ impl Queries {
                 self.floor = self.floor.max(time.next());
             }
         }
-        let mut heard = Heard { pass_on: !query.no_broadcast, event: None };
-        if passes(&query.filters, members.my_row()) && self.pending.len() < MAX_OPEN {
+        let mut heard = Heard { pass_on: !query.no_broadcast, ..Heard::default() };
+        let audience = match Audience::of(&query.filters) {
+            Ok(audience) => audience,
+            Err(bad) => return Heard { bad_filter: Some(bad), ..heard },
+        };
+        if audience.includes(members.my_row()) && self.pending.len() < MAX_OPEN {
             let timeout = Duration::from_millis(query.timeout_ms).min(MAX_TIMEOUT);
             let (key, deadline) = (key(query), now + timeout);
             let (source, relay_factor) = (query.source.clone(), query.relay_factor);
             let for_rivals = query.name == CONFLICT
                 && members.rival_at(&source).is_some()
                 && self.rivals.pass(source.addr, "conflict", now).is_some();
-            self.pending.insert(key, Pending { source, deadline, relay_factor, answered: false, for_rivals });
+            let (answered, declined) = (false, false);
+            let pending = Pending { source, deadline, relay_factor, answered, declined, for_rivals };
+            self.pending.insert(key, pending);
             let (name, payload) = (query.name.clone(), query.payload.clone());
             heard.event = Some(QueryEvent { key, name, payload, deadline });
         }
@@ -249,16 +259,22 @@ impl Queries {
         fx: &mut Effects,
     ) -> Result<Option<QueryResponse>, QueryError> {
         let pending = self.pending.get_mut(&key).ok_or(QueryError::Unknown)?;
-        let is_final = matches!(answer, Answer::Payload | Answer::Nothing);
-        if is_final && pending.answered {
-            return Err(QueryError::AlreadyAnswered);
+        match answer {
+            Answer::Payload if pending.answered => return Err(QueryError::AlreadyAnswered),
+            // There is nothing more to be said.
+            Answer::Nothing if pending.answered || pending.declined => return Ok(None),
+            Answer::Payload | Answer::Nothing | Answer::Ack | Answer::AckOnly => {}
         }
         let from = members.me().clone();
         let response = QueryResponse { ltime: key.ltime, id: key.id, from, answer, payload };
-        if encode(LONGEST, &Message::from(response.clone())).len() > self.limits.response {
+        if serf_size(&response.clone().into()) > self.limits.response {
             return Err(QueryError::ResponseTooLarge(self.limits.response));
         }
-        pending.answered |= is_final;
+        match answer {
+            Answer::Payload => pending.answered = true,
+            Answer::Nothing | Answer::AckOnly => pending.declined = true,
+            Answer::Ack => {}
+        }
         let source = &pending.source;
         if source.node == *members.me() && source.addr == members.my_row().addr {
             return Ok(Some(response));
@@ -310,15 +326,6 @@ pub fn default_timeout(members: &Members) -> Duration {
 
 fn key(query: &Query) -> QueryKey {
     QueryKey { ltime: query.ltime, id: query.id }
-}
-
-/// Whether a member is meant. A filter that does not compile is passed by nobody.
-fn passes(filters: &[QueryFilter], row: &Row) -> bool {
-    filters.iter().all(|filter| match filter {
-        QueryFilter::Nodes(nodes) => nodes.contains(&row.name),
-        QueryFilter::Tag { tag, expression } => anchored(&expression.to_lossy())
-            .is_ok_and(|re| re.is_match(&row.tags.value(tag).map(Text::to_lossy).unwrap_or_default())),
-    })
 }
 
 #[cfg(test)]

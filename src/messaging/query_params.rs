@@ -13,7 +13,7 @@ pub struct QueryParams {
     pub payload: Vec<u8>,
     /// Only these members are asked; empty for everyone.
     pub nodes: Vec<NodeName>,
-    /// Only members whose tags match these anchored expressions are asked.
+    /// Only members whose tags match these expressions, each anywhere in the value, are asked.
     pub tags: BTreeMap<Text, Text>,
     /// Whether every member that is asked confirms that the query arrived.
     pub request_ack: bool,

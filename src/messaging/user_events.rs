@@ -5,6 +5,7 @@
 
 use crate::model::{LamportClock, LamportTime, Moment, Text, UserEvent};
 use crate::telemetry::counters;
+use crate::wire::serf_size;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -25,16 +26,25 @@ const MAX_PER_TIME: usize = 1024;
 /// `UserEventSizeLimit`).
 pub const EVENT_SIZE_CEILING: usize = 9 * 1024;
 
-/// A user event that is too large, with Serf's words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventTooLarge {
-    /// The limit in bytes.
-    pub limit: usize,
+/// A user event that is too large, with Serf's words; each holds the limit in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventTooLarge {
+    /// Its name and payload are together.
+    Text(usize),
+    /// What is sent is, with what belongs to an event besides these.
+    Encoded(usize),
 }
 
 impl fmt::Display for EventTooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "user event exceeds configured limit of {} bytes before encoding", self.limit)
+        match self {
+            EventTooLarge::Text(limit) => {
+                write!(f, "user event exceeds configured limit of {limit} bytes before encoding")
+            }
+            EventTooLarge::Encoded(limit) => {
+                write!(f, "encoded user event exceeds configured limit of {limit} bytes after encoding")
+            }
+        }
     }
 }
 
@@ -58,7 +68,7 @@ pub struct UserEvents {
 }
 
 impl UserEvents {
-    /// Nothing heard yet. `size_limit` is the largest name and payload together, in bytes.
+    /// Nothing heard yet. `size_limit` is the largest event that is sent, in bytes; see [`serf_size`].
     pub fn new(size_limit: usize) -> Self {
         let mut clock = LamportClock::default();
         clock.increment();
@@ -87,9 +97,12 @@ impl UserEvents {
         now: Moment,
     ) -> Result<UserEvent, EventTooLarge> {
         if name.len() + payload.len() > self.size_limit {
-            return Err(EventTooLarge { limit: self.size_limit });
+            return Err(EventTooLarge::Text(self.size_limit));
         }
         let event = UserEvent { ltime: self.clock.time(), name, payload, coalesce };
+        if serf_size(&event.clone().into()) > self.size_limit {
+            return Err(EventTooLarge::Encoded(self.size_limit));
+        }
         self.clock.increment();
         self.remember(event.clone(), now);
         Ok(event)
@@ -194,7 +207,13 @@ mod tests {
         let mut e = UserEvents::new(512);
         let error = e.fire("n".repeat(12).into(), vec![0; 501], true, NOW).unwrap_err();
         assert_eq!(error.to_string(), "user event exceeds configured limit of 512 bytes before encoding");
-        assert!(e.fire("n".repeat(12).into(), vec![0; 500], true, NOW).is_ok());
+        // As much as HashiCorp's program takes.
+        let error = e.fire("big".into(), vec![0; 480], true, NOW).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "encoded user event exceeds configured limit of 512 bytes after encoding"
+        );
+        assert!(e.fire("big".into(), vec![0; 479], true, NOW).is_ok());
         assert_eq!(e.recent().count(), 1);
     }
 

@@ -72,6 +72,19 @@ impl HostPort {
         Ok(HostPort { host: host.to_string(), port })
     }
 
+    /// Reads the address of a member to join, which may have its name in front: `name/host:port`.
+    pub fn of_member(text: &str, default_port: u16) -> Result<HostPort, AddressError> {
+        HostPort::parse(text.rsplit_once('/').map_or(text, |(_, address)| address), default_port)
+    }
+
+    /// Reads where to send to: as in Go, this host if none is named.
+    pub fn of_receiver(text: &str, default_port: u16) -> Result<HostPort, AddressError> {
+        match text.trim().strip_prefix(':') {
+            Some(port) if !port.contains(':') => HostPort::parse(&format!("127.0.0.1:{port}"), default_port),
+            _ => HostPort::parse(text, default_port),
+        }
+    }
+
     /// The address, if the host part is an IP address.
     pub fn literal(&self) -> Option<SocketAddr> {
         self.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(canonical_ip(ip), self.port))
@@ -118,6 +131,18 @@ mod tests {
         assert_eq!(p("[::1"), Err(AddressError::BadBrackets("[::1".into())));
         assert_eq!(p("[::1]x"), Err(AddressError::BadBrackets("[::1]x".into())));
         assert_eq!(p(":80"), Err(AddressError::NoHost(":80".into())));
+    }
+
+    #[test]
+    fn a_member_may_be_named_before_its_address() {
+        let p = |s| HostPort::of_member(s, 7946);
+        assert_eq!(p("10.0.0.1:80").unwrap(), hp("10.0.0.1", 80));
+        assert_eq!(HostPort::of_receiver(":80", 1).unwrap(), hp("127.0.0.1", 80));
+        assert_eq!(HostPort::of_receiver("::1", 1).unwrap(), hp("::1", 1));
+        assert_eq!(HostPort::of_receiver("[]:80", 1), Err(AddressError::NoHost("[]:80".into())));
+        assert_eq!(p("a/b/[::1]").unwrap(), hp("::1", 7946));
+        assert_eq!((p("a/"), p("")), (Err(AddressError::Empty), Err(AddressError::Empty)));
+        assert_eq!(p("10.0.0.1:http"), Err(AddressError::BadPort("10.0.0.1:http".into())));
     }
 
     #[test]

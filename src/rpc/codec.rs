@@ -1,10 +1,10 @@
 //! The bytes of the control protocol's records.
 //!
 //! Written as the agent of HashiCorp Serf writes them: maps with string keys in alphabetical
-//! order, text as `str` (with `str8`), byte strings as `bin`, empty byte strings as nil. Read
-//! leniently, as Go reads: text and byte strings in any of the old raw, `str` and `bin` forms, nil for
-//! anything, fields in any order, unknown ones ignored, missing ones empty, and a list in place of the map.
-//! A value's end is found by `frame.rs` before anything here sees it.
+//! order, text as `str` (with `str8`), byte strings as `bin`. Read leniently, as Go reads: text and
+//! byte strings in any of the old raw, `str` and `bin` forms, nil for anything, fields in any order,
+//! unknown ones ignored, missing ones empty, and a list in place of the map. A value's end is found by
+//! `frame.rs` before anything here sees it.
 
 use crate::model::Text;
 use crate::wire::msgpack::{Fault, Reader};
@@ -129,6 +129,10 @@ impl Field for String {
 }
 
 /// Byte strings. Some clients write them as lists of numbers.
+///
+/// An empty one is never nil. HashiCorp's agent streams nil for what was sent as nil, and before its
+/// version 0.10 for anything empty, and clients written in Go that expect bytes end with a panic; none
+/// of those that know nil minds empty bytes.
 impl Field for Vec<u8> {
     fn read(r: &mut Reader) -> Result<Vec<u8>, Fault> {
         if r.at_list() {
@@ -139,10 +143,20 @@ impl Field for Vec<u8> {
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        if self.is_empty() {
-            let _ = rmp::encode::write_nil(out);
-        } else {
-            let _ = rmp::encode::write_bin(out, self);
+        let _ = rmp::encode::write_bin(out, self);
+    }
+}
+
+/// Where there may be no byte string: nil then.
+impl Field for Option<Vec<u8>> {
+    fn read(r: &mut Reader) -> Result<Self, Fault> {
+        if r.nil() { Ok(None) } else { Field::read(r).map(Some) }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Some(bytes) => bytes.write(out),
+            None => drop(rmp::encode::write_nil(out)),
         }
     }
 }

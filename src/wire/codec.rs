@@ -2,7 +2,7 @@
 
 use super::dialect::{Dialect, check_dialect};
 use super::error::WireError;
-use super::message::Message;
+use super::message::{Message, SerfMessage};
 use super::{compression, datagram, hashicorp, native};
 
 /// Writes one message.
@@ -11,6 +11,13 @@ pub fn encode(dialect: Dialect, message: &Message) -> Vec<u8> {
         Dialect::Native => native::encode(message),
         Dialect::Hashicorp => hashicorp::encode(message),
     }
+}
+
+/// How long an event, a query or an answer is in HashiCorp's dialect, in bytes, counted as Serf counts
+/// it: without memberlist's type byte. Limits are of this size, so that both programs accept the
+/// same, and so that what one accepts reaches every member.
+pub fn serf_size(message: &SerfMessage) -> usize {
+    hashicorp::serf_size(message)
 }
 
 /// Reads one message, whatever its dialect.

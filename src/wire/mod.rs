@@ -12,11 +12,13 @@
 //! * [`coordinate`]: what acks carry besides.
 //! * [`envelope`]: what goes around either, the cluster's [`label`] and encryption; [`seal`] is
 //!   the encryption, [`keyring`] its keys.
+//! * [`base64_text`]: keys as people write them.
 //! * [`payload`]: what internal queries carry, the same in every dialect.
 //!
 //! Every byte that comes in is hostile until decoded: lengths are bounded before anything is
 //! allocated, nesting is refused, nothing is indexed unchecked, nothing panics.
 
+pub mod base64_text;
 mod codec;
 pub mod compression;
 pub mod coordinate;
@@ -36,7 +38,7 @@ mod shared;
 pub mod stream;
 mod stream_message;
 
-pub use codec::{decode, encode, read_datagram};
+pub use codec::{decode, encode, read_datagram, serf_size};
 pub use dialect::Dialect;
 pub use error::WireError;
 pub use shared::Shared;

@@ -12,11 +12,10 @@
 //! memberlist, a recorded packet that is sent again opens again. What keeps old news from doing
 //! harm are the incarnations and Lamport times inside.
 
+use super::base64_text;
 use super::error::WireError;
 use aes_gcm::aes::{Aes128, Aes192, Aes256};
 use aes_gcm::{AeadInOut, AesGcm, KeyInit, Nonce, Tag};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use std::fmt;
 use std::ops::Range;
 use subtle::ConstantTimeEq;
@@ -87,15 +86,12 @@ impl Key {
 
     /// Reads the form in which keys are written everywhere.
     pub fn from_base64(text: &str) -> Result<Key, KeyError> {
-        // Room for everything at once: growing would leave copies behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() + 3));
-        STANDARD.decode_vec(text, &mut bytes).map_err(|_| KeyError::Base64)?;
-        Key::new(&bytes)
+        Key::new(&base64_text::decode(text).map_err(|_| KeyError::Base64)?)
     }
 
     /// The form in which keys are written everywhere.
     pub fn to_base64(&self) -> Zeroizing<String> {
-        Zeroizing::new(STANDARD.encode(&*self.bytes))
+        base64_text::encode(&self.bytes)
     }
 
     /// Appends `plain`, sealed together with `data`, to `out`: [`OVERHEAD`] bytes more than it has.
@@ -321,6 +317,10 @@ pub(super) mod tests {
         let key = Key::from_base64(text).unwrap();
         assert_eq!((&**key.to_base64(), &key), (text, &Key::new(b"ebbce64e6fa0dd80").unwrap()));
         assert_ne!(key, super::tests::key(16, 1));
+        // As the shell, an editor or Windows may end it.
+        for ended in [format!("{text}\n"), format!("{text}\r\n")] {
+            assert_eq!(Key::from_base64(&ended).as_ref(), Ok(&key));
+        }
         assert_eq!(Key::from_base64("ZWJiY2U2!"), Err(KeyError::Base64));
         assert_eq!(Key::from_base64("AAAA"), Err(KeyError::Size));
         assert_eq!(Key::from_base64(""), Err(KeyError::Size));

@@ -60,7 +60,7 @@ fn five_agents_agree_through_crash_return_leave_and_termination() {
 }
 
 fn incarnation(agent: &Agent) -> Result<u64, String> {
-    let text = agent.info("serf", "incarnation")?;
+    let text = agent.info("native", "incarnation")?;
     text.parse().map_err(|e| format!("incarnation '{text}': {e}"))
 }
 

@@ -23,7 +23,7 @@ fn encrypted(spec: AgentSpec) -> AgentSpec {
 
 fn counted(agent: &Agent, counter: &str) -> u64 {
     // A counter that has counted nothing is not listed.
-    agent.info("counters", counter).map_or(0, |count| count.parse().expect("a number"))
+    agent.info("counters", &format!("{counter}_total")).map_or(0, |count| count.parse().expect("a number"))
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn damaged_and_repeated_packets_change_nothing() {
     assert_eq!(all_list(&[&n1, &n2], &alive), Ok(()));
     for agent in [&n1, &n2] {
         assert_eq!(agent.log_count("EventMemberFailed"), 0, "{}", agent.log());
-        assert_eq!(agent.info("serf", "incarnation").unwrap(), "1", "nobody had to refute anything");
+        assert_eq!(agent.info("native", "incarnation").unwrap(), "1", "nobody had to refute anything");
     }
     let foreign = n2.log_count("no installed keys could decrypt the message");
     assert!((1..=2 * LINES).contains(&foreign), "{foreign} lines about {} datagrams", 2 * NOISE);

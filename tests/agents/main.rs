@@ -18,6 +18,7 @@ mod snapshot;
 mod tags;
 
 // Messages.
+mod answers;
 mod encryption;
 mod events;
 mod keys;
@@ -34,6 +35,7 @@ mod reload;
 mod startup;
 
 // Those who control it.
+mod command_lines;
 mod commands;
 mod control_clients;
 mod slow_consumers;

@@ -85,6 +85,27 @@ fn what_can_change_changes_and_the_rest_is_named() {
     wait_until(soon(), "it has left", || all_see(&[&two], &[("one", "left")]));
 }
 
+/// An entry that cannot be joined is no reason to keep what was.
+#[test]
+fn an_address_that_is_none_is_warned_of() {
+    let net = Network::claim();
+    let scratch = Scratch::new("reload-join");
+    let file = File(scratch.path().join("serf.json"));
+    file.write(&json!({}));
+    let mut one = net.agent("one", 1).flag(format!("-config-file={}", file.0.display())).start();
+    file.write(&json!({ "retry_join": ["", "127.0.0.1:http"], "log_level": "debug" }));
+    hang_up(&mut one, "Reloaded configuration; changed: log_level, retry_join");
+    for text in ["''", "'127.0.0.1:http'"] {
+        assert_eq!(
+            one.log_count(&format!("[WARN] agent: Warning: '{}", file.0.display())),
+            2,
+            "{}",
+            one.log()
+        );
+        assert_eq!(one.log_count(&format!("{text} cannot be joined: ")), 1, "{}", one.log());
+    }
+}
+
 #[test]
 fn reloads_under_load_lose_nothing() {
     let rounds = if std::env::var_os("SERF_TEST_LONG").is_some() { 100 } else { 20 };

@@ -1,8 +1,10 @@
 //! Starting and stopping: what an operator reads when the agent starts, why it refuses, how
 //! signals end it.
 
-use crate::harness::{AgentSpec, Network, Signal, all_list, run, serf, soon, wait_until, within};
-use std::net::{TcpListener, UdpSocket};
+use crate::harness::{
+    AgentSpec, Network, Signal, all_list, free_ipv6_addresses, run, serf, serf_ctl, soon, wait_until, within,
+};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 /// The documented output, in its order; and log lines written early come after it, none lost.
 #[test]
@@ -61,8 +63,8 @@ fn is_timestamped(line: &str) -> bool {
 fn refusal(spec: &AgentSpec) -> String {
     let answer = spec.run();
     let said = answer.refused();
-    // How far it came and what it logged may stand before the reason, the usage may follow it.
-    let said = said.split("Usage:").next().unwrap_or_default();
+    // How far it came and what it logged may stand before the reason, and the usage.
+    let said = if said.contains("Usage:") { said.rsplit("\n\n").next().unwrap_or_default() } else { &said };
     let beside = |line: &&str| {
         line.starts_with("==> Starting Serf agent") || is_timestamped(line) || line.trim().is_empty()
     };
@@ -122,6 +124,38 @@ fn an_unknown_flag_is_named() {
     let said = answer.refused();
     let naming: Vec<&str> = said.lines().filter(|line| line.contains("bogus")).collect();
     assert_eq!(naming.len(), 1, "one line names the unknown flag; {answer}");
+}
+
+/// An agent of which every variable was empty waits for better ones; those that can be joined are.
+#[test]
+fn an_address_that_is_none_keeps_no_agent_from_starting() {
+    let net = Network::claim();
+    let alone = net.agent("alone", 1).flag("-retry-join=").flag("-retry-interval=1s").start();
+    wait_until(soon(), "it tries again", || {
+        let tried = alone.log_count("Join failed: Failed to resolve : address is empty, retrying in 1s");
+        if tried >= 2 { Ok(()) } else { Err(alone.log()) }
+    });
+    let joined = net.agent("joined", 2).flag("-join=").join(net.gossip(1)).start();
+    wait_until(soon(), "the two agree", || {
+        all_list(&[&alone, &joined], &[("alone", "alive"), ("joined", "alive")])
+    });
+    // Alone it is what one that nobody answers is.
+    let answer = net.agent("lost", 3).flag("-join=").run();
+    assert!(answer.refused().contains("Failed to resolve : address is empty"), "{answer}");
+}
+
+/// Without a host the control protocol is there for both families, as in Go; and the commands read the
+/// same text in the same way.
+#[test]
+fn a_control_port_alone_means_every_address() {
+    let net = Network::claim();
+    let port = free_ipv6_addresses().1.port();
+    let rpc = SocketAddr::from(([127, 0, 0, 1], port));
+    let _n1 = AgentSpec::new("n1", net.gossip(1), rpc).flag(format!("-rpc-addr=:{port}")).start();
+    for addr in [format!("127.0.0.1:{port}"), format!("[::1]:{port}"), format!(":{port}")] {
+        let answer = run(&serf_ctl(), ["members".to_string(), format!("-rpc-addr={addr}")]);
+        assert!(answer.ok().starts_with("n1 "), "{addr}: {answer}");
+    }
 }
 
 /// `-join` insists: if nobody can be reached the agent does not start.

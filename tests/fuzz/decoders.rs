@@ -222,7 +222,7 @@ pub(crate) fn rpc_frame(bytes: &[u8]) {
 pub(crate) fn event_filter(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = serf::messaging::filter::EventFilter::parse(text);
-        let _ = serf::messaging::filter::anchored(text);
+        let _ = serf::messaging::expression::Expression::anywhere(text);
     }
 }
 
@@ -241,8 +241,13 @@ pub(crate) fn snapshot(bytes: &[u8]) {
 
 /// A configuration file.
 pub(crate) fn config(bytes: &[u8]) {
-    let refused =
-        serf::config::json::read(&Path::new("fuzz.json").into(), bytes, &mut RawConfig::default()).err();
+    let refused = serf::config::json::read(
+        &Path::new("fuzz.json").into(),
+        bytes,
+        &mut RawConfig::default(),
+        &mut Vec::new(),
+    )
+    .err();
     if let Some(problem) = refused {
         assert!(!format!("{problem:?}").is_empty());
     }

@@ -71,7 +71,10 @@ impl World {
         for key in due {
             let answer = answer.clone();
             self.act(pid, |node, now, out| {
-                node.converse(now, out, |conversation, turn| conversation.handled(key, answer, turn));
+                node.converse(now, out, |conversation, turn| match answer {
+                    Some(payload) => conversation.handler_answered(key, payload, turn),
+                    None => conversation.handlers_declined(key, turn),
+                });
             });
         }
     }

@@ -27,7 +27,7 @@ const INSPECT_EACH_STEP: usize = 10;
 /// Inspections until the table's indexes are recomputed, too; what is wrong there stays wrong.
 const RECOMPUTE_EACH: usize = 4;
 
-/// Largest name and payload of an event together, in bytes (Serf's default).
+/// Largest event, in bytes, encoded (Serf's default).
 const EVENT_SIZE_LIMIT: usize = 512;
 /// The longest wait for an announcement of a leave to be spread (Serf's `BroadcastTimeout`).
 const BROADCAST_TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use super::lane::Lane;
 use super::orphans;
-use super::reply::{AnswerFn, PendingReply};
+use super::reply::{AnswerFn, Chance, PendingReply, Replies};
 use super::run::{Reason, Run, RunContext, Turn, until};
 use super::sender::{EVENTS_CAPACITY, Missed};
 use super::waiting::{Job, weight};
@@ -124,6 +124,7 @@ pub(crate) struct HandlerActor {
     timeout: Option<Duration>,
     self_member: SelfFn,
     answer: Rc<AnswerFn>,
+    replies: Replies,
     missed: Arc<Missed>,
     /// By the number of the lane.
     complaints: RateLimit<usize>,
@@ -151,6 +152,7 @@ impl Actor for HandlerActor {
             }
             busy = self.give_turns();
             busy |= self.start_next();
+            self.replies.tick(self.clock.now());
         }
     }
 }
@@ -169,6 +171,7 @@ impl HandlerActor {
             timeout: settings.timeout.filter(|timeout| !timeout.is_zero()),
             self_member: parts.self_member,
             answer: Rc::new(parts.answer),
+            replies: Replies::default(),
             missed: parts.missed,
             complaints: RateLimit::new(1, COMPLAIN_EVERY),
             clock: parts.clock,
@@ -182,7 +185,7 @@ impl HandlerActor {
     /// known: there are few pipes, and looking into an empty one costs little.
     fn wait(&mut self, polled: &mut Events, busy: bool, limit: Moment) -> bool {
         let runs = self.lanes.iter().filter_map(|lane| lane.run.as_ref());
-        let deadline = runs.map(Run::deadline).fold(limit, Moment::min);
+        let deadline = runs.map(Run::deadline).fold(limit, Moment::min).min(self.replies.next_deadline());
         let timeout = if busy { Some(Duration::ZERO) } else { self.clock.until(deadline) };
         wait(Self::NAME, &mut self.poll, polled, timeout)
     }
@@ -235,15 +238,15 @@ impl HandlerActor {
 
     /// Lets an event wait in every lane that wants it.
     fn offer(&mut self, event: Arc<Event>) {
+        let now = self.clock.now();
         // Dropped at the end of this function, so that a query that nobody wants is answered.
         let reply = match &*event {
-            Event::Query(query) => Some(PendingReply::open(query.key, Rc::clone(&self.answer))),
+            Event::Query(query) => Some(PendingReply::open(query, Rc::clone(&self.answer), now)),
             Event::Members(_) | Event::User(_) => None,
         };
         let weight = weight(&event);
-        let now = self.clock.now();
         for lane in self.lanes.iter_mut().filter(|lane| !lane.retired && lane.script.matches(&event)) {
-            let job = Job { event: Arc::clone(&event), reply: reply.clone(), weight };
+            let job = Job { event: Arc::clone(&event), chance: reply.as_ref().map(Chance::new), weight };
             let dropped = lane.waiting.push(job);
             if dropped == 0 {
                 continue;
@@ -257,6 +260,7 @@ impl HandlerActor {
                 );
             }
         }
+        self.replies.watch(reply);
     }
 
     /// Says whether a run has more to do at once.

@@ -18,7 +18,7 @@
 
 use super::input;
 use super::output::Tail;
-use super::reply::PendingReply;
+use super::reply::Chance;
 use super::waiting::Job;
 use crate::model::{Event, Member, Moment, Text, format_duration};
 use crate::telemetry::{counters, metrics};
@@ -29,7 +29,6 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
-use std::rc::Rc;
 use std::time::Duration;
 
 /// A script that runs for longer is mentioned in the log, once a run (Serf's `warnSlow`).
@@ -66,7 +65,8 @@ pub(crate) struct RunContext<'a> {
 pub(crate) struct Run {
     script: String,
     kind: &'static str,
-    reply: Option<Rc<PendingReply>>,
+    /// Gone once it can not answer any more.
+    chance: Option<Chance>,
     child: Child,
     /// How the child ended, if it was reaped together with orphans.
     ended: Option<ExitStatus>,
@@ -149,7 +149,7 @@ impl Run {
         Ok(Run {
             script: script.to_string(),
             kind: job.event.kind(),
-            reply: job.reply,
+            chance: job.chance,
             child,
             ended: None,
             stdin,
@@ -208,6 +208,8 @@ impl Run {
     /// Begins to end the script and all of its group: SIGTERM now, SIGKILL after `grace`.
     pub(crate) fn end(&mut self, reason: Reason, now: Moment, grace: Duration) {
         let kill_at = now + grace;
+        // What it may still print is no answer, and others need not wait for it.
+        self.chance = None;
         match self.stage {
             Stage::Running { .. } => {
                 self.ended_by_us = Some(reason);
@@ -288,10 +290,10 @@ impl Run {
                 log::error!(target: "agent", "Error invoking script '{script}': {why}");
             }
             (None, Ok(())) => {
-                if let Some(reply) = &self.reply
+                if let Some(chance) = &self.chance
                     && self.tail.total() > 0
                 {
-                    reply.answer(self.tail.bytes());
+                    chance.answer(self.tail.bytes());
                 }
             }
         }

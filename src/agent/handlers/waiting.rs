@@ -1,9 +1,8 @@
 //! What waits for one script: its events, oldest first, and how many of them may. Pure.
 
-use super::reply::PendingReply;
+use super::reply::Chance;
 use crate::model::{Event, Text};
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 
 /// The most events that wait for one script.
@@ -14,12 +13,12 @@ pub(crate) const MAX_WAITING: usize = 1024;
 pub(crate) const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
 
 /// An event on its way to one script.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Job {
     /// What happened.
     pub(crate) event: Arc<Event>,
-    /// The query, if it is one.
-    pub(crate) reply: Option<Rc<PendingReply>>,
+    /// Its chance to answer, if it is a query.
+    pub(crate) chance: Option<Chance>,
     /// See `weight`.
     pub(crate) weight: usize,
 }
@@ -99,7 +98,7 @@ mod tests {
 
     fn job(event: Event) -> Job {
         let weight = weight(&event);
-        Job { event: Arc::new(event), reply: None, weight }
+        Job { event: Arc::new(event), chance: None, weight }
     }
 
     #[test]

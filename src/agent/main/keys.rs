@@ -206,6 +206,12 @@ mod tests {
     }
 
     #[test]
+    fn a_line_end_is_no_part_of_a_key() {
+        let scratch = Scratch::new("keys-ended", &format!("[\"{OLD}\\n\"]"));
+        assert_eq!(*scratch.load().unwrap().ring().now().primary(), key(OLD));
+    }
+
+    #[test]
     fn what_cannot_be_written_is_not_in_force() {
         let scratch = Scratch::new("keys-gone", &format!("[\"{OLD}\"]"));
         let keys = scratch.load().unwrap();

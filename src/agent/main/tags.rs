@@ -5,7 +5,7 @@
 //! What is announced to the cluster is the table's business.
 
 use crate::agent::durable;
-use crate::model::{Tags, TagsError, Text};
+use crate::model::{Tags, TagsError, Text, lossy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
@@ -72,8 +72,7 @@ impl OwnTags {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(own),
                 Err(e) => return Err(TagsChangeError::Read(path.clone(), e)),
             };
-            own.set = serde_json::from_str(&text)
-                .map_err(|e| TagsChangeError::Decode(path.clone(), e.to_string()))?;
+            own.set = decode(&text).map_err(|e| TagsChangeError::Decode(path.clone(), e.to_string()))?;
             check(&own.effective())?;
             log::info!(target: "agent", "Restored {} tag(s) from {}", own.set.len(), path.display());
         }
@@ -139,17 +138,24 @@ fn check(tags: &Tags) -> Result<(), TagsChangeError> {
     tags.encode().map(drop).map_err(TagsChangeError::Tags)
 }
 
+/// The tags in the text of a file. As with Serf null is nothing, where a text belongs an empty one.
+fn decode(text: &str) -> Result<BTreeMap<Text, Text>, serde_json::Error> {
+    let tags: Option<BTreeMap<Text, Option<Text>>> = serde_json::from_str(text)?;
+    let tags = tags.unwrap_or_default().into_iter();
+    Ok(tags.map(|(key, value)| (key, value.unwrap_or_default())).collect())
+}
+
 fn read(path: &PathBuf) -> io::Result<String> {
     let file = File::open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
-    let mut text = String::new();
-    file.take(MAX_FILE_LEN + 1).read_to_string(&mut text)?;
+    let mut text = Vec::new();
+    file.take(MAX_FILE_LEN + 1).read_to_end(&mut text)?;
     if text.len() as u64 > MAX_FILE_LEN {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than 64 KiB"));
     }
-    Ok(text)
+    Ok(lossy(&text).into_owned())
 }
 
 #[cfg(test)]
@@ -215,6 +221,14 @@ mod tests {
             std::fs::write(&path, content).unwrap();
             let error = restore().unwrap_err().to_string();
             assert!(error.contains(complaint), "{error}");
+        }
+        for (content, restored) in [
+            (&b"null"[..], tags(&[])),
+            (b"{\"a\": null}", tags(&["a="])),
+            (b"{\"a\": \"caf\xe9\"}", tags(&["a=caf\u{fffd}"])),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(restore().unwrap().effective(), restored);
         }
         std::fs::write(&path, vec![b' '; MAX_FILE_LEN as usize + 1]).unwrap();
         assert!(restore().unwrap_err().to_string().contains("larger than 64 KiB"));

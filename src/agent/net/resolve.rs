@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// The addresses, if all of them are literal and need no lookup.
 pub(crate) fn literals(addrs: &[String], default_port: u16) -> Option<Vec<SocketAddr>> {
-    addrs.iter().map(|text| HostPort::parse(without_name(text), default_port).ok()?.literal()).collect()
+    addrs.iter().map(|text| HostPort::of_member(text, default_port).ok()?.literal()).collect()
 }
 
 /// Looks the addresses up and sends them to `serf-sync`. A host name stands for all its addresses.
@@ -52,14 +52,9 @@ fn start(look_up: impl FnOnce() + Send + 'static) {
 }
 
 fn resolve(text: &str, default_port: u16) -> Result<Vec<SocketAddr>, String> {
-    let host = HostPort::parse(without_name(text), default_port).map_err(|e| e.to_string())?;
+    let host = HostPort::of_member(text, default_port).map_err(|e| e.to_string())?;
     let addrs = (host.host.as_str(), host.port).to_socket_addrs().map_err(|e| e.to_string())?;
     Ok(addrs.map(|a| SocketAddr::new(canonical_ip(a.ip()), a.port())).collect())
-}
-
-/// Serf also accepts `name/address`; the name is of no use here.
-fn without_name(text: &str) -> &str {
-    text.rsplit_once('/').map_or(text, |(_, addr)| addr)
 }
 
 #[cfg(test)]

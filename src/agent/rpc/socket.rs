@@ -1,12 +1,13 @@
 //! Where clients come from: a TCP port or a Unix socket. Nothing here knows the protocol.
 
 use crate::config::RpcAddress;
+use crate::model::canonical_ip;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ impl Listener {
     pub(super) fn bind(address: &RpcAddress) -> io::Result<Listener> {
         match address {
             RpcAddress::Tcp(addr) => {
-                TcpListener::bind(*addr).inspect(crate::agent::net::sockets::widen_backlog).map(Listener::Tcp)
+                bind_tcp(*addr).inspect(crate::agent::net::sockets::widen_backlog).map(Listener::Tcp)
             }
             RpcAddress::Unix { path, mode } => {
                 clear_stale(path)?;
@@ -45,6 +46,7 @@ impl Listener {
                 let (socket, peer) = listener.accept()?;
                 // Replies are small and waited for; a failure costs latency alone.
                 let _ = socket.set_nodelay(true);
+                let peer = SocketAddr::new(canonical_ip(peer.ip()), peer.port());
                 Ok((SessionSocket::Tcp(socket), peer.to_string()))
             }
             Listener::Unix(listener, path) => {
@@ -76,6 +78,21 @@ impl Drop for Listener {
             // If it is gone already, so much the better.
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+/// Every address of both families is every address of one where the host has no other.
+fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
+    const NO_SUCH_FAMILY: i32 = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+    match TcpListener::bind(addr) {
+        Err(e)
+            if addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+                && (e.raw_os_error() == Some(NO_SUCH_FAMILY)
+                    || e.kind() == io::ErrorKind::AddrNotAvailable) =>
+        {
+            TcpListener::bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), addr.port()))
+        }
+        bound => bound,
     }
 }
 

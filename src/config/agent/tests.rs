@@ -106,8 +106,16 @@ fn every_way_to_write_an_address() {
     ] {
         assert_eq!(config(&["-bind", text]).bind, addr.parse().unwrap(), "{text}");
     }
-    assert_eq!(config(&["-rpc-addr=[::1]:9"]).rpc_addr, RpcAddress::Tcp("[::1]:9".parse().unwrap()));
-    assert_eq!(config(&["-rpc-addr=127.0.0.9"]).rpc_addr, RpcAddress::Tcp("127.0.0.9:7373".parse().unwrap()));
+    for (text, addr) in [
+        ("[::1]:9", "[::1]:9"),
+        ("127.0.0.9", "127.0.0.9:7373"),
+        ("::1", "[::1]:7373"),
+        // As in Go: both families.
+        (":9", "[::]:9"),
+        ("0.0.0.0:9", "0.0.0.0:9"),
+    ] {
+        assert_eq!(config(&["-rpc-addr", text]).rpc_addr, RpcAddress::Tcp(addr.parse().unwrap()), "{text}");
+    }
     assert_eq!(
         refusal(&["-bind=1.2.3.4:99999"]),
         "Invalid bind address: '1.2.3.4:99999' has no valid port (expected 0 to 65535)"
@@ -161,7 +169,9 @@ fn levels_profiles_and_protocols() {
     }
     assert_eq!(refusal(&["-protocol=6"]), "Protocol version '6' too high. Must be in range: [2, 5]");
     assert_eq!(refusal(&["-protocol=1"]), "Protocol version '1' too low. Must be in range: [2, 5]");
-    assert_eq!(refusal(&["-protocol=-1"]), "Protocol version '-1' too low. Must be in range: [2, 5]");
+    for (text, protocol) in [("0", 5), ("-1", 5), ("0x4", 4), ("0b11", 3), ("0_2", 2)] {
+        assert_eq!(config(&["-protocol", text]).protocol, protocol, "{text}");
+    }
     assert_eq!(refusal(&["-protocol=258"]), "Protocol version '258' too high. Must be in range: [2, 5]");
 }
 
@@ -174,6 +184,30 @@ fn the_rest_arrives() {
     assert_eq!(given.broadcast_timeout, Duration::from_secs(7));
     assert!(config(&[]).enable_compression && !config(&["-disable-compression"]).enable_compression);
     assert!(refusal(&["-node", &"x".repeat(600)]).starts_with("Invalid node name: "));
+}
+
+#[test]
+fn what_cannot_be_joined_is_warned_of() {
+    let given = build(&["-join=", "-join=a", "-retry-join= ", "-retry-join=127.0.0.1:http"]);
+    let (given, warnings) = given.unwrap();
+    assert_eq!(given.start_join, ["", "a"]);
+    assert_eq!(given.retry_join, [" ", "127.0.0.1:http"]);
+    assert_eq!(
+        warnings,
+        [
+            "Warning: -join: '' cannot be joined: address is empty",
+            "Warning: -retry-join: ' ' cannot be joined: address is empty",
+            "Warning: -retry-join: '127.0.0.1:http' cannot be joined: '127.0.0.1:http' has no valid port \
+             (expected 0 to 65535)",
+        ]
+    );
+}
+
+#[test]
+fn no_snapshot_in_dev_null() {
+    let (given, warnings) = build(&["-snapshot=/dev/null", "-rejoin"]).unwrap();
+    assert_eq!(given.snapshot_path, None);
+    assert_eq!(warnings, ["Warning: 'RejoinAfterLeave' enabled without snapshot file"]);
 }
 
 #[test]
@@ -192,6 +226,8 @@ fn a_broadcast_timeout_that_is_too_low_is_raised() {
     let (given, warnings) = build(&["-broadcast-timeout=10ms"]).unwrap();
     assert_eq!(given.broadcast_timeout, Duration::from_secs(1));
     assert_eq!(warnings, ["Warning: 'BroadcastTimeout' is too low. Setting to 1s"]);
+    assert_eq!(build(&["-broadcast-timeout=-10h"]), Ok((given, warnings)));
+    assert_eq!(build(&["-broadcast-timeout=0"]), build(&[]), "zero sets nothing");
 }
 
 /// A directory of one test's own, removed when the test is over.

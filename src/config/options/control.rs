@@ -136,7 +136,7 @@ pub(crate) const MEMBERS: CommandSpec = CommandSpec {
     arguments: "[options]",
     synopsis: "Lists the members of a Serf cluster",
     about: "Lists the members that the agent knows, sorted by name, with address, status and tags. Filters are \
-            regular expressions that must match from beginning to end.",
+            regular expressions with '^' and '$' put around them.",
     options: &[
         OptionSpec::switch("--detailed", "Show protocol versions too (text only; JSON always has them)."),
         FORMAT,
@@ -185,8 +185,12 @@ pub(crate) const QUERY: CommandSpec = CommandSpec {
     options: &[
         FORMAT,
         OptionSpec::text("--node", "name", "Ask this member, not everyone.").repeatable(),
-        OptionSpec::text("--tag", "key=regexp", "Ask only members that have this tag with such a value.")
-            .repeatable(),
+        OptionSpec::text(
+            "--tag",
+            "key=regexp",
+            "Ask only members in whose value of this tag the expression matches.",
+        )
+        .repeatable(),
         OptionSpec::duration(
             "--timeout",
             "How long answers are waited for. If not given, the more members the longer.",

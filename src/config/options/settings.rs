@@ -23,7 +23,7 @@ use std::time::Duration;
 /// The port of gossip, UDP and TCP.
 const BIND_PORT: u16 = 7946;
 /// The port of the control protocol.
-const RPC_PORT: u16 = 7373;
+pub(crate) const RPC_PORT: u16 = 7373;
 /// Least time that news gets to spread: it needs a gossip tick or two to get anywhere, so less would
 /// always fail.
 const MIN_BROADCAST_TIMEOUT: Duration = Duration::from_secs(1);
@@ -228,8 +228,7 @@ pub(crate) const FILE_ONLY: &[OptionSpec] = &[
         "How long an event handler may run before it is ended. Without it one that handles an event may run \
          for ever, and one that answers a query until the query's deadline.",
     )
-    .keyed("handler_timeout")
-    .limits(Limits::AboveZero),
+    .keyed("handler_timeout"),
     OptionSpec::switch("", "Leave the cluster on SIGTERM too, and not only on SIGINT.")
         .keyed("leave_on_terminate")
         .reloadable(),
@@ -255,8 +254,7 @@ pub(crate) const FILE_ONLY: &[OptionSpec] = &[
         .limits(Limits::AtLeast(MIN_RETRY_INTERVAL)),
     OptionSpec::duration("", "How long a failed member is kept before it is forgotten.")
         .keyed("reconnect_timeout")
-        .default(DefaultValue::Duration(LISTED))
-        .limits(Limits::AboveZero),
+        .default(DefaultValue::Duration(LISTED)),
     OptionSpec::text("", "token", "Token that RPC clients must present.")
         .keyed("rpc_auth")
         .secret()
@@ -280,9 +278,8 @@ pub(crate) const FILE_ONLY: &[OptionSpec] = &[
         .default(DefaultValue::Text("LOCAL0")),
     OptionSpec::duration("", "How long a member that left is remembered.")
         .keyed("tombstone_timeout")
-        .default(DefaultValue::Duration(LISTED))
-        .limits(Limits::AboveZero),
-    OptionSpec::size("", "Largest name and payload of a user event together, in bytes.")
+        .default(DefaultValue::Duration(LISTED)),
+    OptionSpec::size("", "Largest user event, in bytes, encoded as it is for HashiCorp's agents.")
         .keyed("user_event_size_limit")
         .default(DefaultValue::Number(512))
         .limits(Limits::Between(1, MAX_USER_EVENT_SIZE)),

@@ -14,9 +14,9 @@ pub(crate) enum Form {
     Switch,
     /// Any text. An empty one counts as not given.
     Text,
-    /// A decimal integer.
+    /// A whole number, on the command line as Go's flags take it. Zero counts as not given.
     Number,
-    /// A duration as Go writes it. An empty one counts as not given.
+    /// A duration as Go writes it. An empty one, or one of nothing, counts as not given.
     Duration,
     /// `key=value`; in a file all of them are one object.
     Pair,
@@ -93,8 +93,6 @@ pub(crate) enum Limits {
     NotBelow(i64),
     /// A shorter duration is raised to this one, with a warning.
     AtLeast(Duration),
-    /// A duration of nothing is refused.
-    AboveZero,
     /// Texts of at most so many bytes. Longer ones are refused.
     Length(usize),
 }
@@ -163,10 +161,17 @@ impl OptionSpec {
             Limits::None | Limits::NotBelow(_) => return self.help.to_string(),
             Limits::Between(least, most) => format!("{least} to {most}"),
             Limits::AtLeast(least) => format!("At least {}", short(least)),
-            Limits::AboveZero => "More than 0s".to_string(),
             Limits::Length(most) => format!("At most {most} bytes"),
         };
         format!("{} {limits}.", self.help)
+    }
+
+    /// The default of a number or a size, if there is one.
+    pub(crate) fn default_number(&self) -> Option<i64> {
+        match self.default {
+            DefaultValue::Number(number) => Some(number),
+            _ => None,
+        }
     }
 
     /// The default as people write it; empty if there is none.

@@ -1,5 +1,6 @@
 //! How large and how many queries may be, and why one is refused.
 
+use crate::messaging::expression::BadExpression;
 use std::fmt;
 
 /// The most queries that this process asks at once, and the most that it may still answer.
@@ -28,7 +29,7 @@ pub enum QueryError {
     /// The answer is larger than this many bytes.
     ResponseTooLarge(usize),
     /// A filter is no expression.
-    Filter(String),
+    Filter(BadExpression),
     /// Too many queries are open.
     TooMany,
     /// No such query can be answered (any more).
@@ -44,7 +45,7 @@ impl fmt::Display for QueryError {
         match self {
             QueryError::TooLarge(limit) => write!(f, "query exceeds limit of {limit} bytes"),
             QueryError::ResponseTooLarge(limit) => write!(f, "response exceeds limit of {limit} bytes"),
-            QueryError::Filter(why) => f.write_str(why),
+            QueryError::Filter(why) => why.fmt(f),
             QueryError::TooMany => write!(f, "too many queries are open ({MAX_OPEN})"),
             QueryError::Unknown => f.write_str("response is past the deadline"),
             QueryError::AlreadyAnswered => f.write_str("response already sent"),

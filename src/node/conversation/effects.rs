@@ -2,12 +2,13 @@
 
 use crate::membership::{Members, Transmit};
 use crate::messaging::QueryProgress;
-use crate::messaging::keys::{KeyChange, KeyReport, NotBase64};
+use crate::messaging::keys::{KeyChange, KeyReport};
 use crate::messaging::name_vote::NameLost;
 use crate::messaging::queries::QueryError;
 use crate::messaging::user_events::EventTooLarge;
 use crate::model::{Event, Moment, QueryKey, Token};
 use crate::node::snapshot::line::Line;
+use crate::wire::base64_text::NotBase64;
 use crate::wire::message::Message;
 use fastrand::Rng;
 use std::fmt;

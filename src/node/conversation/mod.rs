@@ -31,7 +31,7 @@ use std::time::Duration;
 /// What a conversation is set up with.
 #[derive(Clone, Debug)]
 pub struct ConversationSettings {
-    /// Largest name and payload of a user event together, in bytes.
+    /// Largest user event, in bytes, encoded as it is for HashiCorp's agents.
     pub user_event_size_limit: usize,
     /// Largest queries and answers.
     pub query_limits: QueryLimits,

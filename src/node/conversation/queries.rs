@@ -50,6 +50,12 @@ impl Conversation {
         if heard.pass_on {
             turn.fx.push(ConversationEffect::Broadcast(Message::from(query)));
         }
+        if let Some(bad) = heard.bad_filter
+            && let Some(passed) = self.complaints.pass((), "filter", turn.now)
+        {
+            let (expression, problem) = (bad.expression, bad.problem);
+            log::warn!(target: "serf", "failed to compile filter regex ({expression}): {problem}{passed}");
+        }
         let Some(event) = heard.event else { return };
         counters::QUERIES.inc();
         metrics::QUERIES_BY_NAME.inc(&event.name.to_lossy());
@@ -77,6 +83,12 @@ impl Conversation {
             (false, true) => return,
             (false, false) => Answer::Nothing,
         };
+        self.notify_asker(key, answer, turn);
+    }
+
+    /// Sends an answer without content. That it cannot be sent is nobody's fault here: the query may be
+    /// over, or its asker gone.
+    fn notify_asker(&mut self, key: QueryKey, answer: Answer, turn: &mut ConversationTurn) {
         if let Err(why) = self.answer(key, answer, Vec::new(), turn)
             && let Some(passed) = self.complaints.pass((), "acknowledge", turn.now)
         {
@@ -106,18 +118,24 @@ impl Conversation {
         turn.fx.push(ConversationEffect::Reply(token, ConversationReply::Responded(result)));
     }
 
-    /// The handlers are through with a query, with or without an answer.
-    pub fn handled(&mut self, key: QueryKey, answer: Option<Vec<u8>>, turn: &mut ConversationTurn) {
-        let result = match answer {
-            Some(payload) => self.answer(key, Answer::Payload, payload, turn),
-            // A stream may still answer; its client cannot say that it will not.
-            None if self.streams.iter().any(EventFilter::may_pass_queries) => return,
-            None => self.answer(key, Answer::Nothing, Vec::new(), turn),
-        };
-        if let Err(why) = result
-            && let Some(passed) = self.complaints.pass((), "answer", turn.now)
-        {
-            log::warn!(target: "agent", "Failed to answer a query: {why}{passed}");
+    /// A handler has answered a query. Another one may have done so before, or may yet if this answer
+    /// is too large.
+    pub fn handler_answered(&mut self, key: QueryKey, payload: Vec<u8>, turn: &mut ConversationTurn) {
+        match self.answer(key, Answer::Payload, payload, turn) {
+            Ok(()) | Err(QueryError::AlreadyAnswered) => {}
+            Err(why) => {
+                if let Some(passed) = self.complaints.pass((), "answer", turn.now) {
+                    log::warn!(target: "agent", "Failed to answer a query: {why}{passed}");
+                }
+            }
+        }
+    }
+
+    /// The handlers are through with a query, and none has answered.
+    pub fn handlers_declined(&mut self, key: QueryKey, turn: &mut ConversationTurn) {
+        // A stream may still answer; its client cannot say that it will not.
+        if !self.streams.iter().any(EventFilter::may_pass_queries) {
+            self.notify_asker(key, Answer::Nothing, turn);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::messaging::keys::{KeyCommand, KeyStep};
 use crate::messaging::{QueryParams, QueryProgress};
 use crate::model::{MemberEventKind, lossy};
 use crate::wire::keyring::Keyring;
-use crate::wire::message::{Answer, Query, QueryResponse};
+use crate::wire::message::{Answer, Query, QueryFilter, QueryResponse, Source};
 use crate::wire::seal::Key;
 use zeroize::Zeroizing;
 
@@ -164,8 +164,50 @@ fn a_query_that_nothing_answers_is_acknowledged_as_such_and_ends_with_the_last_a
         payload: Vec::new(),
     };
     assert_eq!(words(&speaker.turn(|c, turn| c.hear(a.into(), turn))), ["ack a"]);
-    let handled = speaker.turn(|c, turn| c.handled(key, Some(b"1".to_vec()), turn));
+    let handled = speaker.turn(|c, turn| c.handler_answered(key, b"1".to_vec(), turn));
     assert_eq!(words(&handled), ["response me", "done"]);
+}
+
+#[test]
+fn an_asker_is_notified_once_that_no_answer_follows_and_a_late_one_is_sent_all_the_same() {
+    for request_ack in [false, true] {
+        let mut speaker = Speaker::with(&["a"], None);
+        let query = Query { ack: request_ack, ..query_from_a(&speaker, vec![]) };
+        let key = QueryKey { ltime: query.ltime, id: query.id };
+        let heard = speaker.turn(|c, turn| c.hear(query.into(), turn));
+        assert_eq!(words(&heard), ["broadcast load", "keep query-clock: 5", "send 1", "deliver load"]);
+        assert!(speaker.turn(|c, turn| c.handlers_declined(key, turn)).is_empty(), "ack: {request_ack}");
+        // A client that began to stream a moment ago.
+        let late = speaker.turn(|c, turn| c.respond(key, b"1".to_vec(), CLIENT, turn));
+        assert_eq!(words(&late), ["send 1", "responded true"]);
+        let twice = speaker.turn(|c, turn| c.handler_answered(key, b"2".to_vec(), turn));
+        assert!(twice.is_empty(), "{:?}", words(&twice));
+    }
+}
+
+#[test]
+fn a_query_with_a_bad_filter_is_passed_on_and_not_delivered() {
+    let mut speaker = Speaker::with(&["a"], None);
+    let bad = QueryFilter::Tag { tag: "role".into(), expression: "(".into() };
+    let query = query_from_a(&speaker, vec![bad]);
+    let heard = speaker.turn(|c, turn| c.hear(query.into(), turn));
+    assert_eq!(words(&heard), ["broadcast load"]);
+}
+
+/// A query that another member asks everyone.
+fn query_from_a(speaker: &Speaker, filters: Vec<QueryFilter>) -> Query {
+    Query {
+        ltime: LamportTime(5),
+        id: 1,
+        source: Source { node: name("a"), addr: speaker.bench.members.row("a").unwrap().addr },
+        filters,
+        ack: true,
+        no_broadcast: false,
+        relay_factor: 0,
+        timeout_ms: 60_000,
+        name: "load".into(),
+        payload: Vec::new(),
+    }
 }
 
 #[test]
@@ -174,7 +216,7 @@ fn a_stream_may_answer_what_handlers_do_not() {
     speaker.conversation.set_streams(vec![EventFilter::All]);
     let query = query_of(&speaker.ask(QueryParams { name: "load".into(), ..QueryParams::default() }));
     let key = QueryKey { ltime: query.ltime, id: query.id };
-    assert!(speaker.turn(|c, turn| c.handled(key, None, turn)).is_empty(), "the stream may still answer");
+    assert!(speaker.turn(|c, turn| c.handlers_declined(key, turn)).is_empty(), "the stream may still answer");
     let answered = speaker.turn(|c, turn| c.respond(key, b"2".to_vec(), CLIENT, turn));
     assert_eq!(words(&answered), ["response me", "done", "responded true"]);
     let twice = speaker.turn(|c, turn| c.respond(key, b"2".to_vec(), CLIENT, turn));

@@ -59,7 +59,10 @@ impl TryFrom<QueryRecord> for QueryAnswer {
     fn try_from(record: QueryRecord) -> Result<QueryAnswer, RecordError> {
         match record.kind.as_str() {
             QueryRecord::ACK => Ok(QueryAnswer::Ack { from: record.from }),
-            QueryRecord::RESPONSE => Ok(QueryAnswer::Response { from: record.from, payload: record.payload }),
+            QueryRecord::RESPONSE => {
+                let payload = record.payload.unwrap_or_default();
+                Ok(QueryAnswer::Response { from: record.from, payload })
+            }
             QueryRecord::DONE => Ok(QueryAnswer::Done),
             other => Err(RecordError(format!("unknown type {other:?}"))),
         }

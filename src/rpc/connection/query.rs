@@ -3,7 +3,7 @@
 
 use super::limits::MAX_QUERY_TIMEOUT;
 use crate::messaging::QueryParams;
-use crate::messaging::filter::{BadExpression, anchored};
+use crate::messaging::expression::{BadExpression, Expression};
 use crate::model::{NameError, NodeName, Text, format_duration};
 use crate::rpc::filter::MAX_TAG_EXPRESSIONS;
 use crate::rpc::record::QueryCall;
@@ -77,7 +77,7 @@ pub(super) fn params(call: QueryCall) -> Result<QueryParams, QueryRefused> {
     }
     for (key, expression) in &call.filter_tags {
         // The members that are asked compile it themselves, and none of them could say that it is wrong.
-        anchored(&expression.to_lossy()).map_err(|error| QueryRefused::Tag { key: key.clone(), error })?;
+        Expression::anywhere(expression).map_err(|error| QueryRefused::Tag { key: key.clone(), error })?;
     }
     let node = |name: Text| NodeName::new(&name).map_err(|error| QueryRefused::Node { name, error });
     Ok(QueryParams {

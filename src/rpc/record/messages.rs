@@ -73,8 +73,8 @@ record! {
     pub(crate) QueryRecord {
         /// Name of the member that it comes from.
         "From" from: Text,
-        /// The response.
-        "Payload" payload: Vec<u8>,
+        /// The response; nil in the other two.
+        "Payload" payload: Option<Vec<u8>>,
         /// `ack`, `response` or `done`.
         "Type" kind: String,
     }
@@ -91,11 +91,11 @@ impl QueryRecord {
     /// The record of something that came in for a query.
     pub(crate) fn new(progress: &QueryProgress) -> QueryRecord {
         let (kind, from, payload) = match progress {
-            QueryProgress::Ack { from } => (QueryRecord::ACK, Text::from(from), Vec::new()),
+            QueryProgress::Ack { from } => (QueryRecord::ACK, Text::from(from), None),
             QueryProgress::Response { from, payload } => {
-                (QueryRecord::RESPONSE, Text::from(from), payload.clone())
+                (QueryRecord::RESPONSE, Text::from(from), Some(payload.clone()))
             }
-            QueryProgress::Done => (QueryRecord::DONE, Text::default(), Vec::new()),
+            QueryProgress::Done => (QueryRecord::DONE, Text::default(), None),
         };
         QueryRecord { from, payload, kind: kind.to_string() }
     }

@@ -1,6 +1,7 @@
 //! Bytes of the records, compared with what Debian's `serf` 0.8.2 sends and reads.
 
 use super::*;
+use crate::messaging::QueryProgress;
 use crate::model::{Incarnation, Member, NodeName, Status, Tags, Versions};
 use crate::model::{Text, canonical_ip};
 use crate::rpc::codec::{decode, encode};
@@ -99,9 +100,11 @@ fn stream_records_as_the_agent_sends_them() {
     let with = b"\x85\xa8Coalesce\xc2\xa5Event\xa4user\xa5LTime\x01\xa4Name\xa1n\xa7Payload\xc4\x03xyz";
     assert_eq!(encode(&user("n", b"xyz", 1)), with);
     assert_eq!(decode::<UserEventRecord>(with).unwrap(), user("n", b"xyz", 1));
-    let without = b"\x85\xa8Coalesce\xc2\xa5Event\xa4user\xa5LTime\x02\xa4Name\xa1n\xa7Payload\xc0";
-    assert_eq!(encode(&user("n", b"", 2)), without);
-    assert_eq!(decode::<UserEventRecord>(without).unwrap(), user("n", b"", 2));
+    let nil = b"\x85\xa8Coalesce\xc2\xa5Event\xa4user\xa5LTime\x02\xa4Name\xa1n\xa7Payload\xc0";
+    assert_eq!(decode::<UserEventRecord>(nil).unwrap(), user("n", b"", 2));
+    let empty = encode(&user("n", b"", 2));
+    assert!(empty.ends_with(b"\xa7Payload\xc4\x00"), "a client in Go wants bytes, not nil: {empty:x?}");
+    assert_eq!(decode::<UserEventRecord>(&empty).unwrap(), user("n", b"", 2));
 
     let query = QueryEventRecord {
         event: "query".into(),
@@ -112,8 +115,23 @@ fn stream_records_as_the_agent_sends_them() {
     };
     let captured = b"\x85\xa5Event\xa5query\xa2ID\x01\xa5LTime\x02\xa4Name\xa1n\xa7Payload\xc4\x03xyz";
     assert_eq!(encode(&query), captured);
-    let ack = QueryRecord { from: "a".into(), payload: vec![], kind: QueryRecord::ACK.into() };
-    assert_eq!(encode(&ack), b"\x83\xa4From\xa1a\xa7Payload\xc0\xa4Type\xa3ack");
+    let empty = QueryEventRecord { payload: vec![], ..query };
+    assert!(encode(&empty).ends_with(b"\xa7Payload\xc4\x00"));
+    let from = || NodeName::new("a").unwrap();
+    for (progress, captured) in [
+        (QueryProgress::Ack { from: from() }, &b"\x83\xa4From\xa1a\xa7Payload\xc0\xa4Type\xa3ack"[..]),
+        (
+            QueryProgress::Response { from: from(), payload: b"q".to_vec() },
+            b"\x83\xa4From\xa1a\xa7Payload\xc4\x01q\xa4Type\xa8response",
+        ),
+        (
+            QueryProgress::Response { from: from(), payload: vec![] },
+            b"\x83\xa4From\xa1a\xa7Payload\xc4\x00\xa4Type\xa8response",
+        ),
+        (QueryProgress::Done, b"\x83\xa4From\xa0\xa7Payload\xc0\xa4Type\xa4done"),
+    ] {
+        assert_eq!(encode(&QueryRecord::new(&progress)), captured);
+    }
 }
 
 #[test]

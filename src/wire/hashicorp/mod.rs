@@ -18,7 +18,7 @@ mod serf;
 pub(super) mod stream;
 
 use super::error::WireError;
-use super::message::{MembershipMessage, Message};
+use super::message::{MembershipMessage, Message, SerfMessage};
 
 /// Writes one message.
 pub(crate) fn encode(message: &Message) -> Vec<u8> {
@@ -35,6 +35,11 @@ pub(crate) fn encode(message: &Message) -> Vec<u8> {
         // Nobody who speaks this dialect takes part in waves: see `Members::rings`.
         Message::Wave(_) => Vec::new(),
     }
+}
+
+/// How long Serf's part of a message is, in bytes.
+pub(crate) fn serf_size(message: &SerfMessage) -> usize {
+    serf::encode(message).len().saturating_sub(size_of_val(&serf::USER))
 }
 
 /// Reads one message.

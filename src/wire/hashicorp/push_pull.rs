@@ -111,7 +111,7 @@ fn write_serf(m: &PushPull) -> Vec<u8> {
         for event in events {
             w.map(2);
             w.field("Name").raw(event.name.as_bytes());
-            w.field("Payload").slice(&event.payload);
+            w.field("Payload").raw(&event.payload);
         }
         w.field("LTime").unsigned(events.first().map_or(0, |event| event.ltime.0));
     }

@@ -99,13 +99,16 @@ fn read_leave(r: &mut Reader) -> Result<LeaveIntent, Fault> {
     Ok(LeaveIntent { ltime: LamportTime(ltime), node: node.ok_or(Fault::Not("node"))?, prune })
 }
 
+// Payloads are written as bytes even where there are none: a newer HashiCorp agent passes nil on to its
+// clients, and some end with a panic.
+
 fn write_user_event(m: &UserEvent) -> Vec<u8> {
     let mut w = user(USER_EVENT);
     w.map(4);
     w.field("CC").flag(m.coalesce);
     w.field("LTime").unsigned(m.ltime.0);
     w.field("Name").raw(m.name.as_bytes());
-    w.field("Payload").slice(&m.payload);
+    w.field("Payload").raw(&m.payload);
     w.out
 }
 
@@ -141,7 +144,7 @@ fn write_query(m: &Query) -> Vec<u8> {
     w.field("ID").unsigned(m.id);
     w.field("LTime").unsigned(m.ltime.0);
     w.field("Name").raw(m.name.as_bytes());
-    w.field("Payload").slice(&m.payload);
+    w.field("Payload").raw(&m.payload);
     w.field("Port").unsigned(m.source.addr.port());
     w.field("RelayFactor").unsigned(m.relay_factor);
     w.field("SourceNode").raw(m.source.node.as_bytes());
@@ -252,7 +255,10 @@ fn write_response_record(w: &mut Writer, m: &QueryResponse) {
     w.field("From").raw(m.from.as_bytes());
     w.field("ID").unsigned(m.id);
     w.field("LTime").unsigned(m.ltime.0);
-    w.field("Payload").slice(&m.payload);
+    match m.answer {
+        Answer::Payload => w.field("Payload").raw(&m.payload),
+        Answer::Ack | Answer::AckOnly | Answer::Nothing => w.field("Payload").slice(&m.payload),
+    };
 }
 
 fn read_response(r: &mut Reader) -> Result<QueryResponse, Fault> {

@@ -35,4 +35,13 @@ pub(crate) enum RpcBody {
         #[serde(rename = "Type")]
         kind: String,
     },
+    /// Of a query as well.
+    #[serde(rename_all = "PascalCase")]
+    Event { name: String, payload: Option<Vec<u8>> },
+    Respond {
+        #[serde(rename = "ID")]
+        id: u64,
+        #[serde(rename = "Payload")]
+        payload: Option<Vec<u8>>,
+    },
 }

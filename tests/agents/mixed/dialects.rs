@@ -48,7 +48,7 @@ fn native_only_refuses_the_other_dialect() {
     let refused = mixed.of("h1").ctl(&["join", &o1.to_string()]);
     assert!(refused.refused().contains("native_only"), "it is told why: {refused}");
     mixed.of("o1").ctl(&["join", &h1.to_string()]).refused();
-    wait_until(soon(), "it is counted", || mixed.of("o1").info("counters", "refused_dialect"));
+    wait_until(soon(), "it is counted", || mixed.of("o1").info("counters", "refused_dialect_total"));
     let both = [("o1", "alive"), ("o2", "alive")];
     assert_eq!(all_list(&[mixed.of("o1"), mixed.of("o2")], &both), Ok(()));
 }

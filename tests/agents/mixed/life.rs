@@ -63,8 +63,8 @@ fn live_together(theirs: &Path, flags: &[&str]) {
         mixed.of(tagged).ctl(&["tags", "-set", "role=changed"]).ok();
         wait_until(soon(), "everyone sees the tag", || sees_tag(&mixed, tagged));
     }
-    assert_eq!(mixed.of("o1").info("serf", "native_members").as_deref(), Ok("3"));
-    assert_eq!(mixed.of("o1").info("serf", "hashicorp_members").as_deref(), Ok("3"));
+    assert_eq!(mixed.of("o1").info("native", "speaking_native").as_deref(), Ok("3"));
+    assert_eq!(mixed.of("o1").info("native", "speaking_hashicorp").as_deref(), Ok("3"));
     let detailed = mixed.of("o1").ctl(&["members", "-detailed"]);
     let speaks = |name: &str| detailed.stdout.lines().any(|l| l.starts_with(name) && l.ends_with("native"));
     assert!(speaks("o2") && !speaks("h2"), "{detailed}");
@@ -133,7 +133,7 @@ fn who_was_killed_comes_back_as_either_kind() {
             wait_until(promised(10), "it is back", || all_see(&mixed.present(), &[(name, "alive")]));
             let natives = if kind == Kind::Ours { "3" } else { "2" };
             wait_until(soon(), "it is known what it speaks", || {
-                match mixed.of("o1").info("serf", "native_members") {
+                match mixed.of("o1").info("native", "speaking_native") {
                     Ok(n) if n == natives => Ok(()),
                     other => Err(format!("{other:?}, not {natives}")),
                 }

@@ -141,7 +141,9 @@ fn limits_hold() {
                 for inside in [least, most] {
                     assert!(load(row, json!(inside)).is_ok(), "{key} = {inside}");
                 }
-                for outside in [least - 1, most + 1, i64::MIN, i64::MAX] {
+                // Zero sets nothing, nor does for this one a number below it.
+                let below = [least - 1, -1].into_iter().filter(|n| *n != 0 && (*n > 0 || key != "protocol"));
+                for outside in below.chain([most + 1, i64::MAX]) {
                     let error = refused(json!(outside));
                     assert!(
                         error.ends_with(&format!("(expected {least} to {most} bytes)"))
@@ -156,15 +158,10 @@ fn limits_hold() {
             }
             Limits::AtLeast(least) => {
                 let (given, warnings) = load(row, json!("1ns")).unwrap();
+                assert_eq!(load(row, json!("-5s")), Ok((given.clone(), warnings.clone())), "{key}");
                 assert_eq!(Ok((given, vec![])), load(row, json!(crate::model::format_duration(least))));
                 assert!(warnings[0].starts_with("Warning: '"), "{warnings:?}");
                 assert!(warnings[0].ends_with(" is too low. Setting to 1s"), "{warnings:?}");
-            }
-            Limits::AboveZero => {
-                assert!(
-                    refused(json!("0s")).ends_with(&format!("Invalid {key}: 0s (expected more than 0s)"))
-                );
-                assert!(load(row, json!("1ns")).is_ok(), "{key}");
             }
             Limits::Length(most) => {
                 assert!(load(row, json!("x".repeat(most))).is_ok(), "{key}");
@@ -173,6 +170,26 @@ fn limits_hold() {
                     error.ends_with(&format!("{} bytes (expected at most {most} bytes)", most + 1)),
                     "{error}"
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_empty_text_and_zero_set_nothing() {
+    let scratch = Scratch::new("nothing");
+    for row in settings().filter(|row| !row.repeatable) {
+        let nothing: &[Value] = match row.kind.form() {
+            Form::Switch | Form::Pair => continue,
+            Form::Text => &[json!(""), json!(null)],
+            Form::Number => &[json!(0), json!(-0.0), json!(null)],
+            Form::Duration => &[json!(""), json!("0s"), json!(null)],
+        };
+        let default = load_with(&scratch, row, None, &[]).unwrap();
+        for value in nothing {
+            if row.key() != "rpc_addr" && row.key() != "discover" {
+                let given = load_with(&scratch, row, Some(value.clone()), &[]);
+                assert_eq!(given.as_ref(), Ok(&default), "{} = {value}", row.key());
             }
         }
     }

@@ -1,0 +1,42 @@
+//! The members that a query is meant for. Pure.
+
+use crate::membership::Row;
+use crate::messaging::expression::{BadExpression, Expression};
+use crate::model::{NodeName, Text};
+use crate::wire::message::QueryFilter;
+
+/// The filters of a query, ready to be asked about any number of members.
+#[derive(Debug)]
+pub(super) struct Audience<'a>(Vec<Test<'a>>);
+
+#[derive(Debug)]
+enum Test<'a> {
+    Nodes(&'a [NodeName]),
+    Tag(&'a Text, Expression),
+}
+
+impl Test<'_> {
+    fn of(filter: &QueryFilter) -> Result<Test<'_>, BadExpression> {
+        Ok(match filter {
+            QueryFilter::Nodes(nodes) => Test::Nodes(nodes),
+            QueryFilter::Tag { tag, expression } => Test::Tag(tag, Expression::anywhere(expression)?),
+        })
+    }
+}
+
+impl Audience<'_> {
+    /// Compiles each expression once.
+    pub(super) fn of(filters: &[QueryFilter]) -> Result<Audience<'_>, BadExpression> {
+        filters.iter().map(Test::of).collect::<Result<_, _>>().map(Audience)
+    }
+
+    /// Whether a member passes every filter. A tag that it lacks counts as empty.
+    pub(super) fn includes(&self, row: &Row) -> bool {
+        self.0.iter().all(|test| match test {
+            Test::Nodes(nodes) => nodes.contains(&row.name),
+            Test::Tag(tag, expression) => {
+                expression.is_match(row.tags.value(tag).map_or(&[][..], Text::as_bytes))
+            }
+        })
+    }
+}
