@@ -1,0 +1,376 @@
+//! What members tell each other of what they have: neighbours, newcomers, and those that missed something.
+//!
+//! A little after it has learnt something, a member tells its neighbours on the last ring that it has it. That
+//! is an offer, an acknowledgement and a request in one: a neighbour that lacks it says so and is sent it,
+//! and one that has it says the same by itself. Who stays silent is sent the news itself, and so is one more
+//! behind it each time. The origin checks like everyone else: if all it sent was lost, it must notice.
+
+use super::store::{Item, Timed};
+use super::{How, WaveTurn, Waves, finish, send};
+use crate::membership::{CHECK_RING, Direction, Members, Row, neighbours, position};
+use crate::messaging::Ticket;
+use crate::model::{Moment, NodeName};
+use crate::telemetry::counters;
+use crate::wire::datagram::{PART_OVERHEAD, Packer};
+use crate::wire::message::{Ask, Digests, Have, Message, NewsDigest, NewsId, Want, WaveMessage};
+use crate::wire::{Dialect, Shared, encode};
+use fastrand::Rng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long after news a member tells its neighbours, in milliseconds.
+const PATIENCE_MS: std::ops::Range<u64> = 10..20;
+/// The least time between two such messages.
+const SPACING: Duration = Duration::from_millis(100);
+/// How long to wait for a neighbour after each attempt, in milliseconds; then it is given up, and what the
+/// acks say of what has been heard is left to repair it.
+const WAITS_MS: [u64; 8] = [50, 50, 100, 200, 400, 800, 1600, 3200];
+/// Up to which neighbour on a side news is sent.
+const REACH: usize = 4;
+/// The attempt with which two random members are sent the news as well: there are pairs that never hear
+/// each other.
+const RANDOM_ATTEMPT: u8 = 4;
+/// The most ids in one message.
+const MAX_IDS: usize = 120;
+/// The most datagrams of ids with which a question for news is answered.
+const MAX_LISTS: usize = 4;
+/// How often one piece of news is sent to members that ask for it.
+const MAX_SERVED: u8 = 24;
+/// How many bytes are sent in a second to members that ask for something.
+const MAX_BYTES: usize = 512 * 1024;
+/// Something that was asked for is not asked for again in this time.
+const ASKED: Duration = Duration::from_millis(20);
+/// The most that is remembered to have been asked for.
+const MAX_ASKED: usize = 1024;
+/// How long a newcomer asks for news, and how often.
+const NEWCOMER_TIME: Duration = Duration::from_secs(2);
+const NEWCOMER_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What is still to be told to neighbours.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    unchecked: Vec<NewsId>,
+    check_at: Option<Moment>,
+    last: Moment,
+    /// When to look at a side again, about what, and which side.
+    retries: BTreeSet<(Moment, NewsId, usize)>,
+    asked: BTreeMap<NewsId, Moment>,
+    /// What was sent to members that asked, since when.
+    served: (Moment, usize),
+    /// Since when another member has heard something else.
+    differs: Option<Moment>,
+}
+
+impl Checks {
+    pub(super) fn learned(&mut self, id: NewsId, how: How, now: Moment, rng: &mut Rng) {
+        self.unchecked.push(id);
+        let at = match how {
+            How::Check => now,
+            How::Local | How::Wave | How::Gossip => {
+                (now + Duration::from_millis(rng.u64(PATIENCE_MS))).max(self.last + SPACING)
+            }
+        };
+        self.check_at = Some(self.check_at.map_or(at, |planned| planned.min(at)));
+    }
+
+    pub(super) fn next_deadline(&self) -> Moment {
+        let retry = self.retries.first().map_or(Moment::NEVER, |(at, ..)| *at);
+        self.check_at.unwrap_or(Moment::NEVER).min(retry)
+    }
+
+    /// Whether so much more may be sent to members that ask for something.
+    fn may_serve(&mut self, bytes: usize, now: Moment) -> bool {
+        if now.since(self.served.0) >= Duration::from_secs(1) {
+            self.served = (now, 0);
+        }
+        self.served.1 += bytes;
+        self.served.1 <= MAX_BYTES
+    }
+}
+
+/// A newcomer's questions for news.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    /// How many took part when it was looked last.
+    known: usize,
+    next: Option<Moment>,
+    until: Moment,
+}
+
+impl Asking {
+    pub(super) fn next_deadline(&self) -> Moment {
+        self.next.unwrap_or(Moment::NEVER)
+    }
+}
+
+/// The nearest neighbours on a side, at most [`REACH`].
+fn side<'a>(members: &'a Members, side: usize) -> Vec<&'a Row> {
+    let direction = if side == 0 { Direction::Forward } else { Direction::Backward };
+    let at = position(members.me(), CHECK_RING);
+    let near = neighbours(members.rings().ring(CHECK_RING), at, direction);
+    near.take(REACH).filter_map(|(_, name)| members.row(name)).collect()
+}
+
+/// How many sides there are: one if there is only one other.
+fn sides(members: &Members) -> usize {
+    let others = members.rings().len() - usize::from(members.my_row().is_present());
+    others.min(2)
+}
+
+impl Waves {
+    /// Tells neighbours what is new, and those that have not confirmed it, once more.
+    pub(super) fn check(&mut self, turn: &mut WaveTurn) {
+        let now = turn.now;
+        if self.checks.check_at.is_some_and(|at| at <= now) {
+            self.checks.check_at = None;
+            self.checks.last = now;
+            let ids = std::mem::take(&mut self.checks.unchecked);
+            for side in 0..2 {
+                self.tell_side(side, &ids, turn);
+            }
+            self.confirmed(&ids, turn.members);
+        }
+        let mut plan: BTreeMap<NodeName, BTreeSet<NewsId>> = BTreeMap::new();
+        let mut due = Vec::new();
+        while let Some((at, id, side)) = self.checks.retries.first().copied()
+            && at <= now
+        {
+            self.checks.retries.pop_first();
+            self.plan_retry(id, side, turn, &mut plan);
+            due.push(id);
+        }
+        for (name, ids) in plan {
+            let Some(row) = turn.members.row(&name) else { continue };
+            counters::NEWS_SENT_AGAIN.add(ids.len());
+            self.send_for_confirmation(row, &ids, turn);
+        }
+        self.confirmed(&due, turn.members);
+    }
+
+    /// The first message to the neighbour on one side.
+    fn tell_side(&mut self, at: usize, ids: &[NewsId], turn: &mut WaveTurn) {
+        let near = if at < sides(turn.members) { side(turn.members, at).first().copied() } else { None };
+        let mut told = Vec::new();
+        for id in ids {
+            let Some(item) = self.store.get_mut(*id) else { continue };
+            let confirmed = near.is_none_or(|row| item.is_confirmed_by(&row.name));
+            item.checks[at].attempts = 1;
+            item.checks[at].done = confirmed;
+            if !confirmed {
+                told.push(*id);
+                let wait = Duration::from_millis(WAITS_MS[0]);
+                self.checks.retries.insert((turn.now + wait, *id, at));
+            }
+        }
+        if let Some(row) = near {
+            say_have(row, &told, false, turn);
+        }
+    }
+
+    /// What a side that has not confirmed is sent.
+    fn plan_retry(
+        &mut self,
+        id: NewsId,
+        at: usize,
+        turn: &mut WaveTurn,
+        plan: &mut BTreeMap<NodeName, BTreeSet<NewsId>>,
+    ) {
+        let near = side(turn.members, at);
+        let Some(item) = self.store.get_mut(id) else { return };
+        let check = &mut item.checks[at];
+        check.attempts += 1;
+        let attempt = check.attempts;
+        let wait = WAITS_MS.get(usize::from(attempt) - 1);
+        let has = |row: &&Row| item.confirmers.contains(&row.name);
+        let is_settled = near.first().is_none_or(has) || attempt > RANDOM_ATTEMPT && near.iter().any(has);
+        let Some(wait) = wait.filter(|_| !is_settled) else {
+            check.done = true;
+            return;
+        };
+        let reach = usize::from(attempt).saturating_sub(1).clamp(1, REACH);
+        for row in near.iter().take(reach) {
+            if has(row) {
+                break;
+            }
+            plan.entry(row.name.clone()).or_default().insert(id);
+        }
+        if attempt == RANDOM_ATTEMPT {
+            let others = |row: &Row| row.is_present() && row.versions.speaks_waves();
+            for row in turn.members.random_rows(2, turn.rng, others) {
+                plan.entry(row.name.clone()).or_default().insert(id);
+            }
+        }
+        self.checks.retries.insert((turn.now + Duration::from_millis(*wait), id, at));
+    }
+
+    /// Sends a member news, and asks which of it it has.
+    fn send_for_confirmation(&self, row: &Row, ids: &BTreeSet<NewsId>, turn: &mut WaveTurn) {
+        // What an id takes in the message that asks, and that message besides.
+        const ID: usize = 10;
+        const HEAD: usize = 8;
+        let room = Packer::new(turn.members.config().datagram_budget).room();
+        let mut packed: Vec<(NewsId, Shared)> = Vec::new();
+        let mut left = room.saturating_sub(HEAD);
+        for id in ids {
+            let Some(item) = self.store.get(*id) else { continue };
+            let cost = item.news.bytes(Dialect::Native).len() + PART_OVERHEAD + ID;
+            if cost > left {
+                send_and_ask(row, std::mem::take(&mut packed), turn);
+                left = room.saturating_sub(HEAD);
+            }
+            left = left.saturating_sub(cost);
+            packed.push((*id, item.news.clone()));
+        }
+        send_and_ask(row, packed, turn);
+    }
+
+    /// Ends what waits for news to be confirmed, if these confirmations were the last.
+    pub(super) fn confirmed(&mut self, ids: &[NewsId], members: &Members) {
+        for id in ids {
+            let Some(item) = self.store.get_mut(*id).filter(|item| item.ticket.is_some()) else { continue };
+            let is_done = |item: &Item, at: usize| {
+                let check = item.checks[at];
+                check.done || check.attempts > 0 && side(members, at).first().is_none_or(|row| item.is_confirmed_by(&row.name))
+            };
+            let count = sides(members);
+            let confirmed = (0..count).all(|at| is_done(item, at));
+            let cared_for = members.rings().beside() == 0 || !self.charges.waits_for(*id);
+            if confirmed && cared_for {
+                let ticket: Option<Ticket> = item.ticket.take();
+                self.finished.extend(ticket);
+            }
+        }
+    }
+
+    // ---- what others say ---------------------------------------------------------------
+
+    /// Deals with what a member that takes part in waves says of news.
+    pub(super) fn answer(&mut self, row: &Row, messages: Vec<WaveMessage>, turn: &mut WaveTurn) {
+        for message in messages {
+            match message {
+                WaveMessage::Forward(_) => {}
+                WaveMessage::Have(have) => self.hear_have(row, &have, turn),
+                WaveMessage::Want(want) => self.hear_want(row, &want, turn),
+                WaveMessage::Ask(Ask) => self.hear_ask(row, turn),
+                WaveMessage::Digests(digests) => self.compare(row, &digests, turn),
+            }
+        }
+    }
+
+    fn hear_have(&mut self, row: &Row, have: &Have, turn: &mut WaveTurn) {
+        let (mut had, mut wanted) = (Vec::new(), Vec::new());
+        for id in have.ids.iter().take(MAX_IDS) {
+            if let Some(item) = self.store.get_mut(*id) {
+                item.confirm(&row.name);
+                had.push(*id);
+            } else if self.store.has_seen(*id) {
+                had.push(*id);
+            } else if self.checks.asked.get(id).is_none_or(|at| turn.now.since(*at) >= ASKED) {
+                wanted.push(*id);
+            }
+        }
+        if have.answer {
+            say_have(row, &had, false, turn);
+        }
+        self.confirmed(&had, turn.members);
+        if wanted.is_empty() {
+            return;
+        }
+        if self.checks.asked.len() > MAX_ASKED {
+            self.checks.asked.clear();
+        }
+        self.checks.asked.extend(wanted.iter().map(|id| (*id, turn.now)));
+        counters::NEWS_WANTED.add(wanted.len());
+        say(row, &Message::from(Want { ids: wanted }), turn);
+    }
+
+    fn hear_want(&mut self, row: &Row, want: &Want, turn: &mut WaveTurn) {
+        let mut news = Vec::new();
+        for id in want.ids.iter().take(MAX_IDS) {
+            let Some(item) = self.store.get_mut(*id) else { continue };
+            let bytes = item.news.bytes(Dialect::Native).len();
+            if item.served < MAX_SERVED && self.checks.may_serve(bytes, turn.now) {
+                item.served += 1;
+                news.push(item.news.clone());
+            }
+        }
+        if !news.is_empty() {
+            send(row, None, &news, turn);
+        }
+    }
+
+    fn hear_ask(&mut self, row: &Row, turn: &mut WaveTurn) {
+        let ids: Vec<NewsId> = self.store.latest().take(MAX_IDS * MAX_LISTS).collect();
+        if self.checks.may_serve(ids.len() * size_of::<NewsId>(), turn.now) {
+            say_have(row, &ids, false, turn);
+        }
+    }
+
+    /// Compares what another has heard. Those that differ for a second tell each other what they have.
+    fn compare(&mut self, row: &Row, theirs: &Digests, turn: &mut WaveTurn) {
+        let differs = |kind: Timed, digest: Option<NewsDigest>| digest.and_then(|d| self.store.differs(kind, &d));
+        let both = [differs(Timed::Events, theirs.events), differs(Timed::Queries, theirs.queries)];
+        if both.contains(&Some(true)) {
+            let since = *self.checks.differs.get_or_insert(turn.now);
+            if turn.now.since(since) >= Duration::from_secs(1) {
+                self.checks.differs = None;
+                counters::NEWS_COMPARED.inc();
+                say(row, &Message::from(Ask), turn);
+            }
+        } else if both.contains(&Some(false)) {
+            self.checks.differs = None;
+        }
+    }
+
+    /// What this process has heard, for an ack. None if that was nothing.
+    pub fn digests(&self) -> Option<Digests> {
+        let digests =
+            Digests { events: self.store.digest(Timed::Events), queries: self.store.digest(Timed::Queries) };
+        (digests != Digests::default()).then_some(digests)
+    }
+
+    // ---- newcomers ---------------------------------------------------------------------
+
+    /// Asks for news, if this process has just come, or found half of the members.
+    pub(super) fn ask_for_news(&mut self, turn: &mut WaveTurn) {
+        let (now, n) = (turn.now, turn.members.rings().len());
+        if n > 1 && n >= 2 * self.asking.known.max(1) {
+            self.asking.until = now + NEWCOMER_TIME;
+            self.asking.next = Some(now);
+            self.store.begin(turn.clocks);
+        }
+        if n > self.asking.known || 2 * n < self.asking.known {
+            self.asking.known = n;
+        }
+        if self.asking.next.is_none_or(|at| at > now) {
+            return;
+        }
+        let others = |row: &Row| row.is_present() && row.versions.speaks_waves();
+        for row in turn.members.random_rows(2, turn.rng, others) {
+            say(row, &Message::from(Ask), turn);
+        }
+        self.asking.next = Some(now + NEWCOMER_INTERVAL).filter(|at| *at <= self.asking.until);
+    }
+}
+
+fn say_have(row: &Row, ids: &[NewsId], answer: bool, turn: &mut WaveTurn) {
+    for ids in ids.chunks(MAX_IDS) {
+        counters::NEWS_OFFERED.add(ids.len());
+        say(row, &Message::from(Have { ids: ids.to_vec(), answer }), turn);
+    }
+}
+
+fn send_and_ask(row: &Row, news: Vec<(NewsId, Shared)>, turn: &mut WaveTurn) {
+    if news.is_empty() {
+        return;
+    }
+    let (ids, news): (Vec<NewsId>, Vec<Shared>) = news.into_iter().unzip();
+    send(row, Some(&Message::from(Have { ids, answer: true })), &news, turn);
+}
+
+fn say(row: &Row, message: &Message, turn: &mut WaveTurn) {
+    let mut packer = Packer::new(turn.members.config().datagram_budget);
+    let fits = packer.push(&encode(Dialect::Native, message));
+    debug_assert!(fits, "what is said of news is small");
+    finish(packer, row.target(), turn);
+}
