@@ -1,6 +1,8 @@
-//! The two forms of output that scripts rely on: aligned columns and Go's JSON.
+//! The two forms of output that scripts rely on: aligned columns and Go's JSON; and how words of others
+//! are printed in the first.
 
 use super::console::Failure;
+use crate::model::lossy;
 use serde::Serialize;
 
 /// `-format`.
@@ -29,29 +31,61 @@ impl OutputFormat {
 ///
 /// An empty last cell leaves the two blanks before it at the end of its line, except on the
 /// last line. Serf does so, and scripts compare.
-pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn columns<const N: usize>(rows: &[[Vec<u8>; N]]) -> Vec<u8> {
+    // In characters: a byte that is none is shown as one.
+    let width_of = |cell: &[u8]| lossy(cell).chars().count();
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(width_of(cell));
         }
     }
-    let mut out = String::new();
+    let mut out = Vec::new();
     for row in rows {
         for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
-            out.push_str(cell);
+            out.extend_from_slice(cell);
             if i + 1 < N {
-                let blanks = width - cell.chars().count() + 2;
-                out.extend(std::iter::repeat_n(' ', blanks));
+                let blanks = width - width_of(cell) + 2;
+                out.extend(std::iter::repeat_n(b' ', blanks));
             }
         }
-        out.push('\n');
+        out.push(b'\n');
     }
-    out.trim().to_string()
+    out.trim_ascii().to_vec()
 }
 
-/// The text with everything escaped that could drive a terminal.
-pub(super) fn printable(text: &str) -> String {
+/// What reads the output, which may hold words of other hosts: names, tags, answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// A pipe or a file: a script that feeds a name back needs its very bytes.
+    Program,
+    /// A terminal, which can be made to do things.
+    Person,
+}
+
+impl Reader {
+    /// By whether it is a terminal.
+    pub(super) fn of(terminal: bool) -> Reader {
+        if terminal { Reader::Person } else { Reader::Program }
+    }
+
+    /// Words of others in one line: for a person everything is escaped that could drive a terminal,
+    /// and what is no text is U+FFFD.
+    pub(super) fn show(self, text: impl AsRef<[u8]>) -> Vec<u8> {
+        match self {
+            Reader::Program => text.as_ref().to_vec(),
+            Reader::Person => printable(&lossy(text.as_ref())).into_bytes(),
+        }
+    }
+
+    /// The same in several lines.
+    pub(super) fn show_lines(self, text: impl AsRef<[u8]>) -> Vec<u8> {
+        let lines: Vec<_> = text.as_ref().split(|byte| *byte == b'\n').map(|line| self.show(line)).collect();
+        lines.join(&b'\n')
+    }
+}
+
+fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
@@ -98,14 +132,25 @@ mod tests {
             ["a-longer", "127.8.2.2:7946", "alive", ""],
             ["éééééééééééé", "127.8.2.5:7946", "alive", ""],
         ]
-        .map(|row| row.map(str::to_string));
+        .map(|row| row.map(|cell| cell.as_bytes().to_vec()));
         assert_eq!(
-            columns(&rows),
+            String::from_utf8(columns(&rows)).unwrap(),
             "a             127.8.2.1:7946  alive  h=<a&b>,x=1\n\
              a-longer      127.8.2.2:7946  alive  \n\
              éééééééééééé  127.8.2.5:7946  alive"
         );
-        assert_eq!(columns::<3>(&[]), "");
+        assert_eq!(columns::<3>(&[]), b"");
+    }
+
+    #[test]
+    fn bytes_are_for_programs_and_characters_for_people() {
+        let odd = b"a\xff\x1b\xc3\xa9\nb";
+        assert_eq!(Reader::Program.show(odd), odd);
+        assert_eq!(Reader::Program.show_lines(odd), odd);
+        assert_eq!(Reader::Person.show(odd), "a\u{fffd}\\u{1b}é\\nb".as_bytes());
+        assert_eq!(Reader::Person.show_lines(odd), "a\u{fffd}\\u{1b}é\nb".as_bytes());
+        let rows = [[&b"\xe9\xff"[..], b"x"], ["éa".as_bytes(), b"y"]].map(|row| row.map(<[u8]>::to_vec));
+        assert_eq!(columns(&rows), b"\xe9\xff  x\n\xc3\xa9a  y");
     }
 
     #[test]

@@ -2,41 +2,38 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::{OutputFormat, json};
+use super::format::{OutputFormat, Reader, json};
 use crate::config::Flags;
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use crate::rpc::record::Stats;
 
 /// Runs the command.
 pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
     let format = OutputFormat::parse(flags.text("format").as_deref())?;
     let stats = connect(flags)?.stats().map_err(|e| Failure::message("Error querying agent", e))?;
     console.line(match format {
-        OutputFormat::Json => json(&stats)?,
-        OutputFormat::Text => as_text(&stats),
+        OutputFormat::Json => json(&stats)?.into_bytes(),
+        OutputFormat::Text => as_text(&stats, console.reader()),
     })
 }
 
-fn as_text(stats: &BTreeMap<String, BTreeMap<String, String>>) -> String {
-    let mut out = String::new();
+fn as_text(stats: &Stats, reader: Reader) -> Vec<u8> {
+    let mut out = Vec::new();
     for (group, values) in stats {
-        let _ = writeln!(out, "{group}:");
+        out.extend([&*reader.show(group), b":\n"].concat());
         for (key, value) in values {
-            let _ = writeln!(out, "\t{key} = {value}");
+            out.extend([b"\t", &*reader.show(key), b" = ", &reader.show(value), b"\n"].concat());
         }
     }
-    out.trim().to_string()
+    out.trim_ascii().to_vec()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn stats() -> BTreeMap<String, BTreeMap<String, String>> {
-        let group = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<BTreeMap<_, _>>()
-        };
-        BTreeMap::from([
+    fn stats() -> Stats {
+        let group = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        Stats::from([
             ("tags".to_string(), group(&[("x", "1"), ("h", "<a&b>")])),
             ("agent".to_string(), group(&[("name", "a")])),
             ("event_handlers".to_string(), group(&[])),
@@ -47,7 +44,8 @@ mod tests {
 
     #[test]
     fn text_is_that_of_serf() {
-        assert_eq!(as_text(&stats()), "agent:\n\tname = a\nevent_handlers:\ntags:\n\th = <a&b>\n\tx = 1");
+        let text = String::from_utf8(as_text(&stats(), Reader::Program)).unwrap();
+        assert_eq!(text, "agent:\n\tname = a\nevent_handlers:\ntags:\n\th = <a&b>\n\tx = 1");
     }
 
     #[test]

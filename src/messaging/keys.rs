@@ -13,9 +13,8 @@ use crate::wire::payload::keys::{
     KeyAnswer, read_key_answer, read_key_request, write_key_answer, write_key_request,
 };
 use crate::wire::seal::Key;
-use base64::DecodeError;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, PAD};
+use base64::{Engine, alphabet};
 use std::collections::BTreeMap;
 use std::fmt;
 use zeroize::Zeroizing;
@@ -103,16 +102,40 @@ impl fmt::Display for NotBase64 {
 
 impl std::error::Error for NotBase64 {}
 
+/// As Go reads it: without line breaks, and whatever the bits are that no byte needs.
+const GOS_BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
+
 fn decode(text: &str) -> Result<Zeroizing<Vec<u8>>, NotBase64> {
-    // Room for everything at once: growing would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() + 3));
-    match STANDARD.decode_vec(text, &mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol { offset: at, .. }) => {
-            Err(NotBase64(at))
-        }
-        Err(_) => Err(NotBase64(text.len())),
+    if let Some(at) = illegal_at(text.as_bytes()) {
+        return Err(NotBase64(at));
     }
+    // Room for everything at once: growing would leave copies behind.
+    let mut one_line = Zeroizing::new(String::with_capacity(text.len()));
+    one_line.extend(text.split(['\r', '\n']));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() + 3));
+    GOS_BASE64.decode_vec(one_line.as_str(), &mut bytes).map_err(|_| NotBase64(text.len()))?;
+    Ok(bytes)
+}
+
+/// The byte that Go blames: one that is no part of base64, the first of a group of four that is not
+/// whole, or what is wrong with the padding or follows it.
+fn illegal_at(text: &[u8]) -> Option<usize> {
+    let mut bytes = text.iter().enumerate().filter(|(_, byte)| !matches!(byte, b'\r' | b'\n'));
+    let mut in_group = 0;
+    while let Some((at, byte)) = bytes.next() {
+        match (byte, in_group) {
+            (b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/', _) => in_group = (in_group + 1) % 4,
+            (b'=', 3) => return bytes.next().map(|(at, _)| at),
+            (b'=', 2) => match bytes.next() {
+                Some((_, b'=')) => return bytes.next().map(|(at, _)| at),
+                Some((at, _)) => return Some(at - 1),
+                None => return Some(text.len()),
+            },
+            _ => return Some(at),
+        }
+    }
+    (in_group > 0).then_some(text.len() - in_group)
 }
 
 /// A change that one member is to make.
@@ -176,6 +199,8 @@ pub fn encode(answer: &KeyAnswer) -> Vec<u8> {
 /// What all members together said: Serf's `KeyResponse`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyReport {
+    /// Whether it was asked which keys there are, and not for a change.
+    pub listing: bool,
     /// What members had to say, by name.
     pub messages: BTreeMap<Text, Text>,
     /// How many members there were when it was asked.

@@ -195,6 +195,22 @@ impl<K: Field + Ord, V: Field> Field for BTreeMap<K, V> {
     }
 }
 
+/// A value that may be absent, which nil says.
+impl<T: Field> Field for Option<T> {
+    fn read(r: &mut Reader) -> Result<Self, Fault> {
+        if r.nil() { Ok(None) } else { T::read(r).map(Some) }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Some(value) => value.write(out),
+            None => {
+                let _ = rmp::encode::write_nil(out);
+            }
+        }
+    }
+}
+
 /// A map with the names of its fields.
 pub(crate) trait Fields: Default {
     /// The names of its fields on the wire, in alphabetical order.
