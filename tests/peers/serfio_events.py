@@ -8,12 +8,13 @@ import serfio
 from serfio.errors import SerfError
 
 
-async def listen(client):
+async def listen(client, answered):
     events = 0
     async for record in client.stream("user:deploy,query:load"):
         if record["Event"] == "query":
             print("streamed:", record["Event"], record["Name"], record["Payload"])
             await client.respond(record["ID"], b"so\xff")
+            answered.set()
             return
         events += 1
         if events == 1:
@@ -21,13 +22,13 @@ async def listen(client):
             yield
 
 
-async def answer_second(client, begun):
+async def answer_second(client, begun, answered):
     """Answers what the first has answered already."""
     async for record in client.stream("query:load,user:ready"):
         if record["Event"] == "user":
             begun.set()
             continue
-        await asyncio.sleep(0.5)
+        await answered.wait()
         try:
             await client.respond(record["ID"], b"too late")
         except SerfError as error:
@@ -42,12 +43,12 @@ async def main():
         serfio.Serf(**address) as responder,
         serfio.Serf(**address) as another,
     ):
-        begun = asyncio.Event()
-        second = asyncio.ensure_future(answer_second(another, begun))
+        begun, first_answer = asyncio.Event(), asyncio.Event()
+        second = asyncio.ensure_future(answer_second(another, begun, first_answer))
         while not begun.is_set():
             await asker.event("ready", b"")
             await asyncio.sleep(0.1)
-        listener = listen(responder)
+        listener = listen(responder, first_answer)
         heard = asyncio.ensure_future(anext(listener))
         while not heard.done():
             # Until the stream has begun, nobody hears it.
