@@ -34,6 +34,7 @@ mod startup;
 // Those who control it.
 mod commands;
 mod control_clients;
+mod rpc_answers;
 mod slow_consumers;
 
 // Attacks: little that asks for much, and much of what means nothing.
