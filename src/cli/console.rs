@@ -3,7 +3,7 @@
 //! A reader that goes away (`serf members | head -1`) is no error, so every write to standard
 //! output returns what a command passes on with `?`.
 
-use super::format::Reader;
+use super::reader::Reader;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 

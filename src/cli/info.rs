@@ -2,7 +2,8 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::{OutputFormat, Reader, json};
+use super::format::{OutputFormat, json};
+use super::reader::Reader;
 use crate::config::Flags;
 use crate::rpc::record::Stats;
 

@@ -2,7 +2,8 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::{Reader, columns};
+use super::format::columns;
+use super::reader::Reader;
 use crate::config::Flags;
 use crate::model::Text;
 use crate::rpc::record::{InstallKeyCall, KeyResponse, ListKeysCall, RemoveKeyCall, UseKeyCall};

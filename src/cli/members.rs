@@ -2,7 +2,8 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::{OutputFormat, Reader, columns, json};
+use super::format::{OutputFormat, columns, json};
+use super::reader::Reader;
 use crate::config::Flags;
 use crate::model::{Status, Tags, Text, lossy};
 use crate::rpc::record::{MemberInfo, MembersFilteredCall};

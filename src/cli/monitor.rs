@@ -2,8 +2,8 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::Reader;
 use super::interrupt;
+use super::reader::Reader;
 use crate::config::Flags;
 use crate::model::Tags;
 use crate::rpc::record::MemberInfo;

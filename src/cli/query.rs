@@ -2,9 +2,10 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::{OutputFormat, Reader, json};
+use super::format::{OutputFormat, json};
 use super::interrupt;
 use super::payload::name_and_payload;
+use super::reader::Reader;
 use crate::config::Flags;
 use crate::messaging::filter::anchored;
 use crate::model::{Status, Tags, Text};

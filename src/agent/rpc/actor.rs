@@ -22,7 +22,7 @@ pub(super) const LISTENER: mio::Token = mio::Token(0);
 pub(super) const WAKER: mio::Token = mio::Token(1);
 /// Clients that are served at a time.
 pub(super) const MAX_CLIENTS: usize = 128;
-/// Clients beyond [`MAX_CLIENTS`] that are heard for long enough to be told why they are not served;
+/// Clients beyond [`MAX_CLIENTS`] that are heard for long enough to learn why they are not served;
 /// further ones are dropped silently.
 const MAX_REFUSED_CLIENTS: usize = 16;
 /// For the last replies to be written when the thread is stopped.

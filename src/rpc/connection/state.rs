@@ -237,7 +237,7 @@ impl Connection {
         self.phase == Phase::Open && self.refusal.is_none()
     }
 
-    /// Tells a client that is turned away why.
+    /// Answers a client that is turned away with the reason.
     pub(super) fn refuse_service(&mut self, seq: u64, now: Moment) {
         if let Some(error) = self.refusal.take() {
             self.output.push(seq, &error, None);

@@ -341,7 +341,7 @@ fn deadlines() {
 
 /// HashiCorp's clients show no error but that of a request.
 #[test]
-fn a_client_that_is_turned_away_is_told_in_answer_to_its_first_request() {
+fn a_client_that_is_turned_away_learns_it_in_answer_to_its_first_request() {
     let turned_away = || {
         let mut t = connected("key");
         t.connection.turn_away("full".into());
@@ -352,11 +352,11 @@ fn a_client_that_is_turned_away_is_told_in_answer_to_its_first_request() {
     for cut in 0..hello.len() {
         let mut t = turned_away();
         assert!(t.feed(&hello[..cut]).is_none());
-        let told = !t.is_quiet();
+        let answered = !t.is_quiet();
         t.feed(&hello[cut..]);
         assert_eq!(t.header(), (300, "full".into()));
         assert!(!t.is_open() && t.is_quiet());
-        assert!(told || cut < hello.len() - 10, "the header is enough");
+        assert!(answered || cut < hello.len() - 10, "the header is enough");
     }
     // What is no header, however long, is answered as well as can be.
     for bytes in [vec![0xc1], vec![0x91; MAX_REFUSED_INPUT * 2], vec![b'x'; 9000], encode(&"x".repeat(9000))]

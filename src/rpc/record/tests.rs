@@ -67,14 +67,14 @@ fn a_member_as_the_agent_sends_it() {
 
 /// `ProtocolMax` is memberlist's whatever the member speaks with its like.
 #[test]
-fn the_dialect_is_told_from_the_protocol() {
+fn the_dialect_is_kept_apart_from_the_protocol() {
     let native = Member { versions: Versions::OURS, ..member() };
     let record = MemberInfo::from(&native);
     assert_eq!((record.protocol_max, record.dialect()), (5, "native"));
     assert_eq!(MemberInfo::from(&member()).dialect(), "hashicorp");
-    let told_by_hashicorps = |protocol_max| MemberInfo { protocol_max, ..MemberInfo::default() };
-    assert_eq!(told_by_hashicorps(5).dialect(), "hashicorp");
-    assert_eq!(told_by_hashicorps(Versions::OURS.protocol_max).dialect(), "native");
+    let said_by_hashicorps = |protocol_max| MemberInfo { protocol_max, ..MemberInfo::default() };
+    assert_eq!(said_by_hashicorps(5).dialect(), "hashicorp");
+    assert_eq!(said_by_hashicorps(Versions::OURS.protocol_max).dialect(), "native");
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn exchange(mixed: &MixedCluster, round: usize) {
     let listeners: Vec<Listener> = mixed.present().iter().map(|agent| Listener::new(agent, "user")).collect();
     for (at, (name, payload)) in SAID.into_iter().enumerate() {
         let payload = [payload, format!("-{round}").as_bytes()].concat();
-        let from = mixed.of(if (at + round) % 2 == 0 { "h1" } else { "o1" });
+        let from = mixed.of(if (at + round).is_multiple_of(2) { "h1" } else { "o1" });
         client(from).event(name, &payload, false).expect("it is sent");
         for listener in &listeners {
             wait_until(soon(), "the stream has it byte for byte", || {
