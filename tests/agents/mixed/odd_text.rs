@@ -4,7 +4,7 @@
 use crate::harness::mixed_cluster::MixedCluster;
 use crate::harness::peers::hashicorp_serf;
 use crate::harness::rpc::{Listener, client};
-use crate::harness::{Agent, soon, wait_until, within};
+use crate::harness::{Agent, promised, run, serf_ctl, soon, wait_until, within};
 use serf::model::Text;
 use serf::rpc::QueryAnswer;
 use serf::rpc::record::QueryCall;
@@ -101,6 +101,28 @@ fn text_of_every_sort_passes_between_both_kinds() {
         lists_all(agent).expect("nobody has changed");
     }
     assert_eq!(mixed.nobody_failed(), Ok(()));
+    leaves_by_its_printed_name(&mut mixed, "o3", "h1");
+    leaves_by_its_printed_name(&mut mixed, "h3", "o1");
+}
+
+/// What a script does: it reads the name of a failed member from one command and hands it to the next.
+fn leaves_by_its_printed_name(mixed: &mut MixedCluster, label: &str, asked: &str) {
+    mixed.kill(label);
+    let agent = mixed.of(asked);
+    let names_of = |status: &str| {
+        let listed = agent.ctl(&["members", &format!("-status={status}")]).bytes;
+        let lines = listed.split(|byte| *byte == b'\n').filter(|line| line.starts_with(label.as_bytes()));
+        lines.filter_map(|line| Some(line.split(|byte| *byte == b' ').next()?.to_vec())).next()
+    };
+    let gone = || names_of("failed").ok_or("it is not listed as failed".to_string());
+    let name = wait_until(promised(20), "its crash is noticed", gone);
+    let rpc = format!("-rpc-addr={}", agent.rpc());
+    let arguments = ["force-leave".into(), rpc.into(), OsString::from_vec(name.clone())];
+    run(&serf_ctl(), arguments).ok();
+    wait_until(soon(), "it has left", || match names_of("left") {
+        Some(left) if left == name => Ok(()),
+        other => Err(format!("{other:x?}")),
+    });
 }
 
 /// Each of all events and queries, from an agent of either kind.
