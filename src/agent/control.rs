@@ -9,7 +9,7 @@ use crate::agent::net::gossip::Depths;
 use crate::membership::{Effects, Row};
 use crate::messaging::filter::EventFilter;
 use crate::messaging::keys::{KeyCommand, KeyStep};
-use crate::model::{Member, NameError, NodeName, Text, Token};
+use crate::model::{Member, NodeName, Text, Token};
 use crate::rpc::record::*;
 use crate::rpc::{KeyedAnswer, LaterRequest, NowRequest, RpcReply};
 use crate::telemetry::{LoggerHandle, SubscriberId, counters};
@@ -53,11 +53,11 @@ impl AgentControl {
         self
     }
 
-    fn serf_stats(&self) -> BTreeMap<String, String> {
+    fn serf_stats(&self) -> BTreeMap<Text, Text> {
         let table = self.table.read();
         let members = &table.members;
         let depth = |n: &std::sync::atomic::AtomicUsize| n.load(Ordering::Relaxed).to_string();
-        let mut stats = strings([
+        let mut stats = texts([
             ("members", members.len().to_string()),
             ("failed", members.failed().to_string()),
             ("left", members.left().to_string()),
@@ -71,13 +71,13 @@ impl AgentControl {
             ("encrypted", self.encrypted.to_string()),
         ]);
         if let Some(resets) = members.coordinate_resets() {
-            stats.insert("coordinate_resets".to_string(), resets.to_string());
+            stats.insert("coordinate_resets".into(), resets.to_string().into());
         }
         stats
     }
 
     /// What Serf does not have. No key ends in one of Serf's, so that `grep 'members = '` finds one line.
-    fn native_stats(&self) -> BTreeMap<String, String> {
+    fn native_stats(&self) -> BTreeMap<Text, Text> {
         let table = self.table.read();
         let members = &table.members;
         let speaking = |native| {
@@ -85,7 +85,7 @@ impl AgentControl {
             members.rows().filter(speaks).count().to_string()
         };
         let (threads, resident) = process_levels();
-        strings([
+        texts([
             ("incarnation", members.my_row().incarnation.to_string()),
             ("membership_queue", self.depths.membership.load(Ordering::Relaxed).to_string()),
             ("resident_bytes", resident.to_string()),
@@ -99,21 +99,30 @@ impl AgentControl {
         let me = self.table.read().members.my_row().member();
         let counted = counters::ALL.iter().filter(|c| c.value() > 0);
         let groups = [
-            ("agent", strings([("name", me.name.to_string())])),
+            ("agent", [("name".into(), (&me.name).into())].into()),
             ("runtime", runtime_stats()),
             ("serf", self.serf_stats()),
-            ("tags", me.tags.0.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()),
-            ("event_handlers", self.handlers.clone()),
+            ("tags", me.tags.0),
+            (
+                "event_handlers",
+                self.handlers.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect(),
+            ),
             ("native", self.native_stats()),
-            ("counters", counted.map(|c| (format!("{}_total", c.name()), c.value().to_string())).collect()),
+            (
+                "counters",
+                counted
+                    .map(|c| (format!("{}_total", c.name()).into(), c.value().to_string().into()))
+                    .collect(),
+            ),
             ("probe_trouble", self.reachability()),
         ];
         groups.into_iter().map(|(name, group)| (name.to_string(), group)).collect()
     }
 
-    fn force_leave(&self, node: &Text, prune: bool) -> Result<(), NameError> {
+    fn force_leave(&self, node: &Text, prune: bool) {
         log::info!(target: "agent", "Force leaving node: {node}");
-        let node = NodeName::new(node)?;
+        // What can be no name is that of no member, and nothing is to be done, as for any unknown one.
+        let Ok(node) = NodeName::new(node) else { return };
         let mut fx = Effects::default();
         let out = {
             let mut table = self.table.write();
@@ -123,7 +132,6 @@ impl AgentControl {
         self.channels.wake(out.gossip, out.events);
         // A full channel wakes that thread as well.
         let _ = self.channels.probe.send(ToProbe::TableChanged);
-        Ok(())
     }
 
     fn join(&self, addrs: &[Text], replay: bool, token: Token) -> Result<(), Busy> {
@@ -133,8 +141,12 @@ impl AgentControl {
         let rpc = self.rpc.clone();
         let reply = Box::new(move |result: JoinResult| {
             let joined = |count| JoinResponse { num: i32::try_from(count).unwrap_or(i32::MAX) };
-            rpc.reply(token, RpcReply::to::<JoinCall>(result.map(joined)));
+            rpc.reply(token, RpcReply::to::<JoinCall>(result.map(joined).map_err(|why| why.as_list())));
         });
+        if addrs.is_empty() {
+            reply(Ok(0));
+            return Ok(());
+        }
         let request = JoinRequest::new(addrs, replay, reply);
         if let Err(ToSync::Join(request)) = self.channels.sync.send(ToSync::Join(request)) {
             request.withdraw();
@@ -152,7 +164,7 @@ impl AgentControl {
     }
 
     /// Members whose datagrams or streams do not come through as they should, with the counts.
-    fn reachability(&self) -> BTreeMap<String, String> {
+    fn reachability(&self) -> BTreeMap<Text, Text> {
         let table = self.table.read();
         let troubled = |row: &&Row| row.probes.udp_failed > 0 || row.probes.tcp_failed > 0;
         let show = |row: &Row| {
@@ -161,7 +173,7 @@ impl AgentControl {
                 "udp {} ok, {} failed; tcp {} ok, {} failed",
                 p.udp_ok, p.udp_failed, p.tcp_ok, p.tcp_failed
             );
-            (row.name.to_string(), text)
+            (Text::from(&row.name), text.into())
         };
         table.members.rows().filter(troubled).map(show).collect()
     }
@@ -171,14 +183,14 @@ fn listed(members: &[Member]) -> MembersResponse {
     MembersResponse { members: members.iter().map(MemberInfo::from).collect() }
 }
 
-fn strings<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
-    pairs.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+fn texts<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<Text, Text> {
+    pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
 }
 
-fn runtime_stats() -> BTreeMap<String, String> {
+fn runtime_stats() -> BTreeMap<Text, Text> {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let (threads, _) = process_levels();
-    strings([
+    texts([
         ("arch", go_arch(std::env::consts::ARCH).to_string()),
         ("os", std::env::consts::OS.to_string()),
         ("cpu_count", cpus.to_string()),
@@ -218,7 +230,8 @@ impl Control for AgentControl {
                 RpcReply::with::<CoordinateCall>(&coordinate.as_ref().into())
             }
             NowRequest::ForceLeave(call) => {
-                RpcReply::to::<ForceLeaveCall>(self.force_leave(&call.node, call.prune))
+                self.force_leave(&call.node, call.prune);
+                RpcReply::with::<ForceLeaveCall>(&())
             }
         }
     }

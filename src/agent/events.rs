@@ -210,7 +210,10 @@ impl EventActor {
             }
             ConversationReply::Fired(result) => RpcReply::to::<EventCall>(result),
             ConversationReply::QueryStarted(result) => RpcReply::to::<QueryCall>(result.map(|_| ())),
-            ConversationReply::Responded(result) => RpcReply::to::<RespondCall>(result),
+            // Serf says so of any query.
+            ConversationReply::Responded(result) => RpcReply::to::<RespondCall>(
+                result.map_err(|why| format!("failed to respond to key query: {why}")),
+            ),
             // All four commands about keys are answered so.
             ConversationReply::Keys(Ok(report)) => {
                 let error = report.error();

@@ -3,6 +3,7 @@
 //! A reader that goes away (`serf members | head -1`) is no error, so every write to standard
 //! output returns what a command passes on with `?`.
 
+use super::reader::Reader;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
@@ -42,13 +43,14 @@ pub(super) struct Console<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
     terminal: bool,
+    error_terminal: bool,
     colour: bool,
 }
 
 impl<'a> Console<'a> {
     /// Prints to these streams, for programs: no colours.
     pub(super) fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Console<'a> {
-        Console { out, err, terminal: false, colour: false }
+        Console { out, err, terminal: false, error_terminal: false, colour: false }
     }
 
     /// Prints to the streams of the process. Colours are used on a terminal that can show them
@@ -58,12 +60,18 @@ impl<'a> Console<'a> {
         let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
         let colour = terminal && !dumb && !set("NO_COLOR");
-        Console { terminal, colour, ..Console::new(out, err) }
+        let error_terminal = err.is_terminal();
+        Console { terminal, error_terminal, colour, ..Console::new(out, err) }
     }
 
-    /// Whether a person reads standard output.
-    pub(super) fn is_terminal(&self) -> bool {
-        self.terminal
+    /// What reads standard output.
+    pub(super) fn reader(&self) -> Reader {
+        Reader::of(self.terminal)
+    }
+
+    /// What reads standard error.
+    pub(super) fn error_reader(&self) -> Reader {
+        Reader::of(self.error_terminal)
     }
 
     /// Whether that person's terminal may be sent colours.
@@ -72,13 +80,9 @@ impl<'a> Console<'a> {
     }
 
     /// Prints a text and a line break.
-    pub(super) fn line(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
+    pub(super) fn line(&mut self, text: impl AsRef<[u8]>) -> Result<(), Failure> {
         // One write: what a terminal or a pipe gets is whole lines.
-        self.bytes(text.as_ref().as_bytes().to_vec())
-    }
-
-    /// As [`Console::line`], for what may be no text.
-    pub(super) fn bytes(&mut self, mut line: Vec<u8>) -> Result<(), Failure> {
+        let mut line = text.as_ref().to_vec();
         line.push(b'\n');
         self.out.write_all(&line)?;
         self.out.flush()?;
@@ -87,10 +91,10 @@ impl<'a> Console<'a> {
 
     /// Prints a text and a line break to standard error. If even that fails there is nobody
     /// left to report it to.
-    pub(super) fn error(&mut self, text: impl AsRef<str>) {
-        let mut line = text.as_ref().to_string();
-        line.push('\n');
-        let _ = self.err.write_all(line.as_bytes());
+    pub(super) fn error(&mut self, text: impl AsRef<[u8]>) {
+        let mut line = text.as_ref().to_vec();
+        line.push(b'\n');
+        let _ = self.err.write_all(&line);
         let _ = self.err.flush();
     }
 }

@@ -12,5 +12,6 @@ pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failur
     connect(flags)?
         .event(name, &payload, coalesce)
         .map_err(|e| Failure::message("Error sending event", e))?;
-    console.line(format!("Event '{name}' dispatched! Coalescing enabled: {coalesce}"))
+    let tail = format!("' dispatched! Coalescing enabled: {coalesce}");
+    console.line([b"Event '", &*console.reader().show(name), tail.as_bytes()].concat())
 }

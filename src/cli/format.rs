@@ -1,6 +1,7 @@
 //! The two forms of output that scripts rely on: aligned columns and Go's JSON.
 
 use super::console::Failure;
+use crate::model::lossy;
 use serde::Serialize;
 
 /// `-format`.
@@ -29,34 +30,27 @@ impl OutputFormat {
 ///
 /// An empty last cell leaves the two blanks before it at the end of its line, except on the
 /// last line. Serf does so, and scripts compare.
-pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn columns<const N: usize>(rows: &[[Vec<u8>; N]]) -> Vec<u8> {
+    // In characters: a byte that is none is shown as one.
+    let width_of = |cell: &[u8]| lossy(cell).chars().count();
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(width_of(cell));
         }
     }
-    let mut out = String::new();
+    let mut out = Vec::new();
     for row in rows {
         for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
-            out.push_str(cell);
+            out.extend_from_slice(cell);
             if i + 1 < N {
-                let blanks = width - cell.chars().count() + 2;
-                out.extend(std::iter::repeat_n(' ', blanks));
+                let blanks = width - width_of(cell) + 2;
+                out.extend(std::iter::repeat_n(b' ', blanks));
             }
         }
-        out.push('\n');
+        out.push(b'\n');
     }
-    out.trim().to_string()
-}
-
-/// The text with everything escaped that could drive a terminal.
-pub(super) fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
+    out.trim_ascii().to_vec()
 }
 
 /// JSON as Go's `MarshalIndent` writes it with an indent of two blanks.
@@ -98,14 +92,16 @@ mod tests {
             ["a-longer", "127.8.2.2:7946", "alive", ""],
             ["éééééééééééé", "127.8.2.5:7946", "alive", ""],
         ]
-        .map(|row| row.map(str::to_string));
+        .map(|row| row.map(|cell| cell.as_bytes().to_vec()));
         assert_eq!(
-            columns(&rows),
+            String::from_utf8(columns(&rows)).unwrap(),
             "a             127.8.2.1:7946  alive  h=<a&b>,x=1\n\
              a-longer      127.8.2.2:7946  alive  \n\
              éééééééééééé  127.8.2.5:7946  alive"
         );
-        assert_eq!(columns::<3>(&[]), "");
+        assert_eq!(columns::<3>(&[]), b"");
+        let rows = [[&b"\xe9\xff"[..], b"x"], ["éa".as_bytes(), b"y"]].map(|row| row.map(<[u8]>::to_vec));
+        assert_eq!(columns(&rows), b"\xe9\xff  x\n\xc3\xa9a  y");
     }
 
     #[test]

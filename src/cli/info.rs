@@ -3,9 +3,9 @@
 use super::connection::connect;
 use super::console::{Console, Failure};
 use super::format::{OutputFormat, json};
+use super::reader::Reader;
 use crate::config::Flags;
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use crate::rpc::record::Stats;
 
 /// The groups that Serf prints. Ours come after them.
 const OF_SERF: [&str; 5] = ["agent", "event_handlers", "runtime", "serf", "tags"];
@@ -15,34 +15,32 @@ pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failur
     let format = OutputFormat::parse(flags.given_text("format").as_deref())?;
     let stats = connect(flags)?.stats().map_err(|e| Failure::message("Error querying agent", e))?;
     console.line(match format {
-        OutputFormat::Json => json(&stats)?,
-        OutputFormat::Text => as_text(&stats),
+        OutputFormat::Json => json(&stats)?.into_bytes(),
+        OutputFormat::Text => as_text(&stats, console.reader()),
     })
 }
 
-fn as_text(stats: &BTreeMap<String, BTreeMap<String, String>>) -> String {
-    let mut out = String::new();
+fn as_text(stats: &Stats, reader: Reader) -> Vec<u8> {
+    let mut out = Vec::new();
     let of_serf = |group: &&String| OF_SERF.contains(&group.as_str());
     let more = stats.keys().filter(|group| !of_serf(group));
     for group in stats.keys().filter(of_serf).chain(more) {
         let values = &stats[group];
-        let _ = writeln!(out, "{group}:");
+        out.extend([&*reader.show(group.as_bytes()), b":\n"].concat());
         for (key, value) in values {
-            let _ = writeln!(out, "\t{key} = {value}");
+            out.extend([b"\t", &*reader.show(key), b" = ", &reader.show(value), b"\n"].concat());
         }
     }
-    out.trim().to_string()
+    out.trim_ascii().to_vec()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn stats() -> BTreeMap<String, BTreeMap<String, String>> {
-        let group = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<BTreeMap<_, _>>()
-        };
-        BTreeMap::from([
+    fn stats() -> Stats {
+        let group = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        Stats::from([
             ("tags".to_string(), group(&[("x", "1"), ("h", "<a&b>")])),
             ("agent".to_string(), group(&[("name", "a")])),
             ("event_handlers".to_string(), group(&[])),
@@ -53,14 +51,18 @@ mod tests {
 
     #[test]
     fn text_is_that_of_serf() {
-        assert_eq!(as_text(&stats()), "agent:\n\tname = a\nevent_handlers:\ntags:\n\th = <a&b>\n\tx = 1");
+        let text = String::from_utf8(as_text(&stats(), Reader::Program)).unwrap();
+        assert_eq!(text, "agent:\n\tname = a\nevent_handlers:\ntags:\n\th = <a&b>\n\tx = 1");
     }
 
     #[test]
     fn what_serf_does_not_have_comes_last() {
         let mut stats = stats();
-        stats.insert("counters".to_string(), BTreeMap::from([("x_total".to_string(), "3".to_string())]));
-        assert!(as_text(&stats).ends_with("tags:\n\th = <a&b>\n\tx = 1\ncounters:\n\tx_total = 3"));
+        stats.insert("counters".to_string(), [("x_total".into(), "3".into())].into());
+        assert!(
+            as_text(&stats, Reader::Program)
+                .ends_with(b"tags:\n\th = <a&b>\n\tx = 1\ncounters:\n\tx_total = 3")
+        );
     }
 
     #[test]

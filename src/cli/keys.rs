@@ -2,7 +2,8 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::{columns, printable};
+use super::format::columns;
+use super::reader::Reader;
 use crate::config::Flags;
 use crate::model::Text;
 use crate::rpc::record::{InstallKeyCall, KeyResponse, ListKeysCall, RemoveKeyCall, UseKeyCall};
@@ -78,38 +79,39 @@ fn list(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failure> {
         return Err(Failure::message(FAILED, error));
     }
     // A list that is not whole must not look like one.
-    if let Some(remarks) = messages(&report, "") {
+    if let Some(remarks) = messages(&report, "", console.error_reader()) {
         console.error(remarks);
     }
     console.line("==> Keys gathered, listing cluster keys...\n")?;
-    console.line(listed(&report))
+    console.line(listed(&report, console.reader()))
 }
 
 /// Each key with the number of members that have it, and of those that seal with it if any do.
-fn listed(report: &KeyResponse) -> String {
+fn listed(report: &KeyResponse, reader: Reader) -> Vec<u8> {
     let total = report.num_nodes;
-    let lines = report.keys.iter().map(|(key, have)| {
-        let primary = report.primary_keys.get(key);
+    let lines = report.keys.iter().flatten().map(|(key, have)| {
+        let primary = report.primary_keys.iter().find_map(|keys| keys.get(key));
         let primary = primary.map(|seal| format!("primary [{seal}/{total}]")).unwrap_or_default();
-        [printable(key), format!("[{have}/{total}]"), primary]
+        [reader.show(key), format!("[{have}/{total}]").into_bytes(), primary.into_bytes()]
     });
     // Without the blanks that a key which is not primary would end in.
-    columns(&lines.collect::<Vec<_>>()).lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    let table = columns(&lines.collect::<Vec<_>>());
+    table.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).collect::<Vec<_>>().join(&b'\n')
 }
 
 fn print_failures(report: &KeyResponse, console: &mut Console<'_>) {
-    if let Some(failures) = messages(report, "failed:") {
+    if let Some(failures) = messages(report, "failed:", console.error_reader()) {
         console.error(failures);
     }
     console.error("");
 }
 
-/// What members had to say, if anything. Their words come from other hosts.
-fn messages(report: &KeyResponse, before: &str) -> Option<String> {
+/// What members had to say, if anything.
+fn messages(report: &KeyResponse, before: &str, reader: Reader) -> Option<Vec<u8>> {
     let row = |(name, message): (&Text, &Text)| {
-        [before.to_string(), printable(&name.to_lossy()), printable(&message.to_lossy())]
+        [before.as_bytes().to_vec(), reader.show(name), reader.show(message)]
     };
-    let rows: Vec<[String; 3]> = report.messages.iter().map(row).collect();
+    let rows: Vec<[Vec<u8>; 3]> = report.messages.iter().map(row).collect();
     if rows.is_empty() { None } else { Some(columns(&rows)) }
 }
 
@@ -122,17 +124,18 @@ mod tests {
     fn lists_show_how_many_have_which_key_and_which_is_primary() {
         let counts = |pairs: &[(&str, i64)]| pairs.iter().map(|(k, n)| (k.to_string(), *n)).collect();
         let report = KeyResponse {
-            keys: counts(&[("a=", 3), ("longer=", 2), ("old=", 1)]),
-            primary_keys: counts(&[("longer=", 2), ("old=", 1)]),
+            keys: Some(counts(&[("a=", 3), ("longer=", 2), ("old=", 1)])),
+            primary_keys: Some(counts(&[("longer=", 2), ("old=", 1)])),
             num_nodes: 3,
             ..KeyResponse::default()
         };
+        let listed = |report: &KeyResponse| String::from_utf8(listed(report, Reader::Program)).unwrap();
         assert_eq!(
             listed(&report),
             "a=       [3/3]\nlonger=  [2/3]  primary [2/3]\nold=     [1/3]  primary [1/3]"
         );
         // HashiCorp's agents do not say which is primary.
-        let report = KeyResponse { primary_keys: BTreeMap::new(), ..report };
+        let report = KeyResponse { primary_keys: None, ..report };
         assert_eq!(listed(&report), "a=       [3/3]\nlonger=  [2/3]\nold=     [1/3]");
     }
 
@@ -140,8 +143,10 @@ mod tests {
     fn what_members_say_drives_no_terminal() {
         let said = BTreeMap::from([("a".into(), "no".into()), ("bb".into(), "\u{1b}[2J".into())]);
         let report = KeyResponse { messages: said, ..KeyResponse::default() };
-        let expected = "failed:  a   no\nfailed:  bb  \\u{1b}[2J";
-        assert_eq!(messages(&report, "failed:").as_deref(), Some(expected));
-        assert_eq!(messages(&KeyResponse::default(), "failed:"), None);
+        let said = |report, reader| messages(report, "failed:", reader);
+        let expected = &b"failed:  a   no\nfailed:  bb  \\u{1b}[2J"[..];
+        assert_eq!(said(&report, Reader::Person).as_deref(), Some(expected));
+        assert!(said(&report, Reader::Program).unwrap().ends_with(b"bb  \x1b[2J"));
+        assert_eq!(said(&KeyResponse::default(), Reader::Person), None);
     }
 }

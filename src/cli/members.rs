@@ -2,9 +2,10 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::{OutputFormat, columns, json, printable};
+use super::format::{OutputFormat, columns, json};
+use super::reader::Reader;
 use crate::config::Flags;
-use crate::model::{Status, Tags, Text, Versions};
+use crate::model::{Status, Tags, Text, lossy};
 use crate::rpc::record::{MemberInfo, MembersFilteredCall};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -29,11 +30,10 @@ pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failur
     members.sort_by(|a, b| a.name.cmp(&b.name));
     match format {
         OutputFormat::Json => console.line(as_json(&members)?),
-        OutputFormat::Text if console.is_terminal() => {
-            let text = for_people(&members, flags.switch("detailed"), console.has_colour());
-            console.line(text)
-        }
-        OutputFormat::Text => console.line(as_text(&members, flags.switch("detailed"))),
+        OutputFormat::Text => console.line(match console.has_colour() {
+            true => coloured(&members, flags.switch("detailed")).into_bytes(),
+            false => as_text(&members, flags.switch("detailed"), console.reader()),
+        }),
     }
 }
 
@@ -82,42 +82,40 @@ fn as_json(members: &[MemberInfo]) -> Result<String, Failure> {
     json(&List { members: if rows.is_empty() { None } else { Some(rows) } })
 }
 
-fn as_text(members: &[MemberInfo], detailed: bool) -> String {
-    let cells =
-        |m: &MemberInfo| [m.name.to_string(), address(m), m.status.clone(), Tags(m.tags.clone()).to_string()];
+fn as_text(members: &[MemberInfo], detailed: bool, reader: Reader) -> Vec<u8> {
+    let cells = |m: &MemberInfo| {
+        let tags = reader.show(Tags(m.tags.clone()).to_bytes());
+        [reader.show(&m.name), address(m).into_bytes(), m.status.clone().into_bytes(), tags]
+    };
     if !detailed {
         return columns(&members.iter().map(cells).collect::<Vec<_>>());
     }
-    let rows: Vec<[String; 7]> = members
+    let rows: Vec<[Vec<u8>; 7]> = members
         .iter()
         .map(|m| {
             let [name, addr, status, tags] = cells(m);
             let speaks = format!("Protocol Version: {}", m.delegate_cur);
             let understands = format!("Available Protocol Range: [{}, {}]", m.delegate_min, m.delegate_max);
-            let native = m.protocol_max >= Versions::NATIVE_BASE;
-            let dialect = format!("Dialect: {}", if native { "native" } else { "hashicorp" });
+            let dialect = format!("Dialect: {}", m.dialect());
+            let [speaks, understands, dialect] = [speaks, understands, dialect].map(String::into_bytes);
             [name, addr, status, tags, speaks, understands, dialect]
         })
         .collect();
     columns(&rows)
 }
 
-/// The same lines for a terminal. Names and tags come from other hosts, so what could drive
-/// the terminal is escaped; the status is coloured if there are colours.
-fn for_people(members: &[MemberInfo], detailed: bool, colour: bool) -> String {
-    let shown: Vec<MemberInfo> = members.iter().map(without_controls).collect();
-    let text = as_text(&shown, detailed);
-    if !colour {
-        return text;
-    }
+/// The same lines for a terminal that has colours, with the status in one.
+fn coloured(members: &[MemberInfo], detailed: bool) -> String {
+    let text = as_text(members, detailed, Reader::Person);
     // The status is the third column, at the same place in every line: coloured after the
     // columns were laid out, because colours have no width.
-    let width =
-        |cell: fn(&MemberInfo) -> String| shown.iter().map(|m| cell(m).chars().count()).max().unwrap_or(0);
-    let start = width(|m| m.name.to_string()) + 2 + width(address) + 2;
-    let lines: Vec<String> = text
+    let width = |cell: fn(&MemberInfo) -> Vec<u8>| {
+        members.iter().map(|m| lossy(&cell(m)).chars().count()).max().unwrap_or(0)
+    };
+    let start = width(|m| Reader::Person.show(&m.name)) + 2 + width(|m| address(m).into_bytes()) + 2;
+    let lines: Vec<String> = lossy(&text)
         .lines()
-        .zip(&shown)
+        .zip(members)
         .map(|(line, member)| {
             let word = member.status.as_str();
             let Ok(status) = word.parse() else { return line.to_string() };
@@ -143,14 +141,6 @@ fn shade(status: Status) -> u8 {
     }
 }
 
-fn without_controls(member: &MemberInfo) -> MemberInfo {
-    let mut shown = member.clone();
-    let clean = |text: &Text| Text::from(printable(&text.to_lossy()));
-    shown.name = clean(&member.name);
-    shown.tags = member.tags.iter().map(|(k, v)| (clean(k), clean(v))).collect();
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +162,10 @@ mod tests {
             member("a", "127.8.2.1:7946", Status::Alive, &["x=1", "h=<a&b>"]),
             member("a-longer", "127.8.2.2:7946", Status::Alive, &[]),
         ]
+    }
+
+    fn as_text(members: &[MemberInfo], detailed: bool) -> String {
+        String::from_utf8(super::as_text(members, detailed, Reader::Program)).unwrap()
     }
 
     // The three expectations that follow are what Serf 0.8.2 printed for such a cluster, with
@@ -245,14 +239,20 @@ mod tests {
             member("long-name", "127.0.0.1:12", Status::Failed, &[]),
         ];
         assert_eq!(
-            for_people(&members, false, true),
+            coloured(&members, false),
             "é          127.0.0.1:1   \u{1b}[32malive\u{1b}[0m   k=\\u{1b}[2Jx\n\
              long-name  127.0.0.1:12  \u{1b}[31mfailed\u{1b}[0m"
         );
         assert_eq!(
-            for_people(&members, false, false),
-            "é          127.0.0.1:1   alive   k=\\u{1b}[2Jx\nlong-name  127.0.0.1:12  failed"
+            super::as_text(&members, false, Reader::Person),
+            "é          127.0.0.1:1   alive   k=\\u{1b}[2Jx\nlong-name  127.0.0.1:12  failed".as_bytes()
         );
-        assert_eq!(for_people(&[], true, true), "");
+        assert_eq!(coloured(&[], true), "");
+        let odd = [MemberInfo { name: b"n\xff".as_slice().into(), ..members[0].clone() }];
+        assert_eq!(
+            super::as_text(&odd, false, Reader::Program),
+            b"n\xff  127.0.0.1:1  alive  k=\x1b[2Jx",
+            "a script gets the bytes"
+        );
     }
 }

@@ -10,6 +10,7 @@
 //! | `interrupt` | what SIGINT does to a command that waits |
 //! | `console` | the two streams, and how a command ends |
 //! | `format` | aligned columns and Go's JSON |
+//! | `reader` | how words of other hosts are printed |
 //!
 //! A new command is a file here, its row in `CONTROL`, and its flags and its help in
 //! `config/options/control.rs`; what it asks of the agent is a row of `rpc/commands.rs`.
@@ -40,6 +41,7 @@ mod monitor;
 mod payload;
 mod query;
 mod reachability;
+mod reader;
 mod rtt;
 mod tags;
 mod version;

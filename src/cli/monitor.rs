@@ -2,8 +2,8 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::printable;
 use super::interrupt;
+use super::reader::Reader;
 use crate::config::Flags;
 use crate::model::Tags;
 use crate::rpc::record::MemberInfo;
@@ -20,7 +20,7 @@ pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failur
     interrupt::ends_with(0, None).map_err(|e| Failure::message("Error starting monitor", e))?;
     loop {
         match client.next_record(None) {
-            Ok(Some((_, record))) => console.line(describe(&record))?,
+            Ok(Some((_, record))) => console.line(describe(&record, console.reader()))?,
             Ok(None) | Err(ClientError::Closed | ClientError::Io(_)) => {
                 return Err(Failure::Message(
                     "\nRemote side ended the monitor! This usually means that the\n\
@@ -37,43 +37,67 @@ pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failur
 ///
 /// Serf prints the fields in random order and with Go's notation for values. The order is
 /// alphabetical here, and members are lines like those of `serf members`.
-fn describe(record: &Record) -> String {
+fn describe(record: &Record, reader: Reader) -> Vec<u8> {
     let mut out = String::from("Event Info:");
+    let mut members = Vec::new();
     match record {
-        Record::Log(line) => return line.clone(),
+        Record::Log(line) => return reader.show_lines(line),
         Record::User(e) => {
             field(&mut out, "Coalesce", e.coalesce);
             field(&mut out, "Event", quoted(&e.event));
             field(&mut out, "LTime", e.ltime);
-            field(&mut out, "Name", quoted(&e.name.to_lossy()));
+            field(&mut out, "Name", quoted(&e.name));
             field(&mut out, "Payload", go_bytes(&e.payload));
         }
         Record::Query(e) => {
             field(&mut out, "Event", quoted(&e.event));
             field(&mut out, "ID", e.id);
             field(&mut out, "LTime", e.ltime);
-            field(&mut out, "Name", quoted(&e.name.to_lossy()));
+            field(&mut out, "Name", quoted(&e.name));
             field(&mut out, "Payload", go_bytes(&e.payload));
         }
         Record::Members(e) => {
             field(&mut out, "Event", quoted(&e.event));
             field(&mut out, "Members", e.members.len());
             for member in &e.members {
-                let _ = write!(out, "\n\t\t{}", member_line(member));
+                members.extend_from_slice(b"\n\t\t");
+                members.extend(member_line(member, reader));
             }
         }
         // Of a query of one's own, and a monitor asks none.
         Record::Answer(_) => {}
     }
-    out
+    [out.into_bytes(), members].concat()
 }
 
 fn field(out: &mut String, name: &str, value: impl std::fmt::Display) {
     let _ = write!(out, "\n\t{name}: {value}");
 }
 
-fn quoted(text: &str) -> String {
-    format!("{text:?}")
+/// As Go quotes a text: each byte that is no part of one by its number.
+fn quoted(text: impl AsRef<[u8]>) -> String {
+    let mut out = String::from("\"");
+    for chunk in text.as_ref().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' | '\\' => out.extend(['\\', c]),
+                '\u{7}' => out.push_str("\\a"),
+                '\u{8}' => out.push_str("\\b"),
+                '\u{c}' => out.push_str("\\f"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                '\u{b}' => out.push_str("\\v"),
+                '\'' => out.push(c),
+                _ if c.escape_debug().len() == 1 => out.push(c),
+                '\0'..='\u{7f}' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+                '\u{80}'..='\u{ffff}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+                _ => out.push_str(&format!("\\U{:08x}", u32::from(c))),
+            }
+        }
+        out.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    out + "\""
 }
 
 /// As Go prints a byte string with `%#v`; an empty one travels as nil.
@@ -85,17 +109,35 @@ fn go_bytes(bytes: &[u8]) -> String {
     format!("[]byte{{{}}}", hex.join(", "))
 }
 
-fn member_line(member: &MemberInfo) -> String {
+fn member_line(member: &MemberInfo, reader: Reader) -> Vec<u8> {
     let addr = SocketAddr::new(member.addr.0, member.port);
-    let tags = Tags(member.tags.clone());
-    let line = format!("{}  {addr}  {}  {tags}", member.name, member.status);
-    printable(line.trim_end())
+    let (name, tags) = (reader.show(&member.name), reader.show(Tags(member.tags.clone()).to_bytes()));
+    let line = [&*name, format!("  {addr}  {}  ", member.status).as_bytes(), &tags].concat();
+    line.trim_ascii_end().to_vec()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rpc::record::{MemberEventRecord, QueryEventRecord, UserEventRecord, WireAddr};
+
+    fn describe(record: &Record) -> String {
+        String::from_utf8(super::describe(record, Reader::Program)).unwrap()
+    }
+
+    #[test]
+    fn texts_are_quoted_as_go_does() {
+        // Printed by HashiCorp's program.
+        for (text, expected) in [
+            (&b"a b"[..], r#""a b""#),
+            (b"q\"\\", r#""q\"\\""#),
+            (b"\x07\x08\x0b\x0c\r\n\t\x00\x1b\x7f", r#""\a\b\v\f\r\n\t\x00\x1b\x7f""#),
+            (b"\xff\xe2\x82", r#""\xff\xe2\x82""#),
+            ("é\u{1f600}\u{200b}'".as_bytes(), "\"é\u{1f600}\\u200b'\""),
+        ] {
+            assert_eq!(quoted(text), expected);
+        }
+    }
 
     #[test]
     fn records_read_like_those_of_serf() {

@@ -2,12 +2,13 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::{OutputFormat, json, printable};
+use super::format::{OutputFormat, json};
 use super::interrupt;
 use super::payload::name_and_payload;
+use super::reader::Reader;
 use crate::config::Flags;
 use crate::messaging::expression::{BadExpression, Expression};
-use crate::model::{Status, Tags, Text, lossy};
+use crate::model::{Status, Tags, Text};
 use crate::rpc::record::{MemberInfo, MembersFilteredCall, QueryCall};
 use crate::rpc::{Client, QueryAnswer};
 use serde::Serialize;
@@ -48,7 +49,7 @@ pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failur
             let acked = print_text(answers, &request, console)?;
             let silent: Vec<&Text> = expected.difference(&acked).collect();
             if !silent.is_empty() {
-                console.error(format!("no ack from: {}", listed(&silent)));
+                console.error([b"no ack from: ", &*listed(&silent, console.error_reader())].concat());
             }
             Ok(())
         }
@@ -102,26 +103,20 @@ fn print_text(
 ) -> Result<BTreeSet<Text>, Failure> {
     let mut acked = BTreeSet::new();
     let (mut acks, mut responses) = (0, 0);
-    console.line(format!("Query '{}' dispatched", request.name))?;
+    let reader = console.reader();
+    console.line([b"Query '", &*reader.show(&request.name), b"' dispatched"].concat())?;
     for answer in answers {
         match answer? {
             QueryAnswer::Ack { from } => {
                 acks += 1;
-                console.line(format!("Ack from '{from}'"))?;
+                console.line([b"Ack from '", &*reader.show(&from), b"'"].concat())?;
                 acked.insert(from);
             }
             QueryAnswer::Response { from, payload } => {
                 responses += 1;
                 let payload = payload.strip_suffix(b"\n").unwrap_or(&payload);
-                let mut line = format!("Response from '{from}': ").into_bytes();
-                if console.is_terminal() {
-                    // It comes from another host, and a terminal can be made to do things.
-                    let lines: Vec<String> = lossy(payload).split('\n').map(printable).collect();
-                    line.extend_from_slice(lines.join("\n").as_bytes());
-                } else {
-                    line.extend_from_slice(payload);
-                }
-                console.bytes(line)?;
+                let (from, payload) = (reader.show(&from), reader.show_lines(payload));
+                console.line([b"Response from '", &*from, b"': ", &payload].concat())?;
             }
             QueryAnswer::Done => {}
         }
@@ -159,11 +154,11 @@ fn print_json(
     console.line(json(&collected)?)
 }
 
-fn listed(names: &[&Text]) -> String {
-    let shown: Vec<String> = names.iter().take(MAX_LISTED).map(|name| printable(&name.to_lossy())).collect();
+fn listed(names: &[&Text], reader: Reader) -> Vec<u8> {
+    let shown: Vec<Vec<u8>> = names.iter().take(MAX_LISTED).map(|name| reader.show(name)).collect();
     let more = names.len() - shown.len();
     let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-    shown.join(", ") + &tail
+    [shown.join(&b", "[..]), tail.into_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -221,6 +216,11 @@ mod tests {
         let raw = vec![response("h", b"\xff")];
         print_text(raw.into_iter(), &query(false), &mut Console::new(&mut out, &mut err)).unwrap();
         assert!(out.windows(4).any(|w| w == b" \xff\nT"), "bytes that are no text arrive as they are");
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let odd = QueryCall { name: b"q\xfe".as_slice().into(), ..query(true) };
+        let answers = [Ok(QueryAnswer::Ack { from: b"h\xff".as_slice().into() })];
+        print_text(answers.into_iter(), &odd, &mut Console::new(&mut out, &mut err)).unwrap();
+        assert!(out.starts_with(b"Query 'q\xfe' dispatched\nAck from 'h\xff'\n"), "{out:?}");
     }
 
     #[test]
@@ -268,7 +268,9 @@ mod tests {
         assert_eq!(names(&[], &[("other", ".+")]), "");
         assert_eq!(names(&[], &[("role", "[")]), "");
         let many: Vec<Text> = (0..23).map(|i| format!("n{i:02}").into()).collect();
-        assert!(listed(&many.iter().collect::<Vec<_>>()).ends_with("n18, n19 and 3 more"));
-        assert_eq!(listed(&[&"a\x1b".into()]), "a\\u{1b}");
+        let many = listed(&many.iter().collect::<Vec<_>>(), Reader::Person);
+        assert!(many.ends_with(b"n18, n19 and 3 more"));
+        assert_eq!(listed(&[&"a\x1b".into()], Reader::Person), b"a\\u{1b}");
+        assert_eq!(listed(&[&"a\x1b".into(), &b"\xff"[..].into()], Reader::Program), b"a\x1b, \xff");
     }
 }

@@ -2,7 +2,6 @@
 
 use super::connection::connect;
 use super::console::{Console, Failure};
-use super::format::printable;
 use super::interrupt;
 use crate::config::Flags;
 use crate::model::Text;
@@ -70,12 +69,13 @@ struct Test {
 
 impl Test {
     fn ack(&mut self, from: Text, verbose: bool, console: &mut Console<'_>) -> Result<(), Failure> {
+        let shown = console.reader().show(&from);
         if verbose {
-            console.line(format!("\tAck from '{}'", printable(&from.to_lossy())))?;
+            console.line([b"\tAck from '", &*shown, b"'"].concat())?;
         }
         if self.acked.contains(&from) {
             self.duplicates = true;
-            console.line(format!("Duplicate response from '{}'", printable(&from.to_lossy())))?;
+            console.line([b"Duplicate response from '", &*shown, b"'"].concat())?;
         }
         self.acked.insert(from);
         Ok(())
@@ -102,7 +102,7 @@ impl Test {
             if !names.is_empty() {
                 console.line(title)?;
                 for name in names {
-                    console.line(format!("\t{}", printable(&name.to_lossy())))?;
+                    console.line([b"\t", &*console.reader().show(name)].concat())?;
                 }
                 console.line(meaning)?;
             }

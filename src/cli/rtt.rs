@@ -21,15 +21,16 @@ pub(super) fn run(flags: &Flags, console: &mut Console<'_>) -> Result<(), Failur
     };
     let distance = coordinate(&mut client, first)?.distance_to(&coordinate(&mut client, &second)?);
     let ms = distance.as_secs_f64() * 1000.0;
-    console.line(format!("Estimated {first} <-> {second} rtt: {ms:.3} ms"))
+    let (reader, tail) = (console.reader(), format!(" rtt: {ms:.3} ms"));
+    let (first, second) = (reader.show(first), reader.show(&second));
+    console.line([b"Estimated ", &*first, b" <-> ", &second, tail.as_bytes()].concat())
 }
 
 /// The name of the agent that is asked.
 fn own_name(client: &mut Client) -> Result<Text, Failure> {
     let stats = client.stats().map_err(|e| Failure::message("Error querying agent", e))?;
-    let name = stats.get("agent").and_then(|agent| agent.get("name"));
-    name.map(|name| name.as_str().into())
-        .ok_or_else(|| Failure::message("Error querying agent", "it does not say its name"))
+    let name = stats.get("agent").and_then(|agent| agent.get(&b"name"[..]));
+    name.cloned().ok_or_else(|| Failure::message("Error querying agent", "it does not say its name"))
 }
 
 fn coordinate(client: &mut Client, node: &Text) -> Result<Coordinate, Failure> {

@@ -149,6 +149,8 @@ pub fn encode(answer: &KeyAnswer) -> Vec<u8> {
 /// What all members together said: Serf's `KeyResponse`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyReport {
+    /// Whether it was asked which keys there are, and not for a change.
+    pub listing: bool,
     /// What members had to say, by name.
     pub messages: BTreeMap<Text, Text>,
     /// How many members there were when it was asked.

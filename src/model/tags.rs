@@ -35,11 +35,10 @@ pub enum TagsError {
 impl fmt::Display for TagsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TagsError::TooLarge(n) => write!(
-                f,
-                "Encoded length of tags exceeds limit of {MAX_META_LEN} bytes (they take {n}); \
-                 use fewer or shorter tags"
-            ),
+            // To the letter: clients compare it.
+            TagsError::TooLarge(_) => {
+                write!(f, "Encoded length of tags exceeds limit of {MAX_META_LEN} bytes")
+            }
             TagsError::NoKey(s) => write!(f, "Invalid tag: '{s}' (expected key=value)"),
             TagsError::Malformed => write!(f, "tags are not a map of strings"),
         }

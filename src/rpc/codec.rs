@@ -147,20 +147,6 @@ impl Field for Vec<u8> {
     }
 }
 
-/// Where there may be no byte string: nil then.
-impl Field for Option<Vec<u8>> {
-    fn read(r: &mut Reader) -> Result<Self, Fault> {
-        if r.nil() { Ok(None) } else { Field::read(r).map(Some) }
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        match self {
-            Some(bytes) => bytes.write(out),
-            None => drop(rmp::encode::write_nil(out)),
-        }
-    }
-}
-
 /// A list. What its head announces is not believed: it ends where the bytes do.
 pub(super) fn read_list<T: Field>(r: &mut Reader) -> Result<Vec<T>, Fault> {
     let mut items = Vec::new();
@@ -205,6 +191,22 @@ impl<K: Field + Ord, V: Field> Field for BTreeMap<K, V> {
         for (key, value) in self {
             key.write(out);
             value.write(out);
+        }
+    }
+}
+
+/// A value that may be absent, which nil says.
+impl<T: Field> Field for Option<T> {
+    fn read(r: &mut Reader) -> Result<Self, Fault> {
+        if r.nil() { Ok(None) } else { T::read(r).map(Some) }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Some(value) => value.write(out),
+            None => {
+                let _ = rmp::encode::write_nil(out);
+            }
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Keys as text: base64, read as Go reads it. Line ends are ignored wherever they stand, so that a key
 //! may be what a command printed or a file holds; other blanks are not.
 
+use base64::Engine;
 use base64::alphabet;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
-use base64::{DecodeError, Engine};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -28,23 +28,35 @@ impl std::error::Error for NotBase64 {}
 
 /// What the text stands for.
 pub fn decode(text: &str) -> Result<Zeroizing<Vec<u8>>, NotBase64> {
-    let counts = |byte: &u8| !matches!(byte, b'\r' | b'\n');
+    if let Some(at) = illegal_at(text.as_bytes()) {
+        return Err(NotBase64(at));
+    }
     // Room for everything at once: growing would leave copies behind.
     let mut characters = Zeroizing::new(Vec::with_capacity(text.len()));
-    characters.extend(text.bytes().filter(counts));
+    characters.extend(text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')));
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() + 3));
-    match ENGINE.decode_vec(&*characters, &mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(error) => {
-            let at = match error {
-                DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol { offset: at, .. } => at,
-                // Characters come in fours; the last ones are too few.
-                DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => characters.len() / 4 * 4,
-            };
-            let mut places = text.bytes().enumerate().filter(|(_, byte)| counts(byte));
-            Err(NotBase64(places.nth(at).map_or(text.len(), |(place, _)| place)))
+    ENGINE.decode_vec(&*characters, &mut bytes).map_err(|_| NotBase64(text.len()))?;
+    Ok(bytes)
+}
+
+/// The byte that Go blames: one that is no part of base64, the first of a group of four that is not
+/// whole, or what is wrong with the padding or follows it.
+fn illegal_at(text: &[u8]) -> Option<usize> {
+    let mut bytes = text.iter().enumerate().filter(|(_, byte)| !matches!(byte, b'\r' | b'\n'));
+    let mut in_group = 0;
+    while let Some((at, byte)) = bytes.next() {
+        match (byte, in_group) {
+            (b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/', _) => in_group = (in_group + 1) % 4,
+            (b'=', 3) => return bytes.next().map(|(at, _)| at),
+            (b'=', 2) => match bytes.next() {
+                Some((_, b'=')) => return bytes.next().map(|(at, _)| at),
+                Some((at, _)) => return Some(at - 1),
+                None => return Some(text.len()),
+            },
+            _ => return Some(at),
         }
     }
+    (in_group > 0).then_some(text.len() - in_group)
 }
 
 /// The text that stands for these bytes.

@@ -2,11 +2,15 @@
 //! agent, and RPC clients written for Python do with our agents what they do with HashiCorp's.
 
 use crate::harness::peers::{hashicorp_serf, python_with_clients};
+use crate::harness::raw_rpc::{RpcBody, rpc_request};
 use crate::harness::{
     Agent, Network, Output, all_list, all_see, promised, run, serf, soon, wait_until, within,
 };
 use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
 /// Every command that an operator uses every day, typed into HashiCorp's program.
 #[test]
@@ -74,6 +78,46 @@ fn check_monitor(n1: &Agent, program: &Path) {
     let nobody = std::net::SocketAddr::new(n1.gossip().ip(), 1);
     n1.ctl(&["join", &nobody.to_string()]).refused();
     wait_until(soon(), "monitor shows new lines", || watcher.shows(&nobody.to_string()));
+}
+
+/// Connections to an agent that take every place it has for clients.
+fn take_every_place(agent: &Agent) -> Vec<TcpStream> {
+    let hello = rpc_request(0, "handshake", Some(RpcBody::Handshake { version: 1 }));
+    let connect = |_| {
+        let mut socket = TcpStream::connect(agent.rpc()).expect("it listens");
+        socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout can be set");
+        socket.write_all(&hello).expect("it reads");
+        socket.read_exact(&mut [0; 12]).expect("it answers");
+        socket
+    };
+    (0..128).map(connect).collect()
+}
+
+/// The client that is one too many is told so, and shows it, whichever program it is.
+#[test]
+fn one_client_too_many_shows_why() {
+    let net = Network::claim();
+    let agent = net.agent("n1", 1).start();
+    let mut places = take_every_place(&agent);
+    let why = "Too many clients (limit is 128)";
+    for program in [Some(serf()), hashicorp_serf()].into_iter().flatten() {
+        let refused = agent.ctl_with(&program, &["members"]).refused();
+        assert!(refused.contains(why), "{}: {refused}", program.display());
+    }
+    // Those that say nothing take no place of those that are served.
+    let silent: Vec<TcpStream> =
+        (0..64).map(|_| TcpStream::connect(agent.rpc()).expect("it listens")).collect();
+    places.drain(..10);
+    wait_until(soon(), "there is room again", || {
+        let listed = agent.ctl(&["members"]);
+        if listed.code() == Some(0) { Ok(()) } else { Err(listed.to_string()) }
+    });
+    drop(silent);
+    let mut members = rpc_request(7, "members", None);
+    members.extend(rpc_request(8, "stats", None));
+    let kept = &mut places[0];
+    kept.write_all(&members).expect("it still reads");
+    kept.read_exact(&mut [0; 100]).expect("it still answers");
 }
 
 /// Our commands against HashiCorp's agents.
@@ -216,7 +260,7 @@ fn python_clients_send_and_stream_events_and_queries() {
         ("serfclient_events.py", "deploy "),
         (
             "serfio_events.py",
-            "streamed: user deploy b'abc'\nstreamed: query load b'now?'\nanswered: n1 b'so'\n",
+            "streamed: user deploy b'abc\\xff'\nstreamed: query load b'now?'\nanswered: n1 b'so\\xff'\n",
         ),
     ];
     for (script, beginning) in expected {

@@ -62,7 +62,7 @@ fn what_rtt_cannot_tell_is_an_error() {
         );
         for args in [&["rtt"][..], &["rtt", "a", "b", "c"]] {
             let misused = alone.ctl_with(&program, args).refused();
-            assert!(misused.starts_with("One or two node names must be specified"), "{misused}");
+            assert!(misused.contains("One or two node names must be specified"), "{misused}");
         }
     }
 }

@@ -38,6 +38,7 @@ mod startup;
 mod command_lines;
 mod commands;
 mod control_clients;
+mod rpc_answers;
 mod slow_consumers;
 
 // Attacks: little that asks for much, and much of what means nothing.

@@ -136,10 +136,10 @@ fn clients_answer_what_they_were_asked_and_nothing_else() {
     let Ok(Some(Record::Query(told))) = told else { panic!("not a query: {told:?}") };
     assert_eq!((&*told.name.to_lossy(), told.payload.as_slice()), ("q", b"how?".as_slice()));
     let error = responder.respond(told.id, &[b'x'; 1024]).expect_err("it is too large");
-    assert_eq!(error.to_string(), "response exceeds limit of 1024 bytes");
+    assert_eq!(error.to_string(), "failed to respond to key query: response exceeds limit of 1024 bytes");
     responder.respond(told.id, b"so").expect("the answer is taken");
     let error = responder.respond(told.id, b"again").expect_err("it was answered");
-    assert_eq!(error.to_string(), "response already sent");
+    assert_eq!(error.to_string(), "failed to respond to key query: response already sent");
 
     let mut responses = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-"""Streams events and sends two through PyPI's serfclient, which knows no queries: prints each as it
+"""Streams events and sends three through PyPI's serfclient, which knows no queries: prints each as it
 comes back, `name payload`."""
 
 import sys
@@ -11,7 +11,7 @@ stream = listener.stream("user")
 assert not stream.head["Error"], stream.head
 
 sender = SerfClient(**address)
-for payload in ["abc", ""]:
+for payload in ["abc", "", b"\xff\x00\xe9"]:
     reply = sender.event("deploy", payload, coalesce=False)
     assert not reply.head["Error"], reply.head
     # The end of what is streamed for one event is not seen before the next one comes.

@@ -8,8 +8,8 @@ client = SerfClient(host=sys.argv[1], port=int(sys.argv[2]))
 reply = client.members()
 assert not reply.head["Error"], reply.head
 for member in reply.body["Members"]:
-    # Four bytes, or sixteen that end with the four.
-    address = ".".join(str(byte) for byte in member["Addr"][-4:])
+    assert len(member["Addr"]) == 4, member
+    address = ".".join(str(byte) for byte in member["Addr"])
     print(f"{member['Name']} {address}:{member['Port']} {member['Status']}")
 
 filtered = client.members(status="alive", tags={"role": "web"})

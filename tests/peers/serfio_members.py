@@ -9,8 +9,8 @@ import serfio
 async def main():
     async with serfio.Serf(host=sys.argv[1], port=int(sys.argv[2])) as client:
         for member in await client.members():
-            # Four bytes, or sixteen that end with the four.
-            address = ".".join(str(byte) for byte in member["Addr"][-4:])
+            assert len(member["Addr"]) == 4, member
+            address = ".".join(str(byte) for byte in member["Addr"])
             print(f"{member['Name']} {address}:{member['Port']} {member['Status']}")
         filtered = await client.members_filtered(status="alive", tags={"role": "web"})
         print("web:", *(member["Name"] for member in filtered))

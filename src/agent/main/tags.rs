@@ -24,8 +24,6 @@ pub(crate) enum TagsChangeError {
     Decode(PathBuf, String),
     /// It cannot be written.
     Write(PathBuf, io::Error),
-    /// A tag without a name.
-    NoKey,
     /// The tags do not fit.
     Tags(TagsError),
 }
@@ -44,7 +42,6 @@ impl fmt::Display for TagsChangeError {
             TagsChangeError::Write(path, why) => {
                 write!(f, "Failed to write tags file: {}: {why}", path.display())
             }
-            TagsChangeError::NoKey => f.write_str("Invalid tag: its name is empty"),
             TagsChangeError::Tags(e) => e.fmt(f),
         }
     }
@@ -132,9 +129,6 @@ impl OwnTags {
 }
 
 fn check(tags: &Tags) -> Result<(), TagsChangeError> {
-    if tags.0.contains_key(&b""[..]) {
-        return Err(TagsChangeError::NoKey);
-    }
     tags.encode().map(drop).map_err(TagsChangeError::Tags)
 }
 
@@ -192,8 +186,6 @@ mod tests {
         let mut own = OwnTags::restore(tags(&["a=b"]), None).unwrap();
         let long = format!("long={}", "x".repeat(600));
         assert!(change(&mut own, &[&long], &["a"]).unwrap_err().contains("exceeds limit of 512 bytes"));
-        let nameless = BTreeMap::from([(Text::default(), "x".into())]);
-        assert!(matches!(own.change(nameless, vec![]), Err(TagsChangeError::NoKey)));
         assert!(own.reconfigured(tags(&[&long])).is_err());
         assert_eq!(own.effective(), tags(&["a=b"]));
     }
@@ -211,12 +203,16 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         change(&mut own, &[], &["a"]).unwrap();
         assert_eq!(restore().unwrap().effective(), tags(&["role=web"]));
+        // The control protocol lets a tag have no name, as in Serf.
+        own.change([(Text::default(), "x".into())].into(), vec![]).unwrap();
+        assert_eq!(restore().unwrap().effective().to_string(), "=x,role=web");
+        own.change(BTreeMap::new(), vec![Text::default()]).unwrap();
+        assert_eq!(restore().unwrap().effective(), tags(&["role=web"]));
 
         for (content, complaint) in [
             ("[]", "Failed to decode tags file"),
             ("{\"a\": 1}", "invalid type: integer `1`, expected a text at line 1 column 7"),
             ("", "expected a JSON object"),
-            ("{\"\": \"x\"}", "its name is empty"),
         ] {
             std::fs::write(&path, content).unwrap();
             let error = restore().unwrap_err().to_string();

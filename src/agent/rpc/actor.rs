@@ -22,7 +22,8 @@ pub(super) const LISTENER: mio::Token = mio::Token(0);
 pub(super) const WAKER: mio::Token = mio::Token(1);
 /// Clients that are served at a time.
 pub(super) const MAX_CLIENTS: usize = 128;
-/// Clients beyond [`MAX_CLIENTS`] that are sent an error; further ones are dropped silently.
+/// Clients beyond [`MAX_CLIENTS`] that are heard for long enough to learn why they are not served;
+/// further ones are dropped silently.
 const MAX_REFUSED_CLIENTS: usize = 16;
 /// For the last replies to be written when the thread is stopped.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -237,7 +238,7 @@ impl RpcActor {
         if self.clients.len() >= MAX_CLIENTS + MAX_REFUSED_CLIENTS {
             return;
         }
-        let served = self.clients.values().filter(|c| c.connection.phase() == Phase::Open).count();
+        let served = self.clients.values().filter(|c| c.connection.is_served()).count();
         let id = self.next_client;
         let Ok(token) = usize::try_from(id) else { return };
         self.next_client += 1;
@@ -249,7 +250,7 @@ impl RpcActor {
         if served >= MAX_CLIENTS {
             counters::RPC_REFUSED.inc();
             log::warn!(target: "agent.ipc", "Refused client: {peer}: {MAX_CLIENTS} are connected");
-            connection.reject(&format!("Too many clients (limit is {MAX_CLIENTS})"), now);
+            connection.turn_away(format!("Too many clients (limit is {MAX_CLIENTS})"));
         } else {
             counters::RPC_ACCEPTED.inc();
             log::info!(target: "agent.ipc", "Accepted client: {peer}");

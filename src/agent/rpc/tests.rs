@@ -105,7 +105,7 @@ impl Control for Fake {
                 RpcReply::with::<MembersFilteredCall>(&list(&mut passing))
             }
             NowRequest::Stats(_) => {
-                let name = [("name".to_string(), "a".to_string())];
+                let name = [("name".into(), "a".into())];
                 RpcReply::with::<StatsCall>(&[("agent".to_string(), name.into())].into())
             }
             NowRequest::GetCoordinate(call) => {
@@ -267,7 +267,7 @@ fn a_client_is_served() {
     assert_eq!(client.call(&failed).unwrap().members.len(), 1);
     let bad = MembersFilteredCall { name: "(".into(), ..Default::default() };
     assert!(server_error(client.call(&bad)).starts_with("Failed to compile regex: '('"));
-    assert_eq!(client.stats().unwrap()["agent"]["name"], "a");
+    assert_eq!(client.stats().unwrap()["agent"][&b"name"[..]], "a");
     let known = client.call(&CoordinateCall { node: "a".into() }).unwrap();
     assert!(known.ok && Coordinate::try_from(known.coord) == Ok(Coordinate::origin()));
     assert!(!client.call(&CoordinateCall { node: "b".into() }).unwrap().ok);

@@ -21,6 +21,34 @@ fn ring(keys: &[&str]) -> Keyring {
     Keyring::from_keys(keys.iter().map(|key| Key::from_base64(key).unwrap())).unwrap()
 }
 
+/// What Go's decoder says of each.
+#[test]
+fn what_is_no_base64_is_refused_where_go_refuses_it() {
+    for (text, expected) in [
+        ("", Ok(&b""[..])),
+        ("QUJDRA==", Ok(b"ABCD")),
+        ("QUJD\nRA=\r\n=\n", Ok(b"ABCD")),
+        ("QUJDREU=", Ok(b"ABCDE")),
+        ("QR==", Ok(b"A")),
+        ("!!!", Err(0)),
+        ("A", Err(0)),
+        ("abc", Err(0)),
+        ("====", Err(0)),
+        ("é", Err(0)),
+        ("QQ=", Err(3)),
+        ("QQ=x", Err(2)),
+        ("QUJD!", Err(4)),
+        ("QUJD=RA=", Err(4)),
+        ("QUJDRA", Err(4)),
+        ("QUJDRA==x", Err(8)),
+        ("QUI=QUI=", Err(4)),
+    ] {
+        let decoded = decode(text);
+        let decoded = decoded.as_ref().map(|bytes| bytes.as_slice()).map_err(|NotBase64(at)| *at);
+        assert_eq!(decoded, expected, "{text:?}");
+    }
+}
+
 #[test]
 fn a_member_does_what_it_is_asked() {
     use KeyStep::*;

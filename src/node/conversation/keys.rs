@@ -26,7 +26,8 @@ impl Conversation {
         match asked.and_then(|params| self.prepare(params, turn).map_err(KeysNotAsked::Query)) {
             Ok(query) => {
                 let key = QueryKey { ltime: query.ltime, id: query.id };
-                self.key_reports.insert(key, KeyReport::new(nodes));
+                let listing = *command == KeyCommand::List;
+                self.key_reports.insert(key, KeyReport { listing, ..KeyReport::new(nodes) });
                 self.begin(query, Asker::Keys(token), turn);
             }
             Err(why) => {

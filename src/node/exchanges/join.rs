@@ -32,6 +32,16 @@ impl fmt::Display for JoinError {
 
 impl std::error::Error for JoinError {}
 
+impl JoinError {
+    /// In several lines, as Serf says it to clients: how many errors there were, then each of them.
+    pub fn as_list(&self) -> String {
+        let JoinError::All(errors) = self else { return self.to_string() };
+        let noun = if errors.len() == 1 { "error" } else { "errors" };
+        let items: String = errors.iter().map(|error| format!("\n\t* {error}")).collect();
+        format!("{} {noun} occurred:{items}\n\n", errors.len())
+    }
+}
+
 /// How many addresses are still open, and how the others went.
 #[derive(Debug)]
 pub(super) struct Join {

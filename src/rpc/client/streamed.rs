@@ -29,7 +29,7 @@ pub enum Record {
     /// Of a stream: a query that may be answered with `respond`.
     Query(QueryEventRecord),
     /// Of a monitor: a line of the log.
-    Log(String),
+    Log(Text),
     /// Of one's own query.
     Answer(QueryAnswer),
 }

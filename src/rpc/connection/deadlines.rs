@@ -29,6 +29,9 @@ impl Connection {
         self.end_queries(now);
         let passed = |deadline: Option<Moment>| deadline.is_some_and(|d| d <= now);
         match self.phase {
+            Phase::Open if passed(self.handshake_deadline()) && self.refusal.is_some() => {
+                self.refuse_service(0, now);
+            }
             Phase::Open if passed(self.handshake_deadline()) => {
                 let missing = if self.handshaken { "authentication" } else { "handshake" };
                 let seconds = HANDSHAKE_TIMEOUT.as_secs();
@@ -48,7 +51,8 @@ impl Connection {
     }
 
     fn handshake_deadline(&self) -> Option<Moment> {
-        (!self.handshaken || !self.authenticated).then(|| self.opened + HANDSHAKE_TIMEOUT)
+        let limit = if self.refusal.is_some() { REFUSAL_TIMEOUT } else { HANDSHAKE_TIMEOUT };
+        (!self.handshaken || !self.authenticated).then(|| self.opened + limit)
     }
 
     fn request_deadline(&self) -> Option<Moment> {

@@ -30,6 +30,10 @@ pub(crate) const QUERY_END_DELAY: Duration = Duration::from_millis(100);
 /// Queries that were delivered to one client and that it may still answer; beyond, it can no longer
 /// answer the oldest.
 pub(crate) const MAX_PENDING_QUERIES: usize = 1024;
+/// From connecting until a client that is turned away has sent the header of its first request.
+pub(crate) const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// The most of that header that is kept, in bytes; it takes 25 or so.
+pub(crate) const MAX_REFUSED_INPUT: usize = 256;
 /// Wrong keys before the connection is closed.
 pub(crate) const MAX_AUTH_FAILURES: u32 = 3;
 /// From connecting until handshake and authentication are done.

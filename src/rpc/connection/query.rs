@@ -20,8 +20,8 @@ const PING: &str = "_serf_ping";
 pub(super) enum QueryRefused {
     /// The name belongs to agents.
     InternalName,
-    /// The time is negative, or longer than [`MAX_QUERY_TIMEOUT`]; in nanoseconds.
-    Timeout(i64),
+    /// The time is longer than [`MAX_QUERY_TIMEOUT`].
+    Timeout(Duration),
     /// The factor is not from 0 to 255.
     RelayFactor(i64),
     /// A text is no name of a member.
@@ -46,11 +46,9 @@ impl fmt::Display for QueryRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             QueryRefused::InternalName => write!(f, "Queries cannot contain the '{INTERNAL_PREFIX}' prefix"),
-            QueryRefused::Timeout(nanos) => {
-                let (sign, size) =
-                    (if *nanos < 0 { "-" } else { "" }, Duration::from_nanos(nanos.unsigned_abs()));
-                let (given, most) = (format_duration(size), format_duration(MAX_QUERY_TIMEOUT));
-                write!(f, "Invalid query timeout: {sign}{given} (must be between 0 and {most})")
+            QueryRefused::Timeout(given) => {
+                let (given, most) = (format_duration(*given), format_duration(MAX_QUERY_TIMEOUT));
+                write!(f, "Query timeout is too long: {given} (limit is {most})")
             }
             QueryRefused::RelayFactor(factor) => {
                 write!(f, "Relay factor must be between 0 and 255, not {factor}")
@@ -92,12 +90,12 @@ pub(super) fn params(call: QueryCall) -> Result<QueryParams, QueryRefused> {
     })
 }
 
-/// 0 stands for the default.
+/// 0 stands for the default. A negative time is over at once, as with Serf.
 fn timeout(nanos: i64) -> Result<Option<Duration>, QueryRefused> {
-    match u64::try_from(nanos).map(Duration::from_nanos) {
-        Ok(Duration::ZERO) => Ok(None),
-        Ok(timeout) if timeout <= MAX_QUERY_TIMEOUT => Ok(Some(timeout)),
-        _ => Err(QueryRefused::Timeout(nanos)),
+    match Duration::from_nanos(u64::try_from(nanos).unwrap_or_default()) {
+        _ if nanos == 0 => Ok(None),
+        timeout if timeout > MAX_QUERY_TIMEOUT => Err(QueryRefused::Timeout(timeout)),
+        timeout => Ok(Some(timeout)),
     }
 }
 
@@ -133,6 +131,10 @@ mod tests {
         assert_eq!((full.tags, full.payload), (tags(&["web|db", ""]), b"x".to_vec()));
         params(QueryCall { name: "_serf_ping".into(), ..request() }).unwrap();
         params(QueryCall { timeout: 24 * 3600 * 1_000_000_000, ..request() }).unwrap();
+        for (nanos, expected) in [(0, None), (1, Some(1)), (-1, Some(0)), (i64::MIN, Some(0))] {
+            let asked = params(QueryCall { timeout: nanos, ..request() }).unwrap();
+            assert_eq!(asked.timeout, expected.map(Duration::from_nanos), "{nanos}");
+        }
     }
 
     #[test]
@@ -140,16 +142,8 @@ mod tests {
         let long = "x".repeat(513);
         for (request, text) in [
             (
-                QueryCall { timeout: -1, ..request() },
-                "Invalid query timeout: -1ns (must be between 0 and 24h0m0s)",
-            ),
-            (
-                QueryCall { timeout: i64::MIN, ..request() },
-                "Invalid query timeout: -2562047h47m16.854775808s (must be between 0 and 24h0m0s)",
-            ),
-            (
                 QueryCall { timeout: 24 * 3600 * 1_000_000_000 + 1, ..request() },
-                "Invalid query timeout: 24h0m0.000000001s (must be between 0 and 24h0m0s)",
+                "Query timeout is too long: 24h0m0.000000001s (limit is 24h0m0s)",
             ),
             (QueryCall { relay_factor: 256, ..request() }, "Relay factor must be between 0 and 255, not 256"),
             (QueryCall { relay_factor: -1, ..request() }, "Relay factor must be between 0 and 255, not -1"),

@@ -39,7 +39,11 @@ impl Connection {
     /// Bytes that came from the client. Call [`Connection::next_request`] afterwards.
     pub fn receive(&mut self, bytes: &[u8]) {
         if self.phase == Phase::Open {
-            self.input.extend_from_slice(bytes);
+            let room = match self.refusal {
+                Some(_) => MAX_REFUSED_INPUT - self.input.len(),
+                None => bytes.len(),
+            };
+            self.input.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
         }
     }
 
@@ -50,7 +54,11 @@ impl Connection {
         let mut request = None;
         while request.is_none() && self.phase == Phase::Open && !self.is_paused() {
             let rest = self.input.get(consumed..).unwrap_or_default();
-            let limit = if self.handshaken && self.authenticated { MAX_FRAME } else { MAX_FRAME_BEFORE_AUTH };
+            let limit = match self.refusal {
+                Some(_) => MAX_REFUSED_INPUT,
+                None if self.handshaken && self.authenticated => MAX_FRAME,
+                None => MAX_FRAME_BEFORE_AUTH,
+            };
             match self.scanner.scan(rest, limit) {
                 Ok(Some(len)) => {
                     // Out of the buffer for as long as it is looked at, for the borrow checker.
@@ -68,6 +76,7 @@ impl Connection {
                     }
                     break;
                 }
+                Err(_) if self.refusal.is_some() => self.refuse_service(0, now),
                 Err(e) => self.fail_at_input(&format!("Invalid request: {e}"), now),
             }
         }
@@ -86,6 +95,10 @@ impl Connection {
     /// One complete value of the input.
     fn value(&mut self, value: &[u8], now: Moment) -> Option<(u64, Request)> {
         match std::mem::replace(&mut self.expected, Expected::Header) {
+            Expected::Header if self.refusal.is_some() => {
+                self.refuse_service(decode::<RequestHeader>(value).map_or(0, |header| header.seq), now);
+                None
+            }
             Expected::Header => match decode::<RequestHeader>(value) {
                 Ok(header) => self.header(&header, now),
                 Err(e) => {

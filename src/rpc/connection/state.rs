@@ -65,6 +65,8 @@ pub struct Connection {
     pub(super) handshaken: bool,
     pub(super) authenticated: bool,
     pub(super) auth_failures: u32,
+    /// Why the client is not served, if it is not. Its first request is answered with that.
+    pub(super) refusal: Option<String>,
 
     pub(super) unanswered: Option<(u64, RpcCommand)>,
     pub(super) streams: BTreeMap<u64, Vec<EventFilter>>,
@@ -99,6 +101,7 @@ impl Connection {
             stalled_since: None,
             handshaken: false,
             auth_failures: 0,
+            refusal: None,
             unanswered: None,
             streams: BTreeMap::new(),
             streams_changed: false,
@@ -223,10 +226,21 @@ impl Connection {
         self.phase = Phase::Closed;
     }
 
-    /// Sends the client `error`, outside of any request, and ends the connection.
-    pub(crate) fn reject(&mut self, error: &str, now: Moment) {
-        if self.phase == Phase::Open {
-            self.output.push(0, error, None);
+    /// Serves the client nothing but `error`, as the answer to its first request, because HashiCorp's
+    /// clients show no error that belongs to none.
+    pub(crate) fn turn_away(&mut self, error: String) {
+        self.refusal = Some(error);
+    }
+
+    /// Whether the client is served, or would be if it asked.
+    pub(crate) fn is_served(&self) -> bool {
+        self.phase == Phase::Open && self.refusal.is_none()
+    }
+
+    /// Answers a client that is turned away with the reason.
+    pub(super) fn refuse_service(&mut self, seq: u64, now: Moment) {
+        if let Some(error) = self.refusal.take() {
+            self.output.push(seq, &error, None);
             self.close(now);
         }
     }

@@ -205,5 +205,5 @@ impl Connection {
 }
 
 fn log_body(line: &LogLine) -> Vec<u8> {
-    encode(&LogRecord { log: line.text.clone() })
+    encode(&LogRecord { log: line.text.as_str().into() })
 }

@@ -339,6 +339,39 @@ fn deadlines() {
     assert_eq!(t.connection.phase(), Phase::Closed);
 }
 
+/// HashiCorp's clients show no error but that of a request.
+#[test]
+fn a_client_that_is_turned_away_learns_it_in_answer_to_its_first_request() {
+    let turned_away = || {
+        let mut t = connected("key");
+        t.connection.turn_away("full".into());
+        assert!(t.is_open() && !t.connection.is_served() && t.is_quiet());
+        t
+    };
+    let hello = call(300, &HandshakeCall { version: 1 });
+    for cut in 0..hello.len() {
+        let mut t = turned_away();
+        assert!(t.feed(&hello[..cut]).is_none());
+        let answered = !t.is_quiet();
+        t.feed(&hello[cut..]);
+        assert_eq!(t.header(), (300, "full".into()));
+        assert!(!t.is_open() && t.is_quiet());
+        assert!(answered || cut < hello.len() - 10, "the header is enough");
+    }
+    // What is no header, however long, is answered as well as can be.
+    for bytes in [vec![0xc1], vec![0x91; MAX_REFUSED_INPUT * 2], vec![b'x'; 9000], encode(&"x".repeat(9000))]
+    {
+        let mut t = turned_away();
+        t.feed(&bytes);
+        assert_eq!((t.header(), t.is_open()), ((0, "full".into()), false));
+    }
+    let mut t = turned_away();
+    t.feed(&hello[..8]);
+    assert_eq!(t.connection.deadline(), START + REFUSAL_TIMEOUT);
+    t.connection.expire(START + REFUSAL_TIMEOUT);
+    assert_eq!((t.header(), t.is_open()), ((0, "full".into()), false));
+}
+
 #[test]
 fn a_client_that_only_asks_is_not_read() {
     let mut t = open();
@@ -476,12 +509,12 @@ fn a_monitor_gets_recent_lines_and_then_each_new_one_once() {
     t.connection.start_monitor(token, Level::Info, &many, 1000);
     assert!(t.connection.output().len() < MAX_STREAM_BACKLOG);
     t.header();
-    let mut newest = String::new();
+    let mut newest = Text::default();
     while !t.is_quiet() {
         t.header();
         newest = t.body::<LogRecord>().log;
     }
-    assert_eq!(newest, many[999].text);
+    assert_eq!(newest, many[999].text.as_str());
 }
 
 #[test]

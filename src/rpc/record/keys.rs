@@ -41,7 +41,7 @@ record! {
     /// Reply to the four key commands.
     pub(crate) KeyResponse {
         /// On how many members each key is installed (`list-keys` alone).
-        "Keys" keys: BTreeMap<String, i64>,
+        "Keys" keys: Option<BTreeMap<String, i64>>,
         /// What members had to say, by name.
         "Messages" messages: BTreeMap<Text, Text>,
         /// How many members reported a failure.
@@ -52,14 +52,16 @@ record! {
         "NumResp" num_resp: i64,
         /// How many members seal with each key (`list-keys` alone). HashiCorp's agents do not say
         /// so, and their clients do not mind.
-        "PrimaryKeys" primary_keys: BTreeMap<String, i64>,
+        "PrimaryKeys" primary_keys: Option<BTreeMap<String, i64>>,
     }
 }
 
 impl From<KeyReport> for KeyResponse {
     fn from(report: KeyReport) -> KeyResponse {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        let counts = |keys: BTreeMap<String, usize>| keys.into_iter().map(|(k, n)| (k, number(n))).collect();
+        let counts = |keys: BTreeMap<String, usize>| {
+            report.listing.then(|| keys.into_iter().map(|(key, count)| (key, number(count))).collect())
+        };
         KeyResponse {
             keys: counts(report.keys),
             messages: report.messages,

@@ -1,6 +1,6 @@
 //! Members: listing them, and what one of them does.
 
-use crate::model::{Member, MemberEventKind, Text, canonical_ip};
+use crate::model::{Member, MemberEventKind, Text, Versions, canonical_ip};
 use crate::rpc::codec::{Field, list, record};
 use crate::wire::msgpack::{Fault, Reader};
 use std::collections::BTreeMap;
@@ -43,13 +43,17 @@ record! {
         "DelegateMax" delegate_max: u8,
         /// Lowest Serf protocol understood.
         "DelegateMin" delegate_min: u8,
+        /// [`MemberInfo::NATIVE`] or [`MemberInfo::HASHICORP`]. HashiCorp's agents do not say so, and
+        /// their clients do not mind.
+        "Dialect" dialect: String,
         /// Its name.
         "Name" name: Text,
         /// Its gossip port.
         "Port" port: u16,
         /// Memberlist protocol spoken.
         "ProtocolCur" protocol_cur: u8,
-        /// Highest memberlist protocol understood.
+        /// Highest memberlist protocol understood. What a member says beyond memberlist's own numbers
+        /// is its dialect.
         "ProtocolMax" protocol_max: u8,
         /// Lowest memberlist protocol understood.
         "ProtocolMin" protocol_min: u8,
@@ -57,6 +61,25 @@ record! {
         "Status" status: String,
         /// Its tags.
         "Tags" tags: BTreeMap<Text, Text>,
+    }
+}
+
+impl MemberInfo {
+    /// `Dialect` of a member that speaks the compact dialect.
+    const NATIVE: &str = "native";
+    /// `Dialect` of any other.
+    const HASHICORP: &str = "hashicorp";
+
+    const fn dialect_of(native: bool) -> &'static str {
+        if native { MemberInfo::NATIVE } else { MemberInfo::HASHICORP }
+    }
+
+    /// The word for the dialect that it speaks. HashiCorp's agents pass on what it announces.
+    pub(crate) fn dialect(&self) -> &str {
+        match self.dialect.as_str() {
+            "" => MemberInfo::dialect_of(self.protocol_max >= Versions::NATIVE_BASE),
+            said => said,
+        }
     }
 }
 
@@ -68,10 +91,14 @@ impl From<&Member> for MemberInfo {
             delegate_cur: versions.delegate_cur,
             delegate_max: versions.delegate_max,
             delegate_min: versions.delegate_min,
+            dialect: MemberInfo::dialect_of(versions.speaks_native()).into(),
             name: (&member.name).into(),
             port: member.addr.port(),
             protocol_cur: versions.protocol_cur,
-            protocol_max: versions.protocol_max,
+            protocol_max: match versions.speaks_native() {
+                true => Versions::MEMBERLIST_MAX,
+                false => versions.protocol_max,
+            },
             protocol_min: versions.protocol_min,
             status: member.status.to_string(),
             tags: member.tags.0.clone(),

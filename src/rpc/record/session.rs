@@ -46,7 +46,7 @@ record! {
     /// Streamed to monitors.
     pub(crate) LogRecord {
         /// One line without its newline.
-        "Log" log: String,
+        "Log" log: Text,
     }
 }
 

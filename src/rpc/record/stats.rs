@@ -1,5 +1,6 @@
 //! Facts and counters of an agent.
 
+use crate::model::Text;
 use crate::rpc::codec::{Body, RecordError, decode, encode_into, record};
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ record! {
 }
 
 /// Groups of counters and facts, as `stats` answers them.
-pub type Stats = BTreeMap<String, BTreeMap<String, String>>;
+pub type Stats = BTreeMap<String, BTreeMap<Text, Text>>;
 
 impl Body for Stats {
     fn write(&self, out: &mut Vec<u8>) {

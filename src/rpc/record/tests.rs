@@ -48,14 +48,34 @@ fn a_member_as_the_agent_sends_it() {
         b"\x81\xa7Members\x91\x8b\xa4Addr\xc4\x04\x7f\x08\xc9\x01\xabDelegateCur\x05\xabDelegateMax\x05\
         \xabDelegateMin\x02\xa4Name\xa1a\xa4Port\xcd\x1f\x14\xabProtocolCur\x02\xabProtocolMax\x05\
         \xabProtocolMin\x01\xa6Status\xa5alive\xa4Tags\x81\xa1k\xa1v";
-    let ours = MembersResponse { members: vec![MemberInfo::from(&member())] };
+    let mut ours = MembersResponse { members: vec![MemberInfo::from(&member())] };
+    // What theirs does not say stands where their clients skip it.
+    let mut with_dialect = captured.to_vec();
+    let at = captured.windows(5).position(|w| w == b"\xa4Name").unwrap();
+    with_dialect.splice(at..at, *b"\xa7Dialect\xa9hashicorp");
+    let head = captured.iter().position(|byte| *byte == 0x8b).unwrap();
+    with_dialect[head] = 0x8c;
+    assert_eq!(encode(&ours), with_dialect);
+    assert_eq!(decode::<MembersResponse>(&with_dialect).unwrap(), ours);
+    ours.members[0].dialect = String::new();
     assert_eq!(decode::<MembersResponse>(captured).unwrap(), ours);
-    assert_eq!(encode(&ours), captured);
 
     let mut long = captured.to_vec();
     let at = captured.windows(2).position(|w| w == b"\xc4\x04").unwrap();
     long.splice(at..at + 6, *b"\xc4\x10\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\x08\xc9\x01");
     assert_eq!(decode::<MembersResponse>(&long).unwrap(), ours);
+}
+
+/// `ProtocolMax` is memberlist's whatever the member speaks with its like.
+#[test]
+fn the_dialect_is_kept_apart_from_the_protocol() {
+    let native = Member { versions: Versions::OURS, ..member() };
+    let record = MemberInfo::from(&native);
+    assert_eq!((record.protocol_max, record.dialect()), (5, "native"));
+    assert_eq!(MemberInfo::from(&member()).dialect(), "hashicorp");
+    let said_by_hashicorps = |protocol_max| MemberInfo { protocol_max, ..MemberInfo::default() };
+    assert_eq!(said_by_hashicorps(5).dialect(), "hashicorp");
+    assert_eq!(said_by_hashicorps(Versions::OURS.protocol_max).dialect(), "native");
 }
 
 #[test]
@@ -67,12 +87,12 @@ fn other_replies_as_the_agent_sends_them() {
         num_resp: 1,
         ..KeyResponse::default()
     };
-    let captured = b"\x85\xa4Keys\x80\xa8Messages\x81\xa1a\xd9)Keyring is empty (encryption not enabled)\
+    let captured = b"\x85\xa4Keys\xc0\xa8Messages\x81\xa1a\xd9)Keyring is empty (encryption not enabled)\
         \xa6NumErr\x01\xa8NumNodes\x01\xa7NumResp\x01";
     // What theirs does not say follows, where their clients skip it.
     let mut ours = captured.to_vec();
     ours[0] = 0x86;
-    ours.extend_from_slice(b"\xabPrimaryKeys\x80");
+    ours.extend_from_slice(b"\xabPrimaryKeys\xc0");
     assert_eq!(encode(&keys), ours);
     assert_eq!(decode::<KeyResponse>(captured).unwrap(), keys);
 

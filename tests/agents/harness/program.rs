@@ -36,6 +36,8 @@ pub(crate) struct Answer {
     command: String,
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
+    /// Standard output as it is.
+    pub(crate) bytes: Vec<u8>,
     pub(crate) stderr: String,
 }
 
@@ -120,7 +122,8 @@ pub(crate) fn run_command(mut command: Command, deadline: Duration) -> Answer {
         let stderr = scope.spawn(|| read_all(stderr));
         let status = wait_or_kill(&mut child, deadline);
         let [stdout, stderr] = [stdout, stderr].map(|reader| reader.join().expect("reading does not panic"));
-        Answer { command: description, status, stdout, stderr }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Answer { command: description, status, stdout: text(&stdout), bytes: stdout, stderr: text(&stderr) }
     })
 }
 
@@ -181,11 +184,11 @@ impl Drop for Output {
     }
 }
 
-fn read_all(source: Option<impl Read>) -> String {
+fn read_all(source: Option<impl Read>) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(mut source) = source {
         // A broken pipe ends the output like any other end.
         let _ = source.read_to_end(&mut bytes);
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }

@@ -88,6 +88,6 @@ impl Drop for Listener {
 /// A counter of the agent; those that are zero are not shown.
 pub(crate) fn counter(agent: &Agent, name: &str) -> u64 {
     let stats = client(agent).stats().expect("the agent shows its counters");
-    let value = stats.get("counters").and_then(|counters| counters.get(&format!("{name}_total")));
-    value.map_or(0, |value| value.parse().expect("a counter is a number"))
+    let value = stats.get("counters").and_then(|counters| counters.get(format!("{name}_total").as_bytes()));
+    value.map_or(0, |value| value.to_lossy().parse().expect("a counter is a number"))
 }

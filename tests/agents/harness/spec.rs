@@ -2,6 +2,7 @@
 
 use super::program::{Answer, command, run_command, serf};
 use super::scratch::Scratch;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +17,7 @@ pub(crate) struct AgentSpec {
     pub(super) name: String,
     pub(super) gossip: SocketAddr,
     pub(super) rpc: SocketAddr,
-    flags: Vec<String>,
+    flags: Vec<OsString>,
     named_in_files: bool,
     env: Vec<(String, String)>,
     pub(super) stderr: Option<PathBuf>,
@@ -67,7 +68,7 @@ impl AgentSpec {
         self
     }
 
-    pub(crate) fn flag(mut self, flag: impl Into<String>) -> AgentSpec {
+    pub(crate) fn flag(mut self, flag: impl Into<OsString>) -> AgentSpec {
         self.flags.push(flag.into());
         self
     }

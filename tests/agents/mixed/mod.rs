@@ -7,6 +7,7 @@ mod dialects;
 mod keys;
 mod life;
 mod names;
+mod odd_text;
 mod rolling_replacement;
 mod versions;
 
