@@ -2,8 +2,8 @@
 //!
 //! | to | carries | bound; when full |
 //! | --- | --- | --- |
-//! | `serf-probe` | [`ToProbe`] | 256; results of TCP pings are dropped and count as unanswered, one wake is enough |
-//! | `serf-gossip` | [`ToGossip`] | 256; broadcasts go through the outbox of the table instead, and one wake is enough |
+//! | `serf-probe` | [`ToProbe`] | 256; results of TCP pings are dropped and count as unanswered, news goes through the outbox of the table instead, and one wake is enough |
+//! | `serf-gossip` | [`ToGossip`] | 256; broadcasts are dropped and counted |
 //! | `serf-sync` | [`ToSync`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
 //! | `serf-events` | [`ToEvents`] | 1024; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
 //! | `serf-handlers` | `HandlerSender` | see `agent/handlers.rs` |
@@ -54,15 +54,19 @@ pub(crate) enum ToProbe {
     },
     /// Another thread changed the table: deadlines may have moved.
     TableChanged,
+    /// This process has something to say to everyone that changed nothing in the table.
+    Say(Message),
+    /// An event or a query came on a stream from this address.
+    Heard(SocketAddr, SerfMessage),
 }
 
 /// What may wake `serf-gossip` besides a deadline.
 #[derive(Debug)]
 pub(crate) enum ToGossip {
-    /// There is something in the table's outbox, or the thread is to stop.
+    /// The thread is to stop.
     Wake,
-    /// Queue this. It did not change the table, and takes no way through its outbox.
-    Queue(Shared),
+    /// Queue these, each with what waits for its end.
+    Queue(Vec<(Shared, Option<Ticket>)>),
 }
 
 /// What may wake `serf-events`.
@@ -350,9 +354,9 @@ pub(crate) fn open(wakers: Wakers) -> (Channels, ChannelEnds) {
 
 impl Channels {
     /// Wakes the threads for which something was put into an outbox of the table.
-    pub(crate) fn wake(&self, gossip: bool, events: bool) {
-        if gossip {
-            self.wake_gossip();
+    pub(crate) fn wake(&self, news: bool, events: bool) {
+        if news {
+            self.probe.wake();
         }
         if events {
             self.wake_events();
@@ -360,10 +364,9 @@ impl Channels {
     }
 
     /// Has a message spread that changes nothing in the table: user events and queries.
-    pub(crate) fn queue(&self, message: Message, table: &SharedTable) {
-        let Err(full) = self.gossip.try_send(ToGossip::Queue(Shared::new(message))) else { return };
-        if let ToGossip::Queue(message) = full.into_inner() {
-            table.write().broadcasts.push_back((message.message().clone(), None));
+    pub(crate) fn say(&self, message: Message, table: &SharedTable) {
+        if let Err(ToProbe::Say(message)) = self.probe.send(ToProbe::Say(message)) {
+            table.write().broadcasts.push_back((message, None));
         }
     }
 

@@ -60,6 +60,7 @@ impl Actor for EventActor {
 
     /// Runs, and delivers even at the end what there is.
     fn run(mut self, stop: &Stop) {
+        self.show_times();
         loop {
             let received = receive(&self.messages, self.clock, self.conversation.next_deadline());
             let stopping = stop.is_raised() || matches!(received, Awaited::Closed);
@@ -85,7 +86,7 @@ impl Actor for EventActor {
 }
 
 impl EventActor {
-    /// For statistics.
+    /// For statistics, and for `serf-probe`, which passes on nothing that is absurd.
     fn show_times(&self) {
         let shown = |time: LamportTime| usize::try_from(time.0).unwrap_or(usize::MAX);
         let (events, queries) = self.conversation.times();
@@ -163,7 +164,7 @@ impl EventActor {
     fn carry_out(&mut self, effect: ConversationEffect) {
         match effect {
             ConversationEffect::Broadcast(message) => {
-                self.channels.queue(message, &self.table);
+                self.channels.say(message, &self.table);
             }
             ConversationEffect::Send(transmit) => {
                 // Lost like any datagram; the sender counts it. A relayed copy may get through.

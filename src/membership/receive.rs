@@ -40,6 +40,8 @@ pub fn receive(
             }
             Message::Membership(m) => membership(m, members, now, rng, fx),
             Message::Serf(m) => received.serf.push(m),
+            // What is said of news has been dealt with by the rules of waves.
+            Message::Wave(_) => {}
         }
     }
     received
@@ -54,7 +56,7 @@ fn order(message: &Message) -> u8 {
         Message::Membership(JoinIntent(_) | LeaveIntent(_)) => 2,
         Message::Membership(Suspect(_)) => 3,
         Message::Membership(Dead(_)) => 4,
-        Message::Serf(_) => 5,
+        Message::Serf(_) | Message::Wave(_) => 5,
     }
 }
 

@@ -102,7 +102,10 @@ impl Rings {
             None => self.beside.len(),
             Some(from) => between(&self.beside, from, at).count(),
         };
-        neighbours(&self.beside, at, Direction::Backward).take(charges.min(most)).map(|(_, name)| name).collect()
+        neighbours(&self.beside, at, Direction::Backward)
+            .take(charges.min(most))
+            .map(|(_, name)| name)
+            .collect()
     }
 }
 

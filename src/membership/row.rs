@@ -1,7 +1,7 @@
 //! One row of the membership table: a member's SWIM state and its Serf status in one.
 
-use super::rings::Place;
 use super::effects::Target;
+use super::rings::Place;
 use super::suspicion::Suspicion;
 use super::vivaldi::RoundTrips;
 use crate::model::{Coordinate, Incarnation, LamportTime, Member, Moment, NodeName, Status, Tags, Versions};

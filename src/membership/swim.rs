@@ -1,7 +1,7 @@
 //! SWIM's rules: what an alive, suspect or dead message changes (SWIM §4, Lifeguard §IV).
 
-use super::rings::Place;
 use super::effects::{Effects, Transmit};
+use super::rings::Place;
 use super::row::{Row, State};
 use super::suspicion::Suspicion;
 use super::table::{MAX_PRESENT, Members, Presence};

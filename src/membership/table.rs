@@ -9,7 +9,6 @@ mod order;
 mod views;
 
 use super::awareness::Awareness;
-use addresses::Addresses;
 use super::config::Config;
 use super::effects::Effects;
 use super::forgotten::Forgotten;
@@ -22,6 +21,7 @@ use crate::model::{
     Versions, canonical_ip,
 };
 use crate::telemetry::{RateLimit, counters};
+use addresses::Addresses;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;

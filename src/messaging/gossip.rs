@@ -48,6 +48,14 @@ pub struct Gossip {
     reached: VecDeque<NodeName>,
 }
 
+/// How often each broadcast is sent. Where everyone takes part in waves, what is queued here travels
+/// by them as well, and one tick's worth is enough.
+fn transmit_limit(members: &Members) -> u32 {
+    let config = members.config();
+    let least = config.gossip_nodes as u32;
+    if members.rings().beside() == 0 { least } else { config.transmit_limit(members.present()) }
+}
+
 impl Gossip {
     /// Queues news and plans its first transmissions. What fits no datagram is over at once: it
     /// would never be sent, and enough of it would keep what is queued behind it from being found.
@@ -116,7 +124,7 @@ impl Gossip {
         out: &mut Vec<Datagram>,
     ) -> bool {
         let config = members.config();
-        let limit = config.transmit_limit(members.present());
+        let limit = transmit_limit(members);
         let mut full = false;
         for row in self.targets(members, now, rng) {
             let to = row.target();
@@ -153,7 +161,7 @@ impl Gossip {
     /// Up to `room` bytes of queued news to be piggybacked on datagrams that are sent anyway,
     /// with probes and acks. Counts as a transmission.
     pub fn piggyback(&mut self, room: usize, members: &Members) -> Vec<Shared> {
-        let limit = members.config().transmit_limit(members.present());
+        let limit = transmit_limit(members);
         self.queue.select(room, MAX_PIGGYBACKED, members.widest_dialect(), u32::MAX, limit)
     }
 }

@@ -13,6 +13,7 @@ mod queue;
 #[cfg(test)]
 mod tests;
 pub mod user_events;
+pub mod wave;
 
 pub use gossip::{Datagram, Gossip};
 pub use query_params::{QueryParams, QueryProgress};

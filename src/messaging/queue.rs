@@ -73,9 +73,9 @@ fn classify(message: &Message) -> (Kind, Option<Subject>) {
         Message::Serf(SerfMessage::UserEvent(_)) => (Kind::Event, None),
         // These go to one receiver and are never broadcast; were one queued, it would spread like
         // any other news.
-        Message::Serf(SerfMessage::QueryResponse(_) | SerfMessage::Relay(_)) | Message::Probe(_) => {
-            (Kind::Membership, None)
-        }
+        Message::Serf(SerfMessage::QueryResponse(_) | SerfMessage::Relay(_))
+        | Message::Probe(_)
+        | Message::Wave(_) => (Kind::Membership, None),
     }
 }
 

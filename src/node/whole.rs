@@ -11,15 +11,16 @@ use super::departure::Departure;
 use super::exchanges::{
     ExchangeEffect, ExchangeTurn, Exchanges, JoinError, JoinId, Purpose, StreamFailure, StreamId,
 };
-use super::heartbeat::{self, Batch};
+use super::heartbeat::{Batch, BeatContext, Heartbeat, HeartbeatTurn};
 use super::news;
 use super::packing::pack;
 use super::rejoin::{NextAttempt, Rejoin};
 use super::snapshot::{Known, Line, Notes};
 use super::table::{Outgoing, Table};
-use crate::membership::{Config, Effects, Members, Origin, Prober, SelfDescription, Target, Transmit};
+use crate::membership::{Config, Effects, Members, Origin, SelfDescription, Target, Transmit};
 use crate::messaging::keys::{KeyChange, KeyCommand, KeyStep};
 use crate::messaging::name_vote::NameLost;
+use crate::messaging::wave::Arrived;
 use crate::messaging::{Gossip, QueryParams};
 use crate::model::{Event, MemberEvent, Moment, NodeName, QueryKey, Tags, TagsError, Token};
 use crate::wire::message::SerfMessage;
@@ -94,8 +95,8 @@ pub struct Outbox {
 pub struct Node {
     /// The membership table with its outboxes.
     pub table: Table,
-    /// The probe state machine.
-    pub prober: Prober,
+    /// Probing, and how news travels.
+    pub heartbeat: Heartbeat,
     /// The broadcast queue.
     pub gossip: Gossip,
     /// Events and queries.
@@ -136,13 +137,13 @@ impl Node {
         let mut fx = Effects::default();
         let mut members = Members::new(settings.rules, me, now, &mut fx)?;
         members.resume(known.clocks().member);
-        let prober = Prober::new(&members, now, &mut rng);
+        let heartbeat = Heartbeat::new(&members, now, &mut rng);
         let exchanges = Exchanges::new(&members, now, &mut rng);
         let conversation = ConversationSettings { resumed: known.clocks(), ..settings.conversation };
         let rejoin = Rejoin::begin(previous, (&name, addr), &mut rng);
         let mut node = Node {
             table: Table::new(members),
-            prober,
+            heartbeat,
             gossip: Gossip::default(),
             conversation: Conversation::new(conversation),
             exchanges,
@@ -193,7 +194,7 @@ impl Node {
     pub fn deadline(&mut self, now: Moment) -> Moment {
         let departure = self.departure.as_ref().map_or(Moment::NEVER, Departure::deadline);
         [
-            self.prober.plan(&self.table.members, now),
+            self.heartbeat.plan(&self.table.members, now),
             self.gossip.next_deadline(),
             self.exchanges.next_deadline(),
             self.conversation.next_deadline(),
@@ -244,7 +245,9 @@ impl Node {
     pub fn datagrams(&mut self, arrived: Vec<(SocketAddr, Vec<u8>)>, now: Moment, out: &mut Outbox) {
         let mut batch = Batch::default();
         for (from, bytes) in arrived {
-            let read = read_datagram(&bytes, None, |message, _| batch.messages.push((from, message)));
+            let mut content = Arrived::default();
+            let read = read_datagram(&bytes, None, |message, bytes| content.push(message, bytes));
+            batch.arrived.push((from, content));
             out.refused += u64::from(read.is_err());
             out.answered.push(from);
         }
@@ -253,7 +256,7 @@ impl Node {
 
     /// A datagram on which a probe depends could not be sent.
     pub fn send_failed(&mut self, probe: u32, now: Moment) {
-        self.prober.send_failed(probe, now);
+        self.heartbeat.prober.send_failed(probe, now);
     }
 
     /// A message came on a stream that another member opened.
@@ -404,8 +407,38 @@ impl Node {
     // ---- from one machine to the next ----------------------------------------------------
 
     fn beat(&mut self, batch: Batch, now: Moment, out: &mut Outbox) {
-        let rng = &mut self.rngs.heartbeat;
-        let turn = heartbeat::turn(&mut self.prober, batch, &mut self.table, now, rng);
+        out.queued += batch.said.len() as u64;
+        let turn = self.turn(now, |heartbeat, table, context, turn| {
+            let rest = heartbeat.hear(batch, &table.members, context, turn);
+            heartbeat.change(rest, table, context, turn);
+        });
+        self.after_turn(turn, now, out);
+    }
+
+    fn turn(
+        &mut self,
+        now: Moment,
+        what: impl FnOnce(&mut Heartbeat, &mut Table, &mut BeatContext, &mut HeartbeatTurn),
+    ) -> HeartbeatTurn {
+        let (events, queries) = self.conversation.times();
+        let mut context = BeatContext { clocks: [events, queries], now, rng: &mut self.rngs.heartbeat };
+        let mut turn = HeartbeatTurn::default();
+        what(&mut self.heartbeat, &mut self.table, &mut context, &mut turn);
+        turn
+    }
+
+    fn after_turn(&mut self, turn: HeartbeatTurn, now: Moment, out: &mut Outbox) {
+        for datagram in turn.datagrams {
+            out.datagrams.push(OutgoingDatagram { to: datagram.to.addr, bytes: datagram.bytes, probe: None });
+        }
+        for (news, ticket) in turn.gossip {
+            self.gossip.push(news, ticket, &self.table.members, now);
+        }
+        for ticket in turn.finished {
+            if let Some(departure) = &mut self.departure {
+                departure.spread(ticket, now);
+            }
+        }
         self.carry_out_with_news(turn.out, now, out);
         if !turn.serf.is_empty() {
             self.converse(now, out, |conversation, context| {
@@ -454,7 +487,11 @@ impl Node {
         while !self.table.broadcasts.is_empty() || !self.table.events.is_empty() || self.table.rival.is_some()
         {
             out.queued += self.table.broadcasts.len() as u64;
-            news::queue(&mut self.gossip, &mut self.table, now);
+            if !self.table.broadcasts.is_empty() {
+                let turn =
+                    self.turn(now, |heartbeat, table, context, turn| heartbeat.spread(table, context, turn));
+                self.after_turn(turn, now, out);
+            }
             let (events, rival) = (std::mem::take(&mut self.table.events), self.table.rival.take());
             out.member_events.extend(events.iter().cloned());
             let mut fx = Vec::new();
@@ -493,7 +530,7 @@ impl Node {
                         conversation.merge(theirs, ignore_past, turn)
                     });
                 }
-                ExchangeEffect::Hear(message) => self.hear(message, now, out),
+                ExchangeEffect::Hear(from, message) => self.hear(from, message, now, out),
                 ExchangeEffect::Table(outgoing) => self.carry_out(outgoing, now, out),
                 ExchangeEffect::PingDone { seq_no, answered } => {
                     let stream_pings = vec![(seq_no, answered)];
@@ -505,14 +542,18 @@ impl Node {
         }
     }
 
-    fn hear(&mut self, message: SerfMessage, now: Moment, out: &mut Outbox) {
-        self.converse(now, out, |conversation, turn| conversation.hear(message, turn));
+    fn hear(&mut self, from: SocketAddr, message: SerfMessage, now: Moment, out: &mut Outbox) {
+        let mut content = Arrived::default();
+        content.push(message.into(), &[]);
+        self.beat(Batch { arrived: vec![(from, content)], ..Batch::default() }, now, out);
     }
 
     fn conversation_effects(&mut self, effects: Vec<ConversationEffect>, now: Moment, out: &mut Outbox) {
         for effect in effects {
             match effect {
-                ConversationEffect::Broadcast(message) => self.table.broadcasts.push_back((message, None)),
+                ConversationEffect::Broadcast(message) => {
+                    self.beat(Batch { said: vec![message], ..Batch::default() }, now, out);
+                }
                 ConversationEffect::Send(transmit) => self.transmit(&transmit, &[], out),
                 ConversationEffect::Keep(line) => self.keep(&line, now),
                 ConversationEffect::Deliver(event) => out.delivered.push(event),

@@ -29,23 +29,23 @@ pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
     }
 }
 
-/// Reads a datagram: checksum, compression, compound. `each` is given a message and its length in
+/// Reads a datagram: checksum, compression, compound. `each` is given a message and its
 /// bytes; those in front of one that does not decode are kept. With `only`, nothing is read that is
 /// in another dialect.
 pub fn read_datagram(
     bytes: &[u8],
     only: Option<Dialect>,
-    mut each: impl FnMut(Message, usize),
+    mut each: impl FnMut(Message, &[u8]),
 ) -> Result<(), WireError> {
     for part in datagram::open(bytes)? {
         check_dialect(part, only)?;
         if part.first() == Some(&compression::COMPRESSED) {
             let plain = compression::unpack(part, compression::MAX_INFLATED_DATAGRAM)?;
             for part in datagram::open_inflated(&plain)? {
-                each(decode(part)?, part.len());
+                each(decode(part)?, part);
             }
         } else {
-            each(decode(part)?, part.len());
+            each(decode(part)?, part);
         }
     }
     Ok(())

@@ -337,7 +337,8 @@ impl Message {
     /// Whether it is news: something that everyone is to hear.
     pub fn is_news(&self) -> bool {
         match self {
-            Message::Membership(_) | Message::Serf(SerfMessage::UserEvent(_) | SerfMessage::Query(_)) => true,
+            Message::Membership(_) | Message::Serf(SerfMessage::UserEvent(_)) => true,
+            Message::Serf(SerfMessage::Query(query)) => !query.no_broadcast,
             Message::Serf(SerfMessage::QueryResponse(_) | SerfMessage::Relay(_))
             | Message::Probe(_)
             | Message::Wave(_) => false,

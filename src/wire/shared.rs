@@ -23,6 +23,15 @@ impl Shared {
         Shared(Arc::new(SharedInner { message, native: OnceLock::new(), hashicorp: OnceLock::new() }))
     }
 
+    /// A message that came as these bytes: they need not be written again.
+    pub fn read(message: Message, bytes: &[u8]) -> Self {
+        let shared = Shared::new(message);
+        if bytes.first().is_some_and(|first| Dialect::of(*first) == Dialect::Native) {
+            let _ = shared.0.native.set(bytes.into());
+        }
+        shared
+    }
+
     /// What is said.
     pub fn message(&self) -> &Message {
         &self.0.message

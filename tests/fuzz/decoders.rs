@@ -47,7 +47,7 @@ pub(crate) fn datagram(bytes: &[u8]) {
         assert!(parts.iter().map(|part| part.len()).sum::<usize>() <= bytes.len());
     }
     let mut total = 0;
-    let _ = read_datagram(bytes, None, |_, length| total += length);
+    let _ = read_datagram(bytes, None, |_, part| total += part.len());
     assert!(total <= bytes.len().max(compression::MAX_INFLATED_DATAGRAM));
 }
 

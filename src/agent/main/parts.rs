@@ -18,11 +18,12 @@ use crate::agent::snapshot::SnapshotSender;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::Thread;
 use crate::config::{AgentConfig, EventScript, KeySource};
-use crate::membership::Prober;
+
 use crate::messaging::Gossip;
 use crate::messaging::queries::QueryLimits;
 use crate::node::Conversation;
 use crate::node::conversation::ConversationSettings;
+use crate::node::heartbeat::Heartbeat;
 use crate::node::snapshot::Clocks;
 use crate::telemetry::{LoggerHandle, counters};
 use crate::wire::envelope::Envelope;
@@ -178,7 +179,7 @@ impl Parts<'_> {
         &self,
         poll: Poll,
         socket: Arc<UdpSocket>,
-        prober: Prober,
+        heartbeat: Heartbeat,
         messages: Receiver<ToProbe>,
         piggyback: Receiver<Vec<Shared>>,
         rng: Rng,
@@ -190,7 +191,8 @@ impl Parts<'_> {
             envelope: self.envelope.clone(),
             only: self.only(),
             table: self.table.clone(),
-            prober,
+            heartbeat,
+            depths: Arc::clone(&self.depths),
             messages,
             piggyback,
             channels: self.channels.clone(),

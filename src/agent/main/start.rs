@@ -24,9 +24,10 @@ use crate::agent::rpc::{RpcServer, RpcSettings};
 use crate::agent::snapshot::{Snapshot, SnapshotHandle};
 use crate::agent::table::SharedTable;
 use crate::config::AgentConfig;
-use crate::membership::{Config, Effects, Members, Origin, Prober, SelfDescription};
+use crate::membership::{Config, Effects, Members, Origin, SelfDescription};
 use crate::model::{LamportTime, Moment, Tags};
 use crate::node::Rejoin;
+use crate::node::heartbeat::Heartbeat;
 use crate::telemetry::LoggerHandle;
 use crate::wire::envelope::Envelope;
 use fastrand::Rng;
@@ -52,7 +53,7 @@ pub(crate) fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> 
     let previous = snapshot.as_ref().map(Snapshot::previous).unwrap_or_default();
     let me = SelfDescription { name: config.node_name.clone(), addr: network.endpoints.advertise, tags };
     let rules = rules(config, &network.envelope);
-    let (table, prober) = membership(rules.clone(), me, resumed.member, clock.now(), &mut rng)?;
+    let (table, heartbeat) = membership(rules.clone(), me, resumed.member, clock.now(), &mut rng)?;
 
     let (channels, ends) = channels::open(wakers);
     let udp = Arc::new(polls.udp);
@@ -80,7 +81,7 @@ pub(crate) fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> 
     let gossip = parts.start_gossip(ends.gossip, ends.piggyback_in, rng.fork()).map_err(&started)?;
     let sync = parts.start_sync(polls.sync, polls.tcp, ends.sync, rng.fork()).map_err(&started)?;
     let probe = parts
-        .start_probe(polls.probe, udp, prober, ends.probe, ends.piggyback_out, rng.fork())
+        .start_probe(polls.probe, udp, heartbeat, ends.probe, ends.piggyback_out, rng.fork())
         .map_err(&started)?;
     // What the rules have said about this member when they were built.
     parts.channels.wake(true, true);
@@ -192,14 +193,14 @@ fn membership(
     resumed: LamportTime,
     now: Moment,
     rng: &mut Rng,
-) -> Result<(SharedTable, Prober), StartError> {
+) -> Result<(SharedTable, Heartbeat), StartError> {
     let mut fx = Effects::default();
     let mut members = Members::new(rules, me, now, &mut fx).map_err(StartError::Tags)?;
     members.resume(resumed);
-    let prober = Prober::new(&members, now, rng);
+    let heartbeat = Heartbeat::new(&members, now, rng);
     let table = SharedTable::new(members);
     table.write().post(fx, None);
-    Ok((table, prober))
+    Ok((table, heartbeat))
 }
 
 fn entropy() -> io::Result<u64> {

@@ -6,6 +6,7 @@ use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::{Actor, Awaited, Stop, receive};
 use crate::messaging::{Gossip, Kind};
+use crate::model::LamportTime;
 use crate::node::news;
 use crate::telemetry::metrics;
 use crate::wire::Shared;
@@ -32,6 +33,13 @@ pub(crate) struct Depths {
     pub event_time: AtomicUsize,
     /// The Lamport time of queries, kept by `serf-events`.
     pub query_time: AtomicUsize,
+}
+
+impl Depths {
+    /// The Lamport times of events and of queries.
+    pub(crate) fn clocks(&self) -> [LamportTime; 2] {
+        [&self.event_time, &self.query_time].map(|time| LamportTime(time.load(Ordering::Relaxed) as u64))
+    }
 }
 
 /// The thread's state.
@@ -69,9 +77,11 @@ impl Actor for GossipActor {
             for _ in 0..batch {
                 // Only within the batch: what is taken out of the channel is dealt with.
                 match next.take().or_else(|| self.messages.try_recv().ok()) {
-                    Some(ToGossip::Queue(message)) => {
+                    Some(ToGossip::Queue(broadcasts)) => {
                         let (table, now) = (self.table.read(), self.clock.now());
-                        self.gossip.push(message, None, &table.members, now);
+                        for (news, ticket) in broadcasts {
+                            self.gossip.push(news, ticket, &table.members, now);
+                        }
                     }
                     Some(ToGossip::Wake) => {}
                     None => break,
@@ -86,12 +96,9 @@ impl Actor for GossipActor {
 }
 
 impl GossipActor {
-    /// Fetches what is new and sends what is due.
+    /// Sends what is due.
     fn turn(&mut self) {
         let now = self.clock.now();
-        if !self.table.read().broadcasts.is_empty() {
-            news::queue(&mut self.gossip, &mut self.table.write(), now);
-        }
         let datagrams = {
             let table = self.table.read();
             let datagrams = self.gossip.tick(&table.members, now, &mut self.rng);

@@ -4,19 +4,19 @@
 //! Architecture invariant: it never waits for anyone but its own socket and its own deadlines.
 
 use super::datagrams::DatagramSender;
+use super::gossip::Depths;
 use super::refusals;
-use crate::agent::channels::{Channels, ToEvents, ToProbe};
+use crate::agent::channels::{Channels, ToEvents, ToGossip, ToMain, ToProbe};
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::{Actor, Stop, wait};
-use crate::membership::{Prober, Transmit};
-use crate::model::Moment;
-use crate::node::heartbeat::{self, Batch, HeartbeatTurn};
-use crate::node::table::Outgoing;
+use crate::membership::Transmit;
+use crate::messaging::wave::Arrived;
+use crate::node::heartbeat::{Batch, BeatContext, Heartbeat, HeartbeatTurn};
 use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::datagram::MAX_DATAGRAM;
 use crate::wire::envelope::Envelope;
-use crate::wire::message::{Message, SerfMessage};
+use crate::wire::message::SerfMessage;
 use crate::wire::{self, Dialect, Shared, WireError};
 use crossbeam_channel::Receiver;
 use fastrand::Rng;
@@ -51,7 +51,9 @@ pub(crate) struct ProbeActor {
     /// The table.
     pub table: SharedTable,
     /// The rules.
-    pub prober: Prober,
+    pub heartbeat: Heartbeat,
+    /// The Lamport times, which `serf-events` keeps.
+    pub depths: Arc<Depths>,
     /// What other threads say.
     pub messages: Receiver<ToProbe>,
     /// News for datagrams that are sent anyway.
@@ -75,33 +77,46 @@ impl Actor for ProbeActor {
         // Whether the socket may hold more: mio reports it only once.
         let mut readable = true;
         loop {
-            let deadline = self.prober.plan(&self.table.read().members, self.clock.now());
+            let deadline = self.heartbeat.plan(&self.table.read().members, self.clock.now());
             let timeout = if readable { Some(Duration::ZERO) } else { self.clock.until(deadline) };
-            if !wait(Self::NAME, &mut self.poll, &mut events, timeout) || stop.is_raised() {
+            if !wait(Self::NAME, &mut self.poll, &mut events, timeout) {
                 return;
             }
+            let stopping = stop.is_raised();
             readable |= events.iter().any(|e| e.token() == SOCKET);
-            let mut batch = Batch { stream_pings: self.take_messages(), ..Batch::default() };
-            if readable {
-                readable = self.receive(&mut buffer, &mut batch.messages);
+            let mut batch = self.take_messages();
+            if readable && !stopping {
+                readable = self.receive(&mut buffer, &mut batch);
             }
-            self.apply(batch, deadline);
+            self.apply(batch);
+            if stopping {
+                return;
+            }
         }
     }
 }
 
 impl ProbeActor {
-    /// What has become of TCP pings.
-    fn take_messages(&self) -> Vec<(u32, bool)> {
-        let result = |message| match message {
-            ToProbe::StreamPingDone { seq_no, answered } => Some((seq_no, answered)),
-            ToProbe::TableChanged => None,
-        };
-        self.messages.try_iter().filter_map(result).collect()
+    /// What other threads have to say.
+    fn take_messages(&self) -> Batch {
+        let mut batch = Batch::default();
+        for message in self.messages.try_iter() {
+            match message {
+                ToProbe::StreamPingDone { seq_no, answered } => batch.stream_pings.push((seq_no, answered)),
+                ToProbe::TableChanged => {}
+                ToProbe::Say(message) => batch.said.push(message),
+                ToProbe::Heard(from, message) => {
+                    let mut arrived = Arrived::default();
+                    arrived.push(message.into(), &[]);
+                    batch.arrived.push((from, arrived));
+                }
+            }
+        }
+        batch
     }
 
     /// Reads up to [`BATCH`] datagrams. Says whether there may be more.
-    fn receive(&mut self, buffer: &mut [u8], batch: &mut Vec<(SocketAddr, Message)>) -> bool {
+    fn receive(&mut self, buffer: &mut [u8], batch: &mut Batch) -> bool {
         for _ in 0..BATCH {
             match self.socket.recv_from(buffer) {
                 Ok((len, from)) => {
@@ -109,14 +124,16 @@ impl ProbeActor {
                     counters::DATAGRAM_BYTES_RECEIVED.add(len);
                     let bytes = buffer.get_mut(..len).unwrap_or_default();
                     let content = self.envelope.unwrap_datagram(bytes);
+                    let mut arrived = Arrived::default();
                     let read = content.and_then(|content| {
-                        wire::read_datagram(content, self.only, |message, len| {
+                        wire::read_datagram(content, self.only, |message, bytes| {
                             if message.is_serf_message() {
-                                metrics::SERF_BYTES_RECEIVED.record_size(len);
+                                metrics::SERF_BYTES_RECEIVED.record_size(bytes.len());
                             }
-                            batch.push((from, message));
+                            arrived.push(message, bytes);
                         })
                     });
+                    batch.arrived.push((from, arrived));
                     if let Err(e) = read {
                         self.refuse(from, &e);
                     }
@@ -144,22 +161,53 @@ impl ProbeActor {
         }
     }
 
-    /// Takes a batch in. Serf's messages alone change nothing in the table, so that it stays unlocked
-    /// unless something is due by now.
-    fn apply(&mut self, mut batch: Batch, deadline: Moment) {
-        if self.clock.now() < deadline {
-            match batch.into_serf() {
-                Ok(serf) => return self.pass_on(serf),
-                Err(mixed) => batch = mixed,
+    /// Takes a batch in. News alone changes nothing in the table, so that it is only read unless there is
+    /// more to do.
+    fn apply(&mut self, batch: Batch) {
+        let mut turn = HeartbeatTurn::default();
+        let (rest, has_more) = {
+            let table = self.table.read();
+            let now = self.clock.now();
+            let mut context = BeatContext { clocks: self.depths.clocks(), now, rng: &mut self.rng };
+            let rest = self.heartbeat.hear(batch, &table.members, &mut context, &mut turn);
+            let due = self.heartbeat.prober.plan(&table.members, now) <= now;
+            let has_more = !rest.is_empty() || due || !table.broadcasts.is_empty();
+            (rest, has_more)
+        };
+        self.carry_out(std::mem::take(&mut turn));
+        if has_more {
+            {
+                let mut table = self.table.write();
+                let now = self.clock.now();
+                let mut context = BeatContext { clocks: self.depths.clocks(), now, rng: &mut self.rng };
+                self.heartbeat.change(rest, &mut table, &mut context, &mut turn);
+            }
+            self.carry_out(turn);
+        }
+    }
+
+    fn carry_out(&mut self, turn: HeartbeatTurn) {
+        let HeartbeatTurn { datagrams, out, serf, gossip, finished } = turn;
+        for datagram in &datagrams {
+            // What is lost is sent again; the sender counts it.
+            let _ = self.sender.send(datagram);
+        }
+        self.pass_on(serf);
+        if !gossip.is_empty() {
+            let count = gossip.len();
+            if self.channels.gossip.try_send(ToGossip::Queue(gossip)).is_err() {
+                counters::BROADCASTS_DROPPED.add(count);
             }
         }
-        let HeartbeatTurn { out, serf } = {
-            let mut table = self.table.write();
-            let now = self.clock.now();
-            heartbeat::turn(&mut self.prober, batch, &mut table, now, &mut self.rng)
-        };
-        self.pass_on(serf);
-        self.carry_out(out);
+        for ticket in finished {
+            // The one that waits has a deadline of its own.
+            let _ = self.channels.main.send(ToMain::Said(ticket));
+        }
+        self.channels.wake(false, out.events);
+        self.channels.request(out.streams);
+        for transmit in &out.transmits {
+            self.transmit(transmit);
+        }
     }
 
     /// Hands Serf's messages to `serf-events`.
@@ -170,20 +218,12 @@ impl ProbeActor {
         }
     }
 
-    fn carry_out(&mut self, out: Outgoing) {
-        self.channels.wake(out.gossip, out.events);
-        self.channels.request(out.streams);
-        for transmit in &out.transmits {
-            self.transmit(transmit);
-        }
-    }
-
     fn transmit(&mut self, transmit: &Transmit) {
         let news =
             if transmit.piggybacks { self.piggyback.try_recv().unwrap_or_default() } else { Vec::new() };
         let failed = self.sender.transmit(transmit, &news).is_err();
         if let (true, Some(seq_no)) = (failed, transmit.probe) {
-            self.prober.send_failed(seq_no, self.clock.now());
+            self.heartbeat.prober.send_failed(seq_no, self.clock.now());
         }
     }
 }

@@ -210,7 +210,11 @@ impl SyncActor {
                 ExchangeEffect::MergeSerf { theirs, ignore_past } => {
                     self.send_to_events(ToEvents::MergeSerf { serf: theirs, ignore_past });
                 }
-                ExchangeEffect::Hear(message) => self.send_to_events(ToEvents::Serf(vec![message])),
+                ExchangeEffect::Hear(from, message) => {
+                    if self.channels.probe.send(ToProbe::Heard(from, message)).is_err() {
+                        counters::NEWS_DROPPED.inc();
+                    }
+                }
                 ExchangeEffect::Table(out) => self.changed(&out),
                 ExchangeEffect::PingDone { seq_no, answered } => {
                     // When the channel is full the prober's deadline decides.

@@ -104,6 +104,7 @@ fn words(message: &Message) -> String {
             MembershipMessage::LeaveIntent(m) => format!("leave {} {}", m.node, m.ltime),
         },
         Message::Serf(m) => format!("{m:?}"),
+        Message::Wave(m) => format!("{m:?}"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How a part of a ring is delegated: cut into parts, each of which its first member sees to.
 
-use crate::membership::{Members, Ring, Row, first_from, neighbours, position};
 use crate::membership::{Direction, between};
+use crate::membership::{Members, Ring, Row, first_from, neighbours, position};
 use crate::model::NodeName;
 
 /// Into how many parts a part of a ring is cut. With eight, a hundred members are reached in three
@@ -31,7 +31,8 @@ pub(super) fn cut<'a>(members: &'a Members, ring: usize, end: u64) -> Vec<Delega
     let row = |name: &NodeName| members.row(name).filter(|row| row.name != *members.me());
     let few: Vec<(&u64, &NodeName)> = between(ring, me, end).take(CUTS + 1).collect();
     if few.len() <= CUTS {
-        let leaf = |(at, name): (&u64, &NodeName)| Some(Delegate { row: row(name)?, end: at.wrapping_add(1) });
+        let leaf =
+            |(at, name): (&u64, &NodeName)| Some(Delegate { row: row(name)?, end: at.wrapping_add(1) });
         return few.into_iter().filter_map(leaf).collect();
     }
     let length = u128::from(end.wrapping_sub(me).wrapping_sub(1)) + 1;

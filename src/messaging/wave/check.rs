@@ -230,7 +230,9 @@ impl Waves {
             let Some(item) = self.store.get_mut(*id).filter(|item| item.ticket.is_some()) else { continue };
             let is_done = |item: &Item, at: usize| {
                 let check = item.checks[at];
-                check.done || check.attempts > 0 && side(members, at).first().is_none_or(|row| item.is_confirmed_by(&row.name))
+                check.done
+                    || check.attempts > 0
+                        && side(members, at).first().is_none_or(|row| item.is_confirmed_by(&row.name))
             };
             let count = sides(members);
             let confirmed = (0..count).all(|at| is_done(item, at));
@@ -308,7 +310,8 @@ impl Waves {
 
     /// Compares what another has heard. Those that differ for a second tell each other what they have.
     fn compare(&mut self, row: &Row, theirs: &Digests, turn: &mut WaveTurn) {
-        let differs = |kind: Timed, digest: Option<NewsDigest>| digest.and_then(|d| self.store.differs(kind, &d));
+        let differs =
+            |kind: Timed, digest: Option<NewsDigest>| digest.and_then(|d| self.store.differs(kind, &d));
         let both = [differs(Timed::Events, theirs.events), differs(Timed::Queries, theirs.queries)];
         if both.contains(&Some(true)) {
             let since = *self.checks.differs.get_or_insert(turn.now);

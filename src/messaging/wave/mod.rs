@@ -33,10 +33,10 @@ use crate::telemetry::counters;
 use crate::wire::datagram::Packer;
 use crate::wire::message::{Forward, Message, NewsId, WaveMessage};
 use crate::wire::{Dialect, Shared, encode};
-use check::{Asking, Checks};
 use charges::Charges;
+use check::{Asking, Checks};
 use fastrand::Rng;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 use store::{Item, Store, id_of};
@@ -132,7 +132,9 @@ impl Waves {
     pub fn next_deadline(&self) -> Moment {
         let starts = self.starts.front().map(|start| start.at);
         let own = [starts, self.start_at].into_iter().flatten().min().unwrap_or(Moment::NEVER);
-        own.min(self.checks.next_deadline()).min(self.asking.next_deadline()).min(self.charges.next_deadline())
+        own.min(self.checks.next_deadline())
+            .min(self.asking.next_deadline())
+            .min(self.charges.next_deadline())
     }
 
     /// News for the queue of gossip, with what waits for its end.
@@ -235,7 +237,11 @@ impl Waves {
 
     /// Takes what the rules want everyone to hear: news of this process, and what it has heard of members
     /// and taken for news.
-    pub fn spread(&mut self, broadcasts: impl IntoIterator<Item = (Message, Option<Ticket>)>, turn: &mut WaveTurn) {
+    pub fn spread(
+        &mut self,
+        broadcasts: impl IntoIterator<Item = (Message, Option<Ticket>)>,
+        turn: &mut WaveTurn,
+    ) {
         for (message, ticket) in broadcasts {
             let news = Shared::new(message);
             if !fits(&news, turn.members) {
@@ -291,7 +297,9 @@ impl Waves {
             How::Wave | How::Check => {}
         }
         self.checks.learned(id, how, turn.now, turn.rng);
-        if turn.members.rings().beside() > 0 && !matches!(news.message(), Message::Membership(m) if !m.is_intent()) {
+        if turn.members.rings().beside() > 0
+            && !matches!(news.message(), Message::Membership(m) if !m.is_intent())
+        {
             self.charges.learned(id, turn.now, turn.rng);
         }
     }

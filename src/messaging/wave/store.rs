@@ -7,7 +7,7 @@ use crate::messaging::{Ticket, user_events};
 use crate::model::{LamportTime, MAX_LAMPORT_JUMP, Moment, NodeName};
 use crate::wire::message::{Message, NewsDigest, NewsId, SerfMessage};
 use crate::wire::{Dialect, Shared};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How long news is kept whole.
@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// What an item takes besides its bytes.
 const ITEM_OVERHEAD: usize = 256;
 /// For how many Lamport times the ids of events and of queries are remembered.
-const SEEN_TIMES: usize = user_events::KEPT_TIMES;
+const SEEN_TIMES: usize = user_events::MAX_TIMES;
 /// The most ids of one Lamport time.
 const MAX_PER_TIME: usize = 1024;
 /// Over how many Lamport times a digest goes.
@@ -94,6 +94,7 @@ impl Item {
 #[derive(Debug, Default)]
 struct Seen {
     times: BTreeMap<LamportTime, Vec<NewsId>>,
+    ids: BTreeSet<NewsId>,
     /// Earlier times are not known any more, or never were.
     floor: LamportTime,
     /// The latest time of what has been known for a while.
@@ -149,9 +150,12 @@ impl Store {
     /// Whether something with this id is known, kept or not.
     pub(super) fn knows(&self, id: NewsId, message: &Message) -> bool {
         self.items.contains_key(&id)
-            || timed(message).is_some_and(|(kind, ltime)| {
-                self.seen[kind as usize].times.get(&ltime).is_some_and(|ids| ids.contains(&id))
-            })
+            || timed(message).is_some_and(|(kind, _)| self.seen[kind as usize].ids.contains(&id))
+    }
+
+    /// Whether an event or a query with this id was heard, kept or not.
+    pub(super) fn has_seen(&self, id: NewsId) -> bool {
+        self.seen.iter().any(|seen| seen.ids.contains(&id))
     }
 
     /// Whether an event or a query may be passed on before the rules have looked at it: what they would
@@ -188,10 +192,14 @@ impl Store {
         let ids = seen.times.entry(ltime).or_default();
         if ids.len() < MAX_PER_TIME {
             ids.push(id);
+            seen.ids.insert(id);
         }
         while seen.times.len() > SEEN_TIMES
-            && let Some((oldest, _)) = seen.times.pop_first()
+            && let Some((oldest, ids)) = seen.times.pop_first()
         {
+            for id in ids {
+                seen.ids.remove(&id);
+            }
             seen.floor = seen.floor.max(oldest.next());
         }
         self.settling.push_back((now, kind, ltime));

@@ -200,9 +200,9 @@ impl Conversation {
     }
 
     fn hear_event(&mut self, event: UserEvent, turn: &mut ConversationTurn) {
+        // It has been passed on: that is seen to before it comes here (`messaging/wave`).
         if self.events.hear(&event, turn.now) {
-            self.deliver_event(event.clone(), turn);
-            turn.fx.push(ConversationEffect::Broadcast(Message::from(event)));
+            self.deliver_event(event, turn);
         }
     }
 

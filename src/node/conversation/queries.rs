@@ -41,15 +41,13 @@ impl Conversation {
     /// [`Conversation::report`].
     pub(super) fn begin(&mut self, query: Query, asker: Asker, turn: &mut ConversationTurn) {
         self.askers.insert(key_of(&query), asker);
+        turn.fx.push(ConversationEffect::Broadcast(Message::from(query.clone())));
         self.hear_query(query, turn);
     }
 
     pub(super) fn hear_query(&mut self, query: Query, turn: &mut ConversationTurn) {
         let heard = self.queries.hear(&query, turn.members, turn.now);
         let (key, wants_ack) = (key_of(&query), query.ack);
-        if heard.pass_on {
-            turn.fx.push(ConversationEffect::Broadcast(Message::from(query)));
-        }
         if let Some(bad) = heard.bad_filter
             && let Some(passed) = self.complaints.pass((), "filter", turn.now)
         {

@@ -108,7 +108,7 @@ pub enum ExchangeEffect {
         ignore_past: bool,
     },
     /// For the conversation: a message that came by a stream.
-    Hear(SerfMessage),
+    Hear(SocketAddr, SerfMessage),
     /// What a change of the table asks for.
     Table(Outgoing),
     /// For the prober: how a TCP ping went.

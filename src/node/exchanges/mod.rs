@@ -161,7 +161,7 @@ impl Exchanges {
     fn hear(&mut self, message: Message, peer: SocketAddr, turn: &mut ExchangeTurn) {
         let now = turn.now;
         match message {
-            Message::Serf(message) => turn.fx.push(ExchangeEffect::Hear(message)),
+            Message::Serf(message) => turn.fx.push(ExchangeEffect::Hear(peer, message)),
             Message::Membership(MembershipMessage::JoinIntent(m)) => {
                 change(turn, |members, _, fx| members.join_intent(&m, now, fx));
             }
@@ -176,7 +176,8 @@ impl Exchanges {
                 | ProbeMessage::IndirectPing(_)
                 | ProbeMessage::Ack(_)
                 | ProbeMessage::Nack(_),
-            ) => {
+            )
+            | Message::Wave(_) => {
                 // These belong in datagrams; memberlist refuses them on streams as well.
                 if let Some(passed) = self.complain(peer, "datagram message", now) {
                     log::debug!(target: "memberlist", "{peer} sent a datagram's message on a stream{passed}");

@@ -52,6 +52,7 @@ fn recorded_messages_are_read_and_written_byte_for_byte() {
             Message::Serf(SerfMessage::Query(_)) => "query",
             Message::Serf(SerfMessage::QueryResponse(_)) => "response",
             Message::Serf(SerfMessage::Relay(_)) => "relay",
+            Message::Wave(_) => "none of theirs",
         };
         *kinds.entry(kind).or_default() += 1;
     }
