@@ -96,7 +96,7 @@ pub struct Members {
     pub(super) rivals: Rivals,
     /// How news travels among the members that are present.
     rings: Rings,
-    /// Which members are present at an address.
+    /// Which members are at an address.
     addresses: Addresses,
     digest: u64,
     digest_since: Moment,
@@ -189,14 +189,14 @@ impl Members {
     ) -> Option<T> {
         let row = self.rows.get_mut(name)?;
         let (before, key) = (row.fingerprint(), (row.since, name.clone()));
-        let present_at = row.is_present().then_some(row.addr);
+        let was_at = row.addr;
         match row.state {
             State::Dead => drop(self.dead.remove(&key)),
             State::Left => drop(self.left.remove(&key)),
             _ => {}
         }
         let result = f(row);
-        self.reindex(name, before, present_at, now);
+        self.reindex(name, before, Some(was_at), now);
         Some(result)
     }
 
@@ -206,7 +206,7 @@ impl Members {
         self.reindex(&name, 0, None, now);
     }
 
-    fn reindex(&mut self, name: &NodeName, before: u64, present_at: Option<SocketAddr>, now: Moment) {
+    fn reindex(&mut self, name: &NodeName, before: u64, was_at: Option<SocketAddr>, now: Moment) {
         let Some(row) = self.rows.get_mut(name) else { return };
         let key = (row.since, name.clone());
         match row.state {
@@ -235,9 +235,8 @@ impl Members {
             row.place = place;
             self.rings.set(name, place);
         }
-        let is_at = row.is_present().then_some(row.addr);
-        if is_at != present_at {
-            self.addresses.change(name, present_at, is_at);
+        if was_at != Some(row.addr) {
+            self.addresses.change(name, was_at, Some(row.addr));
         }
         self.set_digest(self.digest ^ before ^ after, now);
     }
@@ -262,7 +261,7 @@ impl Members {
         self.prunes.remove(name);
         self.set_digest(self.digest ^ row.fingerprint(), now);
         self.rings.set(name, Place::Nowhere);
-        self.addresses.change(name, row.is_present().then_some(row.addr), None);
+        self.addresses.change(name, Some(row.addr), None);
         if row.in_order
             && let Some(at) = self.order.iter().position(|n| n == name)
         {

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// How long the process stays after it has left, so that the news spreads and others do not find
 /// it failed before they hear it (Serf's `LeavePropagateDelay`).
 const LINGER: Duration = Duration::from_secs(1);
+/// The same if neighbours have confirmed that they know, and everyone takes part in waves: they see to it
+/// that everyone knows within a moment.
+const SHORT_LINGER: Duration = Duration::from_millis(150);
 
 const INTENT: Ticket = 1;
 const GOING: Ticket = 2;
@@ -34,6 +37,8 @@ pub struct Departure {
     step: Step,
     deadline: Moment,
     broadcast_timeout: Duration,
+    /// Whether it is known that the departure has spread.
+    confirmed: bool,
 }
 
 impl Departure {
@@ -42,7 +47,7 @@ impl Departure {
         let (out, company) = announce(table, INTENT, |members, fx| members.begin_leave(now, fx));
         // Alone there is nobody to wait for.
         let deadline = if company { now + broadcast_timeout } else { now };
-        (Departure { step: Step::Announces, deadline, broadcast_timeout }, out)
+        (Departure { step: Step::Announces, deadline, broadcast_timeout, confirmed: false }, out)
     }
 
     /// When [`Departure::advance`] has something to do.
@@ -63,6 +68,7 @@ impl Departure {
             Step::Lingers | Step::Gone => return,
         };
         if ticket == current {
+            self.confirmed = self.step == Step::Goes;
             self.deadline = now;
         }
     }
@@ -81,7 +87,11 @@ impl Departure {
                 };
                 return out;
             }
-            Step::Goes => (self.step, self.deadline) = (Step::Lingers, now + LINGER),
+            Step::Goes => {
+                let is_known = self.confirmed && table.members.rings().beside() == 0;
+                let linger = if is_known { SHORT_LINGER } else { LINGER };
+                (self.step, self.deadline) = (Step::Lingers, now + linger);
+            }
             Step::Lingers => (self.step, self.deadline) = (Step::Gone, Moment::NEVER),
             Step::Gone => {}
         }

@@ -1,15 +1,15 @@
-//! Which members are present at an address.
+//! Which members are, or were last, at an address.
 
 use crate::model::NodeName;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// The names of present members by address; more than one only while two dispute an address.
+/// Names by address. More than one where another member was before, or two dispute it.
 #[derive(Debug, Default)]
 pub(in crate::membership) struct Addresses(BTreeMap<SocketAddr, Vec<NodeName>>);
 
 impl Addresses {
-    /// A member was present at one address and is now at another, or at none.
+    /// A member was at one address and is now at another, or is forgotten.
     pub(super) fn change(&mut self, name: &NodeName, before: Option<SocketAddr>, after: Option<SocketAddr>) {
         if let Some(addr) = before
             && let Some(names) = self.0.get_mut(&addr)
@@ -24,7 +24,7 @@ impl Addresses {
         }
     }
 
-    /// Who is present at an address.
+    /// Who is known to be or to have been at an address.
     pub(super) fn names(&self, addr: SocketAddr) -> impl Iterator<Item = &NodeName> {
         self.0.get(&addr).into_iter().flatten()
     }

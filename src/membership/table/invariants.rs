@@ -65,10 +65,12 @@ impl Members {
     }
 
     fn check_rings(&self) {
-        let (mut on_rings, mut beside, mut present) = (0, 0, 0);
-        for (name, row) in self.rows.iter().filter(|(_, row)| row.is_present()) {
-            present += 1;
+        let (mut on_rings, mut beside) = (0, 0);
+        for (name, row) in &self.rows {
             assert!(self.addresses.names(row.addr).any(|n| n == name), "{name} is not found by its address");
+        }
+        assert_eq!(self.rows.len(), self.addresses.len(), "addresses");
+        for (name, row) in self.rows.iter().filter(|(_, row)| row.is_present()) {
             if row.versions.speaks_waves() {
                 on_rings += 1;
                 for ring in 0..RINGS {
@@ -79,6 +81,5 @@ impl Members {
             }
         }
         assert_eq!((on_rings, beside), (self.rings.len(), self.rings.beside()), "rings");
-        assert_eq!(present, self.addresses.len(), "addresses");
     }
 }

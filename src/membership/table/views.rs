@@ -140,12 +140,17 @@ impl Members {
 
     /// Whether a member that is present has this address.
     pub fn has_address(&self, addr: SocketAddr) -> bool {
-        self.addresses.names(addr).next().is_some()
+        self.present_at(addr).is_some()
     }
 
     /// The member that is present at an address; one of them, should two claim it.
     pub fn present_at(&self, addr: SocketAddr) -> Option<&Row> {
-        self.addresses.names(addr).next().and_then(|name| self.rows.get(name))
+        self.rows_at(addr).find(|row| row.is_present())
+    }
+
+    /// All that is known to be or to have been at an address.
+    pub fn rows_at(&self, addr: SocketAddr) -> impl Iterator<Item = &Row> {
+        self.addresses.names(addr).filter_map(|name| self.rows.get(name))
     }
 
     /// How news travels among the members that are present.

@@ -104,7 +104,7 @@ impl Asking {
 }
 
 /// The nearest neighbours on a side, at most [`REACH`].
-fn side<'a>(members: &'a Members, side: usize) -> Vec<&'a Row> {
+fn side(members: &Members, side: usize) -> Vec<&Row> {
     let direction = if side == 0 { Direction::Forward } else { Direction::Backward };
     let at = position(members.me(), CHECK_RING);
     let near = neighbours(members.rings().ring(CHECK_RING), at, direction);
@@ -167,6 +167,16 @@ impl Waves {
         }
     }
 
+    /// Sends news that is waited for to the neighbours at once, and asks whether it has arrived.
+    pub(super) fn ask_for_confirmation(&mut self, id: NewsId, turn: &mut WaveTurn) {
+        for at in 0..sides(turn.members) {
+            if let Some(row) = side(turn.members, at).first() {
+                self.send_for_confirmation(row, &BTreeSet::from([id]), turn);
+            }
+        }
+        self.confirmed(&[id], turn.members);
+    }
+
     /// What a side that has not confirmed is sent.
     fn plan_retry(
         &mut self,
@@ -177,13 +187,14 @@ impl Waves {
     ) {
         let near = side(turn.members, at);
         let Some(item) = self.store.get_mut(id) else { return };
+        let is_of_use = item.is_of_use(turn.now);
         let check = &mut item.checks[at];
         check.attempts += 1;
         let attempt = check.attempts;
         let wait = WAITS_MS.get(usize::from(attempt) - 1);
         let has = |row: &&Row| item.confirmers.contains(&row.name);
         let is_settled = near.first().is_none_or(has) || attempt > RANDOM_ATTEMPT && near.iter().any(has);
-        let Some(wait) = wait.filter(|_| !is_settled) else {
+        let Some(wait) = wait.filter(|_| is_of_use && !is_settled) else {
             check.done = true;
             return;
         };
@@ -229,10 +240,8 @@ impl Waves {
         for id in ids {
             let Some(item) = self.store.get_mut(*id).filter(|item| item.ticket.is_some()) else { continue };
             let is_done = |item: &Item, at: usize| {
-                let check = item.checks[at];
-                check.done
-                    || check.attempts > 0
-                        && side(members, at).first().is_none_or(|row| item.is_confirmed_by(&row.name))
+                item.checks[at].done
+                    || side(members, at).first().is_none_or(|row| item.is_confirmed_by(&row.name))
             };
             let count = sides(members);
             let confirmed = (0..count).all(|at| is_done(item, at));
@@ -289,7 +298,9 @@ impl Waves {
     fn hear_want(&mut self, row: &Row, want: &Want, turn: &mut WaveTurn) {
         let mut news = Vec::new();
         for id in want.ids.iter().take(MAX_IDS) {
-            let Some(item) = self.store.get_mut(*id) else { continue };
+            let Some(item) = self.store.get_mut(*id).filter(|item| item.is_of_use(turn.now)) else {
+                continue;
+            };
             let bytes = item.news.bytes(Dialect::Native).len();
             if item.served < MAX_SERVED && self.checks.may_serve(bytes, turn.now) {
                 item.served += 1;
@@ -302,7 +313,7 @@ impl Waves {
     }
 
     fn hear_ask(&mut self, row: &Row, turn: &mut WaveTurn) {
-        let ids: Vec<NewsId> = self.store.latest().take(MAX_IDS * MAX_LISTS).collect();
+        let ids: Vec<NewsId> = self.store.latest(turn.now).take(MAX_IDS * MAX_LISTS).collect();
         if self.checks.may_serve(ids.len() * size_of::<NewsId>(), turn.now) {
             say_have(row, &ids, false, turn);
         }

@@ -27,7 +27,7 @@ mod tests;
 
 use super::gossip::Datagram;
 use super::queue::Ticket;
-use crate::membership::{Members, Row, Target};
+use crate::membership::{Members, Row, State, Target};
 use crate::model::{LamportTime, Moment};
 use crate::telemetry::counters;
 use crate::wire::datagram::Packer;
@@ -164,6 +164,9 @@ impl Waves {
     pub fn arrived(&mut self, from: SocketAddr, arrived: Arrived, turn: &mut WaveTurn) -> Vec<Message> {
         let sender = turn.members.present_at(from).filter(|row| row.name != *turn.members.me());
         let partner = sender.filter(|row| row.versions.speaks_waves());
+        // One that has just left wants to know whether that is known.
+        let left = || turn.members.rows_at(from).find(|row| matches!(row.state, State::Left));
+        let asker = partner.or_else(|| left().filter(|row| row.versions.speaks_waves()));
         let part = partner.and_then(|_| forwarded_part(&arrived.waves));
         let how = match (partner, part) {
             (Some(_), Some(_)) => How::Wave,
@@ -189,7 +192,7 @@ impl Waves {
         if let Some((ring, end)) = part {
             self.forward(ring, end, &accepted, turn);
         }
-        if let Some(row) = partner {
+        if let Some(row) = asker {
             self.answer(row, arrived.waves, turn);
         }
         self.confirmed(&accepted, turn.members);
@@ -266,13 +269,15 @@ impl Waves {
                 self.finished.extend(ticket);
                 continue;
             };
+            let (is_waited_for, accepted) = (ticket.is_some(), item.accepted);
             if let Some(ticket) = ticket {
                 self.finished.extend(item.ticket.replace(ticket));
             }
-            if item.accepted {
-                self.confirmed(&[id], turn.members);
-            } else {
+            if !accepted {
                 self.accept(id, turn);
+            }
+            if is_waited_for {
+                self.ask_for_confirmation(id, turn);
             }
         }
     }
@@ -282,6 +287,7 @@ impl Waves {
         let Some(item) = self.store.get_mut(id) else { return };
         item.accepted = true;
         let (how, parts, news) = (item.how, std::mem::take(&mut item.parts), item.news.clone());
+        self.finished.extend(self.store.supersede(id));
         if !is_used(turn.members) {
             // What is said of members comes to the queue by `spread`.
             if store::timed(news.message()).is_some() {

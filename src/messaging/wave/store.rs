@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// How long news is kept whole.
 const KEPT: Duration = Duration::from_secs(60);
+/// How long news about members is of use to those that missed it. Later it may be stale, and the tables
+/// are compared by the digests in acks.
+const MEMBERSHIP_KEPT: Duration = Duration::from_secs(5);
 /// The most news that is kept whole, and the most bytes of it.
 const MAX_ITEMS: usize = 8192;
 const MAX_BYTES: usize = 4 << 20;
@@ -79,6 +82,15 @@ impl Item {
         }
     }
 
+    /// Whether a member that lacks it is to be sent it.
+    pub(super) fn is_of_use(&self, now: Moment) -> bool {
+        let kept = match self.news.message() {
+            Message::Membership(_) => MEMBERSHIP_KEPT,
+            Message::Serf(_) | Message::Probe(_) | Message::Wave(_) => KEPT,
+        };
+        self.accepted && now.since(self.learned) < kept
+    }
+
     pub(super) fn confirm(&mut self, name: &NodeName) {
         if self.confirmers.len() < MAX_CONFIRMERS && !self.confirmers.contains(name) {
             self.confirmers.push(name.clone());
@@ -107,6 +119,8 @@ pub(super) struct Store {
     items: BTreeMap<NewsId, Item>,
     order: VecDeque<(Moment, NewsId)>,
     bytes: usize,
+    /// The latest news about each member: how it is, and what it means to do.
+    subjects: [BTreeMap<NodeName, NewsId>; 2],
     seen: [Seen; 2],
     /// What has not been known for a second.
     settling: VecDeque<(Moment, Timed, LamportTime)>,
@@ -228,16 +242,37 @@ impl Store {
 
     fn drop_oldest(&mut self) -> bool {
         let Some((_, id)) = self.order.pop_front() else { return false };
-        if let Some(item) = self.items.remove(&id) {
-            self.bytes -= item.news.bytes(Dialect::Native).len() + ITEM_OVERHEAD;
-        }
+        self.remove(id);
         true
     }
 
-    /// The ids of what is kept, the latest first.
-    pub(super) fn latest(&self) -> impl Iterator<Item = NewsId> {
-        let accepted = |id: &NewsId| self.items.get(id).is_some_and(|item| item.accepted);
-        self.order.iter().rev().map(|(_, id)| *id).filter(accepted)
+    /// Forgets an item; answers what waited for its end.
+    fn remove(&mut self, id: NewsId) -> Option<Ticket> {
+        let item = self.items.remove(&id)?;
+        self.bytes -= item.news.bytes(Dialect::Native).len() + ITEM_OVERHEAD;
+        if let Message::Membership(message) = item.news.message() {
+            let subjects = &mut self.subjects[usize::from(message.is_intent())];
+            if subjects.get(message.subject()) == Some(&id) {
+                subjects.remove(message.subject());
+            }
+        }
+        item.ticket
+    }
+
+    /// An item has been accepted: older news about the same is of no use any more. Answers what waited
+    /// for its end.
+    pub(super) fn supersede(&mut self, id: NewsId) -> Option<Ticket> {
+        let news = self.items.get(&id)?.news.clone();
+        let Message::Membership(message) = news.message() else { return None };
+        let subjects = &mut self.subjects[usize::from(message.is_intent())];
+        let older = subjects.insert(message.subject().clone(), id).filter(|older| *older != id)?;
+        self.remove(older)
+    }
+
+    /// The ids of what is of use, the latest first.
+    pub(super) fn latest(&self, now: Moment) -> impl Iterator<Item = NewsId> {
+        let of_use = move |id: &NewsId| self.items.get(id).is_some_and(|item| item.is_of_use(now));
+        self.order.iter().rev().map(|(_, id)| *id).filter(of_use)
     }
 
     /// The digest of what has been known for a while.
