@@ -39,7 +39,7 @@ fn messages(datagram: &Datagram) -> Vec<Message> {
 
 #[test]
 fn news_goes_out_on_receipt_then_on_ticks_and_ends_at_the_transmit_limit() {
-    let (mut b, mut g) = (Bench::with_many(20), Gossip::default());
+    let (mut b, mut g) = (Bench::without_waves(20), Gossip::default());
     push(&mut g, &b, Message::from(dead("m0", 1, "me")));
     let start = b.now;
     let sent = run(&mut g, &mut b);
@@ -53,7 +53,7 @@ fn news_goes_out_on_receipt_then_on_ticks_and_ends_at_the_transmit_limit() {
 #[test]
 fn the_transmissions_of_one_broadcast_reach_as_many_members_as_they_can() {
     for n in [3, 9, 12, 40] {
-        let (mut b, mut g) = (Bench::with_many(n), Gossip::default());
+        let (mut b, mut g) = (Bench::without_waves(n), Gossip::default());
         let limit = b.members.config().transmit_limit(n + 1) as usize;
         for round in 0..20 {
             push(&mut g, &b, Message::from(alive("m0", 100 + round)));
@@ -65,7 +65,7 @@ fn the_transmissions_of_one_broadcast_reach_as_many_members_as_they_can() {
 
 #[test]
 fn news_that_comes_in_quick_succession_shares_datagrams() {
-    let (mut b, mut g) = (Bench::with_many(20), Gossip::default());
+    let (mut b, mut g) = (Bench::without_waves(20), Gossip::default());
     push(&mut g, &b, Message::from(dead("m0", 1, "me")));
     assert_eq!(g.tick(&b.members, b.now, &mut b.rng).len(), 3);
     for i in 1..10 {
@@ -113,7 +113,7 @@ fn news_that_fits_no_datagram_does_not_keep_gossip_awake() {
 
 #[test]
 fn events_that_fit_no_datagram_do_not_keep_others_from_being_sent() {
-    let (mut b, mut g) = (Bench::with_many(5), Gossip::default());
+    let (mut b, mut g) = (Bench::without_waves(5), Gossip::default());
     let event = |name: &str, len: usize| {
         let (ltime, name) = (crate::model::LamportTime(1), name.to_string());
         UserEvent { ltime, name: name.into(), payload: vec![0; len], coalesce: false }
@@ -131,7 +131,7 @@ fn events_that_fit_no_datagram_do_not_keep_others_from_being_sent() {
 
 #[test]
 fn a_large_backlog_is_worked_off_and_every_part_of_it_said_as_often_as_it_should() {
-    let (mut b, mut g) = (Bench::with_many(30), Gossip::default());
+    let (mut b, mut g) = (Bench::without_waves(30), Gossip::default());
     for i in 0..3000 {
         push(&mut g, &b, Message::from(dead(&format!("member-{i}"), 1, "me")));
     }
@@ -147,7 +147,7 @@ fn a_large_backlog_is_worked_off_and_every_part_of_it_said_as_often_as_it_should
 
 #[test]
 fn what_is_piggybacked_counts_as_said() {
-    let (mut b, mut g) = (Bench::with(&["a"]), Gossip::default());
+    let (mut b, mut g) = (Bench::without_waves(1), Gossip::default());
     push(&mut g, &b, Message::from(dead("x", 1, "me")));
     for _ in 0..12 {
         assert_eq!(g.piggyback(1000, &b.members).len(), 1);

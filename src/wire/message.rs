@@ -242,7 +242,10 @@ pub struct Want {
 
 /// "Which news do you have?" Answered by a [`Have`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask;
+pub struct Ask {
+    /// How much of it is to be named at most.
+    pub most: u32,
+}
 
 /// What one kind of news comes to in a range of Lamport times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -148,6 +148,18 @@ impl Bench {
         bench
     }
 
+    /// As [`Bench::with_many`], all of an older version that takes no part in waves.
+    pub(crate) fn without_waves(n: usize) -> Bench {
+        let mut bench = Bench::alone();
+        let versions = Versions { protocol_max: Versions::WAVES - 1, ..Versions::OURS };
+        for i in 0..n {
+            let member = format!("m{i}");
+            bench.hear(&member, vec![Alive { versions, ..alive(&member, 1) }.into()]);
+        }
+        bench.forget();
+        bench
+    }
+
     /// As [`Bench::with`], for `n` others called `m0`, `m1` and so on.
     pub(crate) fn with_many(n: usize) -> Bench {
         let mut bench = Bench::alone();

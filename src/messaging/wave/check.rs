@@ -32,8 +32,8 @@ const REACH: usize = 4;
 const RANDOM_ATTEMPT: u8 = 4;
 /// The most ids in one message.
 const MAX_IDS: usize = 120;
-/// The most datagrams of ids with which a question for news is answered.
-const MAX_LISTS: usize = 4;
+/// The most ids with which a question for news is answered: four datagrams.
+const MOST_LISTED: usize = 4 * MAX_IDS;
 /// How often one piece of news is sent to members that ask for it.
 const MAX_SERVED: u8 = 24;
 /// How many bytes are sent in a second to members that ask for something.
@@ -262,7 +262,7 @@ impl Waves {
                 WaveMessage::Forward(_) => {}
                 WaveMessage::Have(have) => self.hear_have(row, &have, turn),
                 WaveMessage::Want(want) => self.hear_want(row, &want, turn),
-                WaveMessage::Ask(Ask) => self.hear_ask(row, turn),
+                WaveMessage::Ask(ask) => self.hear_ask(row, ask, turn),
                 WaveMessage::Digests(digests) => self.compare(row, &digests, turn),
             }
         }
@@ -312,8 +312,9 @@ impl Waves {
         }
     }
 
-    fn hear_ask(&mut self, row: &Row, turn: &mut WaveTurn) {
-        let ids: Vec<NewsId> = self.store.latest(turn.now).take(MAX_IDS * MAX_LISTS).collect();
+    fn hear_ask(&mut self, row: &Row, ask: Ask, turn: &mut WaveTurn) {
+        let most = (ask.most as usize).min(MOST_LISTED);
+        let ids: Vec<NewsId> = self.store.latest(turn.now).take(most).collect();
         if self.checks.may_serve(ids.len() * size_of::<NewsId>(), turn.now) {
             say_have(row, &ids, false, turn);
         }
@@ -329,7 +330,7 @@ impl Waves {
             if turn.now.since(since) >= Duration::from_secs(1) {
                 self.checks.differs = None;
                 counters::NEWS_COMPARED.inc();
-                say(row, &Message::from(Ask), turn);
+                say(row, &ask(), turn);
             }
         } else if both.contains(&Some(false)) {
             self.checks.differs = None;
@@ -361,10 +362,14 @@ impl Waves {
         }
         let others = |row: &Row| row.is_present() && row.versions.speaks_waves();
         for row in turn.members.random_rows(2, turn.rng, others) {
-            say(row, &Message::from(Ask), turn);
+            say(row, &ask(), turn);
         }
         self.asking.next = Some(now + NEWCOMER_INTERVAL).filter(|at| *at <= self.asking.until);
     }
+}
+
+fn ask() -> Message {
+    Ask { most: MOST_LISTED as u32 }.into()
 }
 
 fn say_have(row: &Row, ids: &[NewsId], answer: bool, turn: &mut WaveTurn) {

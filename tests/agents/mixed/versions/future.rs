@@ -9,7 +9,7 @@ use serf::model::Versions;
 use serf::wire::Dialect;
 use serf::wire::stream::StreamMessage;
 
-const OURS: [u8; 6] = [1, Versions::NATIVE_BASE + 1, 2, 2, 5, 5];
+const OURS: [u8; 6] = [1, Versions::WAVES, 2, 2, 5, 5];
 /// One that understands more than anyone does now.
 const FUTURE: [u8; 6] = [1, 9, 2, 2, 9, 5];
 
