@@ -24,6 +24,7 @@ pub(crate) use disk::SnapshotError;
 pub(crate) use sender::SnapshotSender;
 
 use super::clock::Clock;
+use super::durable;
 use super::table::SharedTable;
 use super::thread::Thread;
 use crate::model::NodeName;
@@ -48,10 +49,12 @@ impl Snapshot {
     ///
     /// None for `/dev/null`, with which people say that they want no snapshot.
     pub(crate) fn open(path: &Path, rejoin: bool, owner: &str) -> Result<Option<Snapshot>, SnapshotError> {
+        // By whatever link it is found, the file has one lock.
+        let path = durable::resolved(path);
         if path == Path::new("/dev/null") {
             return Ok(None);
         }
-        let (file, recalled) = SnapshotFile::open(path, rejoin, owner)?;
+        let (file, recalled) = SnapshotFile::open(&path, rejoin, owner)?;
         Ok(Some(Snapshot { file, known: recalled.known }))
     }
 

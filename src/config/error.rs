@@ -313,6 +313,9 @@ impl fmt::Display for Problem {
             Problem::AdvertiseUnspecified(addr) => {
                 write!(f, "Invalid advertise address: nobody can reach {addr}")
             }
+            Problem::Tags(e @ TagsError::TooLarge(taken)) => {
+                write!(f, "Error: {e} (they take {taken}); use fewer or shorter tags")
+            }
             Problem::Tags(e) => write!(f, "Error: {e}"),
             Problem::Key(e) => write!(f, "Invalid encryption key: {e}"),
             Problem::KeyFile { path, why } => {

@@ -125,9 +125,7 @@ impl Queries {
         }
         let timeout = params.timeout.unwrap_or_else(|| default_timeout(members)).min(MAX_TIMEOUT);
         let mut filters = Vec::new();
-        if !params.nodes.is_empty() {
-            filters.push(QueryFilter::Nodes(params.nodes));
-        }
+        filters.extend(params.nodes.map(QueryFilter::Nodes));
         for (tag, expression) in params.tags {
             filters.push(QueryFilter::Tag { tag, expression });
         }

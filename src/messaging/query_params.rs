@@ -11,8 +11,8 @@ pub struct QueryParams {
     pub name: Text,
     /// What it carries.
     pub payload: Vec<u8>,
-    /// Only these members are asked; empty for everyone.
-    pub nodes: Vec<NodeName>,
+    /// Only these members are asked, of an empty list nobody; `None` for everyone.
+    pub nodes: Option<Vec<NodeName>>,
     /// Only members whose tags match these expressions, each anywhere in the value, are asked.
     pub tags: BTreeMap<Text, Text>,
     /// Whether every member that is asked confirms that the query arrived.

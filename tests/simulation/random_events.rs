@@ -30,8 +30,8 @@ pub(crate) fn say(world: &mut World, rng: &mut Rng) {
             let timeout = rng.bool().then(|| Duration::from_millis(rng.u64(1..30_000)));
             let (request_ack, relay_factor) = (rng.bool(), rng.u8(0..4));
             let nodes = match rng.u32(0..4) {
-                0 => rng.choice(&world.processes).map(|p| p.name.clone()).into_iter().collect(),
-                _ => Vec::new(),
+                0 => rng.choice(&world.processes).map(|p| vec![p.name.clone()]),
+                _ => None,
             };
             let (name, params) = ("load".into(), QueryParams::default());
             let params = QueryParams { name, request_ack, relay_factor, timeout, nodes, ..params };

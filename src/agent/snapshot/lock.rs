@@ -61,8 +61,13 @@ pub(super) fn take(snapshot: &Path, owner: &str) -> Result<Option<File>, Held> {
 
 fn open(path: &Path) -> io::Result<File> {
     // A link that somebody put there must not lead elsewhere.
-    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    OpenOptions::new().read(true).append(true).create(true).mode(durable::MODE).custom_flags(flags).open(path)
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    let file =
+        options.read(true).append(true).create(true).mode(durable::MODE).custom_flags(flags).open(path)?;
+    // A pipe would let the reader wait for ever.
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
 fn holder(file: &mut File) -> String {

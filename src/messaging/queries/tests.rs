@@ -117,7 +117,7 @@ fn it_ends_at_its_timeout_and_waits_for_no_member_that_has_gone() {
 fn only_those_that_pass_the_filters_are_expected_and_answer() {
     let mut b = Bench::with(&["a", "b"]);
     let mut q = Queries::new(QueryLimits::default());
-    let only_a = QueryParams { nodes: vec![name("a")], ..load() };
+    let only_a = QueryParams { nodes: Some(vec![name("a")]), ..load() };
     let query = ask(&mut q, &mut b, only_a);
     assert!(q.hear(&query, &b.members, b.now).event.is_none(), "it is not for this process");
     assert_eq!(reported(q.response(response(&query, "a", Answer::AckOnly))), ["ack a", "done"]);

@@ -21,8 +21,6 @@ pub(crate) const MAX_STREAMS: usize = 64;
 pub(crate) const MAX_STREAM_FILTERS: usize = MAX_EVENT_FILTERS;
 /// Queries of one client that run at a time.
 pub(crate) const MAX_QUERIES: usize = 256;
-/// The longest time that answers to a query may be collected.
-pub(crate) const MAX_QUERY_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// From the last answer to a query until its end is delivered. HashiCorp's client gives answers and the
 /// end to its user by different ways: an end that comes on the heels of answers overtakes them, and
 /// they are lost. Its own agent always waits for the deadline, so that it never met this.

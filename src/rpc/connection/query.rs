@@ -1,10 +1,9 @@
 //! From a `query` call to what the agent is asked: every value is checked before any
 //! member sees it.
 
-use super::limits::MAX_QUERY_TIMEOUT;
 use crate::messaging::QueryParams;
 use crate::messaging::expression::{BadExpression, Expression};
-use crate::model::{NameError, NodeName, Text, format_duration};
+use crate::model::{NodeName, Text};
 use crate::rpc::filter::MAX_TAG_EXPRESSIONS;
 use crate::rpc::record::QueryCall;
 use std::fmt;
@@ -20,17 +19,8 @@ const PING: &str = "_serf_ping";
 pub(super) enum QueryRefused {
     /// The name belongs to agents.
     InternalName,
-    /// The time is longer than [`MAX_QUERY_TIMEOUT`].
-    Timeout(Duration),
     /// The factor is not from 0 to 255.
     RelayFactor(i64),
-    /// A text is no name of a member.
-    Node {
-        /// The text.
-        name: Text,
-        /// What is wrong with it.
-        error: NameError,
-    },
     /// The expression for a tag is not valid, or too large.
     Tag {
         /// The key of the tag.
@@ -46,14 +36,9 @@ impl fmt::Display for QueryRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             QueryRefused::InternalName => write!(f, "Queries cannot contain the '{INTERNAL_PREFIX}' prefix"),
-            QueryRefused::Timeout(given) => {
-                let (given, most) = (format_duration(*given), format_duration(MAX_QUERY_TIMEOUT));
-                write!(f, "Query timeout is too long: {given} (limit is {most})")
-            }
             QueryRefused::RelayFactor(factor) => {
                 write!(f, "Relay factor must be between 0 and 255, not {factor}")
             }
-            QueryRefused::Node { name, error } => write!(f, "Invalid node filter {name:?}: {error}"),
             QueryRefused::Tag { key, error } => write!(f, "Invalid filter for tag '{key}': {error}"),
             QueryRefused::TooManyTags(count) => {
                 write!(f, "Too many tag filters: {count} (limit is {MAX_TAG_EXPRESSIONS})")
@@ -77,12 +62,14 @@ pub(super) fn params(call: QueryCall) -> Result<QueryParams, QueryRefused> {
         // The members that are asked compile it themselves, and none of them could say that it is wrong.
         Expression::anywhere(expression).map_err(|error| QueryRefused::Tag { key: key.clone(), error })?;
     }
-    let node = |name: Text| NodeName::new(&name).map_err(|error| QueryRefused::Node { name, error });
+    // As with Serf, a text that cannot be a name (it is empty, a variable was not set) matches no member.
+    let nodes = (!call.filter_nodes.is_empty())
+        .then(|| call.filter_nodes.iter().filter_map(|name| NodeName::new(name).ok()).collect());
     Ok(QueryParams {
-        timeout: timeout(call.timeout)?,
+        timeout: timeout(call.timeout),
         relay_factor: u8::try_from(call.relay_factor)
             .map_err(|_| QueryRefused::RelayFactor(call.relay_factor))?,
-        nodes: call.filter_nodes.into_iter().map(node).collect::<Result<_, _>>()?,
+        nodes,
         tags: call.filter_tags,
         name: call.name,
         payload: call.payload,
@@ -90,13 +77,10 @@ pub(super) fn params(call: QueryCall) -> Result<QueryParams, QueryRefused> {
     })
 }
 
-/// 0 stands for the default. A negative time is over at once, as with Serf.
-fn timeout(nanos: i64) -> Result<Option<Duration>, QueryRefused> {
-    match Duration::from_nanos(u64::try_from(nanos).unwrap_or_default()) {
-        _ if nanos == 0 => Ok(None),
-        timeout if timeout > MAX_QUERY_TIMEOUT => Err(QueryRefused::Timeout(timeout)),
-        timeout => Ok(Some(timeout)),
-    }
+/// 0 stands for the default. A negative time is over at once, as with Serf; how long a query may last at the most
+/// is a rule of queries.
+fn timeout(nanos: i64) -> Option<Duration> {
+    (nanos != 0).then(|| Duration::from_nanos(u64::try_from(nanos).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -126,11 +110,16 @@ mod tests {
             ..request()
         });
         let full = full.unwrap();
-        assert_eq!(full.nodes.iter().map(NodeName::to_string).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(full.nodes, Some(vec![NodeName::new("a").unwrap(), NodeName::new("b").unwrap()]));
+        for (given, meant) in [("", vec![]), ("a", vec![NodeName::new("a").unwrap()])] {
+            let filter_nodes = vec![given.into(), "x".repeat(513).into()];
+            let nodes = params(QueryCall { filter_nodes, ..request() }).unwrap().nodes;
+            assert_eq!(nodes, Some(meant), "not everyone instead of nobody");
+        }
         assert_eq!((full.relay_factor, full.timeout), (255, Some(Duration::from_millis(1500))));
         assert_eq!((full.tags, full.payload), (tags(&["web|db", ""]), b"x".to_vec()));
         params(QueryCall { name: "_serf_ping".into(), ..request() }).unwrap();
-        params(QueryCall { timeout: 24 * 3600 * 1_000_000_000, ..request() }).unwrap();
+        params(QueryCall { timeout: i64::MAX, ..request() }).unwrap();
         for (nanos, expected) in [(0, None), (1, Some(1)), (-1, Some(0)), (i64::MIN, Some(0))] {
             let asked = params(QueryCall { timeout: nanos, ..request() }).unwrap();
             assert_eq!(asked.timeout, expected.map(Duration::from_nanos), "{nanos}");
@@ -139,22 +128,9 @@ mod tests {
 
     #[test]
     fn every_other_is_refused_with_the_value_that_is_wrong() {
-        let long = "x".repeat(513);
         for (request, text) in [
-            (
-                QueryCall { timeout: 24 * 3600 * 1_000_000_000 + 1, ..request() },
-                "Query timeout is too long: 24h0m0.000000001s (limit is 24h0m0s)",
-            ),
             (QueryCall { relay_factor: 256, ..request() }, "Relay factor must be between 0 and 255, not 256"),
             (QueryCall { relay_factor: -1, ..request() }, "Relay factor must be between 0 and 255, not -1"),
-            (
-                QueryCall { filter_nodes: vec!["a".into(), Text::default()], ..request() },
-                "Invalid node filter \"\": node name is empty",
-            ),
-            (
-                QueryCall { filter_nodes: vec![long.into()], ..request() },
-                "node name is 513 bytes long; at most 512 are allowed",
-            ),
             (
                 QueryCall { filter_tags: tags(&["ok", "["]), ..request() },
                 "Invalid filter for tag 'k1': Failed to compile regex: '[': ",

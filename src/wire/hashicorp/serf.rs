@@ -182,7 +182,12 @@ fn read_filter(bytes: &[u8]) -> Result<QueryFilter, Fault> {
             if count > MAX_FILTER_NODES {
                 return Err(Fault::Beyond("the number of nodes"));
             }
-            (0..count).map(|_| name(r.bytes()?)).collect::<Result<_, _>>().map(QueryFilter::Nodes)
+            let mut nodes = Vec::new();
+            for _ in 0..count {
+                // What cannot be a name here, such as an empty one, matches no member, and costs the others nothing.
+                nodes.extend(name(r.bytes()?).ok());
+            }
+            Ok(QueryFilter::Nodes(nodes))
         }
         FILTER_TAG => {
             let (mut tag, mut expression) = (&[][..], &[][..]);
@@ -318,4 +323,22 @@ fn read_relay(r: &mut Reader) -> Result<Relay, Fault> {
         return Err(Fault::Not("query response"));
     }
     Ok(Relay { to: to.finish(), response: read_response(r)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::NodeName;
+
+    #[test]
+    fn a_name_in_a_filter_that_cannot_be_one_costs_the_others_nothing() {
+        let mut bytes = vec![FILTER_NODES, 0x94, 0xa0, 0xa1, b'a', 0xda, 2, 88];
+        bytes.extend([b'x'; 600]);
+        bytes.extend([0xa1, b'b']);
+        let named = ["a", "b"].map(|n| NodeName::new(n).unwrap()).to_vec();
+        assert_eq!(read_filter(&bytes).unwrap(), QueryFilter::Nodes(named));
+        // A list of none but those asks nobody, and not everyone.
+        assert_eq!(read_filter(&[FILTER_NODES, 0x91, 0xa0]).unwrap(), QueryFilter::Nodes(Vec::new()));
+        assert!(read_filter(&[FILTER_NODES, 0x92, 0xa1, b'a']).is_err());
+    }
 }

@@ -213,6 +213,8 @@ pub(super) const ROWS: &[Row] = &[
     same(Agent, r"serf event $'b\xfe' $'\xff'"),
     same(Agent, r"serf query -timeout=1s $'q\xff' $'\xfe'"),
     same(Agent, r"serf query -timeout=1s -node $'n\xff' q"),
+    same(Agent, "serf query -timeout=1s -node= q"),
+    same(Agent, "serf query -timeout=1s -node=n1 -node=$(xs 600) q"),
     same(Agent, r"serf query -timeout=1s -tag $'r\xff=\xff' q"),
     same(Agent, r"serf members -tag $'r\xff=.*'"),
     same(Agent, r"serf members -name $'\xe9'"),

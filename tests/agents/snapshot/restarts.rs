@@ -99,9 +99,9 @@ fn a_path_that_is_no_file_is_refused_with_a_reason() {
     let scratch = Scratch::new("paths");
     let path = |name: &str| scratch.path().join(name);
     fs::create_dir(path("directory")).unwrap();
-    std::os::unix::fs::symlink(path("nothing"), path("link")).unwrap();
+    std::os::unix::fs::symlink(path("circle"), path("circle")).unwrap();
     assert!(Command::new("mkfifo").arg(path("pipe")).status().expect("mkfifo is available").success());
-    let cases = [("directory", "a directory"), ("link", "a symbolic link"), ("pipe", "a named pipe")];
+    let cases = [("directory", "a directory"), ("circle", "a symbolic link"), ("pipe", "a named pipe")];
     for (name, what) in cases {
         let said =
             net.agent("n1", 1).flag("-snapshot").flag(path(name).display().to_string()).run().refused();

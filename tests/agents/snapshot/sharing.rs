@@ -34,6 +34,31 @@ fn a_second_agent_on_a_snapshot_does_not_start_and_names_the_first() {
     drop(files.kept_by(net.agent("n2", 2)).start());
 }
 
+/// A link to a file elsewhere is as good as the file, has the same lock, and stays a link. A pipe in the place
+/// of the lock keeps nobody waiting.
+#[test]
+fn a_link_to_a_snapshot_is_followed() {
+    let net = Network::claim();
+    let files = Files::new();
+    let link = files.snapshot().with_file_name("link");
+    std::os::unix::fs::symlink("serf.snapshot", &link).expect("the directory is there");
+    let by_link = |host| net.agent("n1", host).flag(format!("-snapshot={}", link.display()));
+    let mut n1 = by_link(1).start();
+    let line = format!("alive: n1 {}", net.gossip(1));
+    wait_until(soon(), "the file has its member", || files.says(&line));
+    assert!(link.is_symlink());
+    let said = files.kept_by(net.agent("n2", 2)).run().refused();
+    assert!(said.contains("is in use by the agent 'n1'"), "{said}");
+    n1.kill();
+
+    let lock = files.snapshot().with_file_name("serf.snapshot.lock");
+    fs::remove_file(&lock).expect("the first made one");
+    let made = std::process::Command::new("mkfifo").arg(&lock).status().expect("mkfifo is available");
+    assert!(made.success());
+    let _first = by_link(1).start();
+    drop(by_link(2).start());
+}
+
 /// People write that who want no snapshot; HashiCorp's program takes it.
 #[test]
 fn dev_null_is_a_snapshot_that_keeps_nothing() {

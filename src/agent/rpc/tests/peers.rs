@@ -99,7 +99,7 @@ fn hashicorps_query() {
     let expected = QueryParams {
         name: "load".into(),
         payload: b"now".to_vec(),
-        nodes: ["a", "b"].map(|n| NodeName::new(n).unwrap()).to_vec(),
+        nodes: Some(["a", "b"].map(|n| NodeName::new(n).unwrap()).to_vec()),
         tags: [("role".into(), "w.*".into())].into(),
         request_ack: true,
         relay_factor: 2,
