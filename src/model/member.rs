@@ -85,6 +85,8 @@ impl Versions {
     /// agents take the minimum over all members' maxima, so a large value changes nothing for
     /// them; their own numbers have stood at 5 since 2016.
     pub const NATIVE_BASE: u8 = 64;
+    /// From this value of `protocol_max` on a member takes part in waves (`messaging/wave`).
+    pub const WAVES: u8 = Versions::NATIVE_BASE + 2;
     /// The newest of memberlist's own protocols, which anyone may speak: what the numbers between
     /// this one and [`Versions::NATIVE_BASE`] mean is not known.
     pub const MEMBERLIST_MAX: u8 = 5;
@@ -96,7 +98,7 @@ impl Versions {
     /// Our own vector.
     pub const OURS: Versions = Versions {
         protocol_min: 1,
-        protocol_max: Versions::NATIVE_BASE + 1,
+        protocol_max: Versions::WAVES,
         protocol_cur: 2,
         delegate_min: Versions::SERF_PROTOCOL_MIN,
         delegate_max: Versions::SERF_PROTOCOL_MAX,
@@ -117,6 +119,11 @@ impl Versions {
     pub fn from_bytes(bytes: [u8; 6]) -> Versions {
         let [protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur] = bytes;
         Versions { protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur }
+    }
+
+    /// Whether the member that announced this vector takes part in waves.
+    pub fn speaks_waves(&self) -> bool {
+        self.protocol_max >= Versions::WAVES
     }
 
     /// Whether the member that announced this vector understands the native dialect.

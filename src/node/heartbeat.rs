@@ -1,7 +1,7 @@
 //! The heartbeat: probing, and the order in which what has arrived is taken in.
 
 use super::table::{Outgoing, Table};
-use crate::membership::{Effects, Prober, receive};
+use crate::membership::{Effects, Prober, StreamPing, receive};
 use crate::model::Moment;
 use crate::wire::message::{Message, SerfMessage};
 use fastrand::Rng;
@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 pub struct Batch {
     /// Messages, each with the address it came from.
     pub messages: Vec<(SocketAddr, Message)>,
-    /// How pings over TCP went: sequence number, and whether it was answered.
-    pub stream_pings: Vec<(u32, bool)>,
+    /// How pings over TCP went, each with its sequence number.
+    pub stream_pings: Vec<(u32, StreamPing)>,
 }
 
 impl Batch {
@@ -57,8 +57,8 @@ pub fn turn(
 ) -> HeartbeatTurn {
     let mut fx = Effects::default();
     let members = &mut table.members;
-    for (seq_no, answered) in batch.stream_pings {
-        prober.stream_ping_done(seq_no, answered, members);
+    for (seq_no, outcome) in batch.stream_pings {
+        prober.stream_ping_done(seq_no, outcome, members, now, rng, &mut fx);
     }
     let serf = receive(batch.messages, members, prober, now, rng, &mut fx).serf;
     prober.tick(members, now, rng, &mut fx);

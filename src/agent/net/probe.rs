@@ -9,7 +9,7 @@ use crate::agent::channels::{Channels, ToEvents, ToProbe};
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::{Actor, Stop, wait};
-use crate::membership::{Prober, Transmit};
+use crate::membership::{Prober, StreamPing, Transmit};
 use crate::model::Moment;
 use crate::node::heartbeat::{self, Batch, HeartbeatTurn};
 use crate::node::table::Outgoing;
@@ -92,9 +92,9 @@ impl Actor for ProbeActor {
 
 impl ProbeActor {
     /// What has become of TCP pings.
-    fn take_messages(&self) -> Vec<(u32, bool)> {
+    fn take_messages(&self) -> Vec<(u32, StreamPing)> {
         let result = |message| match message {
-            ToProbe::StreamPingDone { seq_no, answered } => Some((seq_no, answered)),
+            ToProbe::StreamPingDone { seq_no, outcome } => Some((seq_no, outcome)),
             ToProbe::TableChanged => None,
         };
         self.messages.try_iter().filter_map(result).collect()

@@ -212,9 +212,9 @@ impl SyncActor {
                 }
                 ExchangeEffect::Hear(message) => self.send_to_events(ToEvents::Serf(vec![message])),
                 ExchangeEffect::Table(out) => self.changed(&out),
-                ExchangeEffect::PingDone { seq_no, answered } => {
+                ExchangeEffect::PingDone { seq_no, outcome } => {
                     // When the channel is full the prober's deadline decides.
-                    let _ = self.channels.probe.send(ToProbe::StreamPingDone { seq_no, answered });
+                    let _ = self.channels.probe.send(ToProbe::StreamPingDone { seq_no, outcome });
                 }
                 ExchangeEffect::Joined(id, result) => {
                     if let Some(request) = self.joins.remove(&id) {
