@@ -91,6 +91,7 @@ fn profile_table() -> Vec<String> {
         "| | lan | wan | local |".to_string(),
         "| --- | --- | --- | --- |".to_string(),
         duration("a member probes another every", |c| c.probe_interval),
+        duration("a probe tries TCP when its answer is late by", Config::stream_delay),
         duration("a probe waits for its answer", |c| c.probe_timeout),
         number("then so many members are asked to probe", |c| c.indirect_checks),
         duration("suspicion, least (up to 10 members)", |c| c.suspicion_timeouts(MEMBERS).0),

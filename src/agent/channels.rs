@@ -23,7 +23,7 @@ use super::handlers;
 use super::table::SharedTable;
 use crate::agent::main::keys::KeysError;
 use crate::config::EventScript;
-use crate::membership::{Origin, StreamRequest};
+use crate::membership::{Origin, StreamPing, StreamRequest};
 use crate::messaging::filter::EventFilter;
 use crate::messaging::keys::{KeyChange, KeyCommand, KeyStep};
 use crate::messaging::name_vote::NameLost;
@@ -49,8 +49,8 @@ pub(crate) enum ToProbe {
     StreamPingDone {
         /// That of the ping.
         seq_no: u32,
-        /// Whether it was answered.
-        answered: bool,
+        /// How.
+        outcome: StreamPing,
     },
     /// Another thread changed the table: deadlines may have moved.
     TableChanged,

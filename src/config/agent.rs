@@ -138,6 +138,8 @@ agent_config! {
         discover: Option<String>;
         /// How they do.
         mdns as "mdns.interface": MdnsConfig = mdns(reader)?;
+        /// How long a member may refuse connections until it counts as failed; zero is for ever.
+        crash_patience: Duration;
         /// Time between attempts to reach one failed member.
         reconnect_interval: Duration;
         /// How long a failed member is kept before it is forgotten.

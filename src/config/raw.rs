@@ -5,7 +5,7 @@
 //! value the last counts, so that a later file and in the end a flag win; of a list all count.
 
 use super::flags::Flags;
-use super::options::AGENT;
+use super::options::{AGENT, row};
 use super::value::{Setting, Source, Value};
 use crate::model::Text;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub struct RawConfig {
 impl RawConfig {
     /// Adds one value after all others of this key, if it sets anything.
     pub(super) fn push_one(&mut self, key: &'static str, value: Value, source: Source) {
-        if !value.sets_nothing() {
+        if !value.sets_nothing(row(key).zero_counts) {
             self.push(key, value, source);
         }
     }

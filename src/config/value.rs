@@ -23,13 +23,13 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// Whether it says no more than if it were not there. As with Serf these are an empty text, zero and a
-    /// duration of nothing. An item of a list says something whatever it is.
-    pub(super) fn sets_nothing(&self) -> bool {
+    /// Whether it says no more than if it were not there. As with Serf these are an empty text and, unless
+    /// zero counts, zero and a duration of nothing. An item of a list says something whatever it is.
+    pub(super) fn sets_nothing(&self, zero_counts: bool) -> bool {
         match self {
             Value::Text(text) => text.is_empty(),
-            Value::Number(number) => *number == 0,
-            Value::Duration(duration) => duration.is_none_or(|duration| duration.is_zero()),
+            Value::Number(number) => *number == 0 && !zero_counts,
+            Value::Duration(duration) => duration.is_none_or(|duration| duration.is_zero() && !zero_counts),
             Value::Switch(_) | Value::Pair(..) => false,
         }
     }

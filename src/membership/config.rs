@@ -67,6 +67,10 @@ pub struct Config {
     pub suspicion_mult: u32,
     /// Suspicion without confirmation lasts this many times the least.
     pub suspicion_max_timeout_mult: u32,
+    /// How long a member may refuse connections until it is declared dead, if several members see it;
+    /// zero never declares one dead for that. Not memberlist's. A process that is started anew within that
+    /// time goes on unnoticed.
+    pub crash_patience: Duration,
     /// Time between gossip ticks while there is something to say.
     pub gossip_interval: Duration,
     /// How many members are sent news on each tick.
@@ -108,6 +112,9 @@ pub struct Config {
 }
 
 impl Config {
+    /// The default of `crash_patience`.
+    pub const CRASH_PATIENCE: Duration = Duration::from_secs(2);
+
     /// The numbers of a profile.
     pub fn for_profile(profile: Profile) -> Config {
         let lan = Config {
@@ -117,6 +124,7 @@ impl Config {
             awareness_max: 8,
             suspicion_mult: 4,
             suspicion_max_timeout_mult: 6,
+            crash_patience: Config::CRASH_PATIENCE,
             gossip_interval: Duration::from_millis(200),
             gossip_nodes: 3,
             gossip_to_the_dead: Duration::from_secs(30),
@@ -163,6 +171,12 @@ impl Config {
                 ..lan
             },
         }
+    }
+
+    /// How late an ack has to be for a probe to try TCP. Long before the probe timeout, because a refusal says
+    /// at once what silence takes long to say; while acks come in time it costs nothing.
+    pub fn stream_delay(&self) -> Duration {
+        self.probe_timeout / 5
     }
 
     /// How often one broadcast is sent in a cluster of `members` (memberlist's

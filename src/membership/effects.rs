@@ -86,6 +86,17 @@ pub enum StreamRequest {
     },
 }
 
+/// How a ping over TCP went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamPing {
+    /// The member is there.
+    Answered,
+    /// Nothing listens at its address: its host says so.
+    Refused,
+    /// No answer came, or one that says nothing.
+    Failed,
+}
+
 /// Everything that a rule wants done, in order within each kind.
 #[derive(Debug, Default, PartialEq)]
 pub struct Effects {

@@ -9,6 +9,7 @@
 //! | `swim` | alive, suspect, dead; refutation |
 //! | `versions` | which members understand each other |
 //! | `suspicion`, `awareness` | Lifeguard |
+//! | `crash` | members whose host refuses connections |
 //! | `conflict`, `rivals` | two processes with one name |
 //! | `intent` | join and leave intents, leaving, force-leave, prune |
 //! | `exchange` | push/pull |
@@ -27,6 +28,7 @@ mod awareness;
 mod config;
 mod conflict;
 mod coordinates;
+mod crash;
 mod effects;
 mod exchange;
 mod forgotten;
@@ -52,7 +54,7 @@ mod vivaldi;
 
 pub use awareness::Awareness;
 pub use config::{Config, Profile, ProfileError};
-pub use effects::{Effects, StreamRequest, Target, Transmit};
+pub use effects::{Effects, StreamPing, StreamRequest, Target, Transmit};
 pub use exchange::ExchangeSchedule;
 pub use probe::{MAX_RELAYS, ProbeOutcome, Prober};
 pub use receive::{Received, receive};

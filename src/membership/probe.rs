@@ -1,16 +1,18 @@
 //! The prober: asks one member after the other whether it is there (SWIM §3.1), with
 //! Lifeguard's local health, nacks and memberlist's fallback to TCP.
 //!
-//! A round goes: ping; after the probe timeout ask others to ping, and try TCP; after the probe
-//! interval (scaled by local health) suspect. It ends early with the first ack.
+//! A round goes: ping; soon try TCP; after the probe timeout, or as soon as TCP is refused, ask others to
+//! ping; after the probe interval (scaled by local health) suspect. It ends early with the first ack. What
+//! follows from a refusal is in `crash`.
 
-use super::effects::{Effects, StreamRequest, Target, Transmit};
+use super::crash::CrashEvidence;
+use super::effects::{Effects, StreamPing, StreamRequest, Target, Transmit};
 use super::exchange::random_up_to;
 use super::row::{ProbeRecord, Row, State};
 use super::table::{Members, Presence};
 use crate::model::{Incarnation, Moment, NodeName};
 use crate::telemetry::{counters, metrics};
-use crate::wire::message::{Ack, IndirectPing, Message, Nack, Ping, Source, Suspect};
+use crate::wire::message::{Ack, IndirectPing, Knock, Message, Nack, Ping, Refused, Suspect};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,8 +21,6 @@ use std::time::Duration;
 /// The most indirect probes that are served for others at once.
 pub const MAX_RELAYS: usize = 1024;
 
-/// The memberlist protocol from which on members answer pings over TCP.
-pub(super) const TCP_PING_PROTOCOL: u8 = 3;
 /// The memberlist protocol from which on members say that a member they asked did not answer.
 const NACK_PROTOCOL: u8 = 4;
 
@@ -43,6 +43,7 @@ pub struct Prober {
     round: Option<ProbeRound>,
     /// Probes on behalf of others, by the sequence number of our own ping.
     relays: BTreeMap<u32, PendingRelay>,
+    evidence: CrashEvidence,
     /// When the driver was last asked to wake up.
     planned: Moment,
     /// Since when a member's digest has differed from ours, while ours stayed the same.
@@ -57,6 +58,9 @@ struct ProbeRound {
     incarnation: Incarnation,
     seq_no: u32,
     sent: Moment,
+    /// When TCP is tried, and whether it has been.
+    try_stream_at: Moment,
+    stream_tried: bool,
     /// When others are asked, and whether they have been.
     ask_others_at: Moment,
     asked: bool,
@@ -84,6 +88,7 @@ impl Prober {
             next_round: now + random_up_to(members.config().probe_interval, rng),
             round: None,
             relays: BTreeMap::new(),
+            evidence: CrashEvidence::default(),
             planned: Moment::NEVER,
             differs_since: None,
             patience: settling_time(members),
@@ -104,13 +109,13 @@ impl Prober {
     /// interval. Nothing was missed then, so lateness counts from `now`.
     pub fn plan(&mut self, members: &Members, now: Moment) -> Moment {
         let round = match &self.round {
-            Some(round) if round.asked => round.deadline,
-            Some(round) => round.ask_others_at.min(round.deadline),
+            Some(round) => round.next_deadline(),
             None => self.next_round,
         };
         let relay = self.relays.values().map(|r| r.nack_at.unwrap_or(r.deadline)).min();
         let relay = relay.unwrap_or(Moment::NEVER);
-        self.planned = round.min(relay).min(members.next_deadline()).max(now);
+        let rest = self.evidence.next_deadline().min(members.next_deadline());
+        self.planned = round.min(relay).min(rest).max(now);
         self.planned
     }
 
@@ -129,23 +134,34 @@ impl Prober {
             members.excuse_lateness(lateness);
             members.awareness.apply(1);
             self.relays.clear();
+            self.evidence.discard();
             if self.round.take().is_some() {
                 counters::PROBES_DISCARDED.inc();
             }
         }
         self.planned = Moment::NEVER;
         members.tick(now, fx);
+        self.evidence.tick(members, now, rng, fx);
         self.expire_relays(now, fx);
-        if let Some(round) = &self.round {
+        if let Some(round) = &mut self.round {
             if !members.row(&round.node).is_some_and(Row::is_present) {
                 // It left or was given up meanwhile. That it is silent says nothing.
                 self.round = None;
-            } else if now >= round.ask_others_at && !round.asked {
+                return self.next_round_if_due(members, now, rng, fx);
+            }
+            if now >= round.try_stream_at && !round.stream_tried {
+                round.try_stream(members, fx);
+            }
+            if now >= round.ask_others_at && !round.asked {
                 self.ask_others(members, now, rng, fx);
             } else if now >= round.deadline {
                 self.give_up(members, now, fx);
             }
         }
+        self.next_round_if_due(members, now, rng, fx);
+    }
+
+    fn next_round_if_due(&mut self, members: &mut Members, now: Moment, rng: &mut Rng, fx: &mut Effects) {
         if self.round.is_none() && now >= self.next_round {
             self.start_round(members, now, rng, fx);
         }
@@ -159,8 +175,11 @@ impl Prober {
         if members.presence() == Presence::Gone {
             return;
         }
-        let source = own_source(members);
+        let source = members.own_source();
         let degraded = members.awareness().score() > 0;
+        // A process that mistrusts itself may be overloaded, and has no streams to waste.
+        let waits_with_tcp = degraded || config.crash_patience.is_zero();
+        let stream_delay = if waits_with_tcp { timeout } else { config.stream_delay() };
         let Some(row) = members.next_to_probe(now, rng) else { return };
         let seq_no = self.seq();
         let ping = Message::from(Ping { seq_no, node: row.name.clone(), source: source.clone() });
@@ -182,6 +201,8 @@ impl Prober {
             incarnation: row.incarnation,
             seq_no,
             sent: now,
+            try_stream_at: now + stream_delay,
+            stream_tried: false,
             ask_others_at: now + timeout,
             asked: false,
             deadline,
@@ -191,7 +212,7 @@ impl Prober {
         });
     }
 
-    /// The direct ping was not answered in time: asks `indirect_checks` others, and tries TCP.
+    /// The direct ping was not answered in time: asks `indirect_checks` others.
     fn ask_others(&mut self, members: &mut Members, now: Moment, rng: &mut Rng, fx: &mut Effects) {
         let Some(round) = &mut self.round else { return };
         round.asked = true;
@@ -200,10 +221,9 @@ impl Prober {
         round.deadline = round.deadline.max(now + time_for_help);
         let Some(row) = members.row(&round.node) else { return };
         log::debug!(target: "memberlist", "Failed UDP ping: {} (timeout reached)", round.node);
-        let source = own_source(members);
+        let source = members.own_source();
         let k = members.config().indirect_checks;
-        let (target, to) = (row.addr, row.target());
-        let tcp = row.versions.protocol_max >= TCP_PING_PROTOCOL;
+        let target = row.addr;
         for peer in members.random_rows(k, rng, |r| r.is_alive() && r.name != round.node) {
             let nack = peer.versions.protocol_max >= NACK_PROTOCOL;
             round.nacks_expected += u32::from(nack);
@@ -215,10 +235,6 @@ impl Prober {
                 source: source.clone(),
             };
             fx.send(peer.target(), Message::from(ask));
-        }
-        let ping = Ping { seq_no: round.seq_no, node: round.node.clone(), source };
-        if tcp {
-            fx.streams.push(StreamRequest::Ping { to, ping });
         }
         record(members, &round.node, |r| r.udp_failed = r.udp_failed.saturating_add(1));
     }
@@ -266,19 +282,46 @@ impl Prober {
             && round.seq_no == seq_no
         {
             round.ask_others_at = now;
+            round.try_stream_at = now;
         }
     }
 
-    /// How the TCP ping of this round went.
-    pub fn stream_ping_done(&mut self, seq_no: u32, answered: bool, members: &mut Members) {
-        if let Some(round) = &mut self.round
-            && round.seq_no == seq_no
-        {
-            round.tcp = Some(answered);
-            if answered {
+    /// How a TCP ping went.
+    pub fn stream_ping_done(
+        &mut self,
+        seq_no: u32,
+        outcome: StreamPing,
+        members: &mut Members,
+        now: Moment,
+        rng: &mut Rng,
+        fx: &mut Effects,
+    ) {
+        let Some(round) = self.round.as_mut().filter(|round| round.seq_no == seq_no) else {
+            return self.evidence.stream_ping_done(seq_no, outcome, members, now, fx);
+        };
+        round.tcp = Some(outcome == StreamPing::Answered);
+        match outcome {
+            StreamPing::Answered => {
                 record(members, &round.node, |r| r.tcp_ok = r.tcp_ok.saturating_add(1));
+                self.evidence.answered(&round.node);
             }
+            StreamPing::Refused => {
+                // No answer will come here; others may still have one.
+                round.ask_others_at = round.ask_others_at.min(now);
+                self.evidence.refused(&round.node, round.incarnation, members, now, rng, fx);
+            }
+            StreamPing::Failed => {}
         }
+    }
+
+    /// Another was refused by a member, and asks this process to try.
+    pub fn knock(&mut self, msg: &Knock, members: &Members, now: Moment, rng: &mut Rng, fx: &mut Effects) {
+        self.evidence.knock(msg, members, now, rng, fx);
+    }
+
+    /// A member that was asked to try was refused as well.
+    pub fn refused(&mut self, msg: &Refused) {
+        self.evidence.confirm(msg);
     }
 
     /// Someone asks whether this process is there.
@@ -326,7 +369,7 @@ impl Prober {
         let deadline = now + config.probe_timeout;
         let relay = PendingRelay { reply_to: asker.target(), seq_no: msg.seq_no, nack_at, deadline };
         self.relays.insert(seq_no, relay);
-        let ping = Ping { seq_no, node: target.name.clone(), source: own_source(members) };
+        let ping = Ping { seq_no, node: target.name.clone(), source: members.own_source() };
         fx.send(target.target(), Message::from(ping));
     }
 
@@ -338,6 +381,9 @@ impl Prober {
         now: Moment,
         fx: &mut Effects,
     ) -> Option<ProbeOutcome> {
+        if self.evidence.ack(msg.seq_no) {
+            return None;
+        }
         if let Some(relay) = self.relays.remove(&msg.seq_no) {
             let ack = Ack { seq_no: relay.seq_no, digest: None, payload: Vec::new() };
             fx.send(relay.reply_to, Message::from(ack));
@@ -346,6 +392,7 @@ impl Prober {
         let round = self.round.take_if(|round| round.seq_no == msg.seq_no)?;
         metrics::PROBE_TIME.record_time(now.since(round.sent));
         members.awareness.apply(-1);
+        self.evidence.answered(&round.node);
         record(members, &round.node, |r| r.udp_ok = r.udp_ok.saturating_add(1));
         if let Some(digest) = msg.digest {
             self.compare(digest, &round.node, members, now, fx);
@@ -405,14 +452,27 @@ impl Prober {
     }
 }
 
+impl ProbeRound {
+    fn next_deadline(&self) -> Moment {
+        let try_stream_at = if self.stream_tried { Moment::NEVER } else { self.try_stream_at };
+        let ask_others_at = if self.asked { Moment::NEVER } else { self.ask_others_at };
+        self.deadline.min(try_stream_at).min(ask_others_at)
+    }
+
+    /// The ack is late: tries TCP, if the member knows pings over TCP.
+    fn try_stream(&mut self, members: &Members, fx: &mut Effects) {
+        self.stream_tried = true;
+        let Some(row) = members.row(&self.node) else { return };
+        if row.answers_stream_pings() {
+            let ping = Ping { seq_no: self.seq_no, node: self.node.clone(), source: members.own_source() };
+            fx.streams.push(StreamRequest::Ping { to: row.target(), ping });
+        }
+    }
+}
+
 /// How long gossip takes to level a difference.
 fn settling_time(members: &Members) -> Duration {
     members.config().gossip_interval * 5
-}
-
-pub(super) fn own_source(members: &Members) -> Source {
-    let me: &Row = members.my_row();
-    Source { node: me.name.clone(), addr: me.addr }
 }
 
 fn record(members: &mut Members, node: &NodeName, f: impl FnOnce(&mut ProbeRecord)) {

@@ -33,7 +33,7 @@ pub fn receive(
     for (from, message) in batch {
         match message {
             Message::Probe(m) => {
-                if let Some(outcome) = probe(m, from, members, prober, now, fx) {
+                if let Some(outcome) = probe(m, from, members, prober, now, rng, fx) {
                     members.locate(&outcome, rng);
                     received.outcomes.push(outcome);
                 }
@@ -66,6 +66,7 @@ fn probe(
     members: &mut Members,
     prober: &mut Prober,
     now: Moment,
+    rng: &mut Rng,
     fx: &mut Effects,
 ) -> Option<ProbeOutcome> {
     match message {
@@ -73,6 +74,8 @@ fn probe(
         ProbeMessage::IndirectPing(m) => prober.indirect_ping(&m, members, now, fx),
         ProbeMessage::Ack(m) => return prober.ack(m, members, now, fx),
         ProbeMessage::Nack(m) => prober.nack(&m),
+        ProbeMessage::Knock(m) => prober.knock(&m, members, now, rng, fx),
+        ProbeMessage::Refused(m) => prober.refused(&m),
     }
     None
 }

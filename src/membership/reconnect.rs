@@ -6,7 +6,6 @@
 
 use super::effects::StreamRequest;
 use super::exchange::random_up_to;
-use super::probe::{TCP_PING_PROTOCOL, own_source};
 use super::row::State;
 use super::table::{Members, Presence};
 use crate::model::Moment;
@@ -47,10 +46,10 @@ impl ReconnectSchedule {
         let dead = members.rows().filter(|row| matches!(row.state, State::Dead));
         let row = dead.take(rng.usize(0..failed) + 1).last()?;
         let (node, to) = (row.name.clone(), row.target());
-        if row.versions.protocol_max < TCP_PING_PROTOCOL {
+        if !row.answers_stream_pings() {
             return Some(StreamRequest::Reach { whom: node.to_string(), to });
         }
-        let ping = Ping { seq_no: rng.u32(..), node, source: own_source(members) };
+        let ping = Ping { seq_no: rng.u32(..), node, source: members.own_source() };
         Some(StreamRequest::Reconnect { to, ping })
     }
 }

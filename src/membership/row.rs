@@ -9,6 +9,9 @@ use crate::wire::Dialect;
 use crate::wire::message::{Alive, PeerRow, PeerState};
 use std::net::SocketAddr;
 
+/// The memberlist protocol from which on members answer pings over TCP.
+const STREAM_PING_PROTOCOL: u8 = 3;
+
 /// SWIM's state of a member. Serf's status follows from it and from `leaving`, so that a
 /// member cannot be alive and left at once.
 #[derive(Clone, Debug)]
@@ -114,6 +117,11 @@ impl Row {
             _ if self.native_only => target,
             _ => Target { dialect: Dialect::for_receiver(None), ..target },
         }
+    }
+
+    /// Whether it knows pings over TCP.
+    pub(super) fn answers_stream_pings(&self) -> bool {
+        self.versions.protocol_max >= STREAM_PING_PROTOCOL
     }
 
     /// A copy for everyone outside the table.

@@ -14,6 +14,7 @@ use crate::wire::message::{Alive, Dead, Message, Suspect};
 use fastrand::Rng;
 use std::cmp::Reverse;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Whether what an alive message says is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -375,6 +376,24 @@ impl Members {
             self.report(event, fx);
             self.bound_tombstones(now, fx);
         }
+    }
+
+    /// A suspect has refused connections for `time`, and several members have seen it.
+    pub(super) fn crashed(
+        &mut self,
+        node: NodeName,
+        incarnation: Incarnation,
+        time: Duration,
+        now: Moment,
+        fx: &mut Effects,
+    ) {
+        log::info!(
+            target: "memberlist",
+            "Marking {node} as failed, it has refused connections for {:.1} s", time.as_secs_f64()
+        );
+        counters::CRASHES.inc();
+        let from = self.me.clone();
+        self.dead(&Dead { incarnation, node, from }, now, fx);
     }
 
     /// Hears that someone is suspected or dead, and refutes it if that is this process. Says

@@ -1,7 +1,7 @@
 //! The heartbeat: probing, how news travels, and the order in which what has arrived is taken in.
 
 use super::table::{Outgoing, Table};
-use crate::membership::{Effects, Members, Prober, receive};
+use crate::membership::{Effects, Members, Prober, StreamPing, receive};
 use crate::messaging::wave::{Arrived, WaveTurn, Waves};
 use crate::messaging::{Datagram, Ticket};
 use crate::model::{LamportTime, Moment};
@@ -17,8 +17,8 @@ pub struct Batch {
     pub arrived: Vec<(SocketAddr, Arrived)>,
     /// What this process wants everyone to hear.
     pub said: Vec<Message>,
-    /// How pings over TCP went: sequence number, and whether it was answered.
-    pub stream_pings: Vec<(u32, bool)>,
+    /// How pings over TCP went, each with its sequence number.
+    pub stream_pings: Vec<(u32, StreamPing)>,
 }
 
 /// What comes of a turn. To be carried out after the table has been released: datagrams first.
@@ -49,7 +49,7 @@ pub struct Heartbeat {
 #[derive(Debug, Default)]
 pub struct Rest {
     messages: Vec<(SocketAddr, Message)>,
-    stream_pings: Vec<(u32, bool)>,
+    stream_pings: Vec<(u32, StreamPing)>,
 }
 
 impl Rest {
@@ -118,10 +118,10 @@ impl Heartbeat {
     ) {
         let mut fx = Effects::default();
         let now = context.now;
-        for (seq_no, answered) in rest.stream_pings {
-            self.prober.stream_ping_done(seq_no, answered, &mut table.members);
-        }
         let members = &mut table.members;
+        for (seq_no, outcome) in rest.stream_pings {
+            self.prober.stream_ping_done(seq_no, outcome, members, now, context.rng, &mut fx);
+        }
         let received = receive(rest.messages, members, &mut self.prober, now, context.rng, &mut fx);
         turn.serf.extend(received.serf);
         self.prober.tick(members, now, context.rng, &mut fx);

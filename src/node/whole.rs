@@ -532,8 +532,8 @@ impl Node {
                 }
                 ExchangeEffect::Hear(from, message) => self.hear(from, message, now, out),
                 ExchangeEffect::Table(outgoing) => self.carry_out(outgoing, now, out),
-                ExchangeEffect::PingDone { seq_no, answered } => {
-                    let stream_pings = vec![(seq_no, answered)];
+                ExchangeEffect::PingDone { seq_no, outcome } => {
+                    let stream_pings = vec![(seq_no, outcome)];
                     self.beat(Batch { stream_pings, ..Batch::default() }, now, out);
                 }
                 ExchangeEffect::Joined(id, result) => self.joined(id, result, now, out),

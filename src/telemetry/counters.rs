@@ -143,6 +143,7 @@ counters! {
     PROBES_DISCARDED = "probes_discarded", "Probe rounds discarded because this process woke late.";
     PROBES_TCP_ONLY = "probes_tcp_only", "Probe rounds answered over TCP while UDP went unanswered.";
     SUSPICIONS = "suspicions", "Members that became suspect here.";
+    CRASHES = "crashes", "Members declared failed here because they refused connections.";
     REFUTATIONS = "refutations", "Suspicions and deaths of ourselves that we refuted.";
     CONFLICTS = "conflicts", "Claims of a taken name by another address.";
     STREAM_BYTES_SENT = "stream_bytes_sent" as "memberlist.tcp.sent", "Bytes sent on gossip streams.";

@@ -73,6 +73,28 @@ pub struct Nack {
     pub seq_no: u32,
 }
 
+/// "Try to connect to that member for me: is it refused?" Answered by an [`Ack`] if that member is there,
+/// by [`Refused`] if its host says that nothing listens, else not at all. Between our own agents only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Knock {
+    /// Repeated in the answer. Random, and another for each member that is asked, so that an answer counts
+    /// for the one that was asked.
+    pub seq_no: u32,
+    /// Where that member is.
+    pub target: SocketAddr,
+    /// Its name.
+    pub node: NodeName,
+    /// The member that asks.
+    pub source: Source,
+}
+
+/// "I tried, and its host refuses the connection." Between our own agents only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// That of the [`Knock`].
+    pub seq_no: u32,
+}
+
 /// "I think it has failed."
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspect {
@@ -318,7 +340,7 @@ macro_rules! kind_of_message {
 
 kind_of_message! {
     /// A probe or what comes of it: for the prober.
-    ProbeMessage, Probe: Ping IndirectPing Ack Nack
+    ProbeMessage, Probe: Ping IndirectPing Ack Nack Knock Refused
 }
 
 kind_of_message! {

@@ -46,6 +46,8 @@ messages! {
         INDIRECT_PING = 0x81, IndirectPing, "indirect ping";
         ACK = 0x82, Ack, "ack";
         NACK = 0x83, Nack, "nack";
+        KNOCK = 0x8d, Knock, "knock";
+        REFUSED = 0x8e, Refused, "refused";
     }
     Membership(MembershipMessage): {
         SUSPECT = 0x84, Suspect, "suspect";
@@ -203,6 +205,10 @@ pub(super) mod tests {
             (any::<u32>(), any::<Option<u64>>(), bytes(100))
                 .prop_map(|(seq_no, digest, payload)| Message::from(Ack { seq_no, digest, payload })),
             any::<u32>().prop_map(|seq_no| Message::from(Nack { seq_no })),
+            (any::<u32>(), addr(), name(), source()).prop_map(
+                |(seq_no, target, node, source)| Message::from(Knock { seq_no, target, node, source })
+            ),
+            any::<u32>().prop_map(|seq_no| Message::from(Refused { seq_no })),
             (inc.clone(), name(), name()).prop_map(|(incarnation, node, from)| Message::from(Suspect {
                 incarnation,
                 node,

@@ -10,6 +10,7 @@ mod harness;
 // Membership.
 mod cluster;
 mod coordinates;
+mod crashes;
 mod discovery;
 mod name_conflicts;
 mod pauses;

@@ -13,7 +13,7 @@ const N: usize = 8;
 const S: fn(u64) -> Duration = Duration::from_secs;
 
 /// Starts the process again from what is in its snapshot file.
-fn restart(world: &mut World, pid: Pid) -> Pid {
+pub(crate) fn restart(world: &mut World, pid: Pid) -> Pid {
     let process = &world.processes[pid];
     let (name, addr, snapshot): (NodeName, _, _) =
         (process.name.clone(), process.addr, process.snapshot.clone());

@@ -31,7 +31,9 @@ pub(crate) enum StreamEvent {
     Request { id: u64, at: SocketAddr, from: SocketAddr, bytes: Vec<u8> },
     /// The answer is there.
     Answer { id: u64, bytes: Vec<u8> },
-    /// It was refused, or the opener's patience has ended.
+    /// Nothing listens at the address, and its host says so.
+    Refused { id: u64 },
+    /// The opener's patience has ended.
     Fails { id: u64 },
 }
 
@@ -104,7 +106,7 @@ impl World {
         match event {
             StreamEvent::Request { id, at, from, bytes } => match self.at(at) {
                 // The opener may be paused, and hears of it later.
-                None => self.stream(StreamEvent::Fails { id }),
+                None => self.stream(StreamEvent::Refused { id }),
                 Some(pid) if self.processes[pid].paused => {
                     self.processes[pid].stalled.push(StreamEvent::Request { id, at, from, bytes });
                 }
@@ -117,11 +119,18 @@ impl World {
                 Some(_) => self.answered(id, &bytes),
                 None => {}
             },
+            StreamEvent::Refused { id } => match self.streams.get(&id).map(|s| s.opener) {
+                Some(pid) if self.processes[pid].paused => {
+                    self.processes[pid].stalled.push(StreamEvent::Refused { id });
+                }
+                Some(_) => self.fail(id, &StreamFailure::NothingListens("connection refused".to_string())),
+                None => {}
+            },
             StreamEvent::Fails { id } => match self.streams.get(&id).map(|s| s.opener) {
                 Some(pid) if self.processes[pid].paused => {
                     self.processes[pid].stalled.push(StreamEvent::Fails { id });
                 }
-                Some(_) => self.fail(id),
+                Some(_) => self.time_out(id),
                 None => {}
             },
         }
@@ -174,14 +183,21 @@ impl World {
         self.via = Via::Gossip;
     }
 
-    pub(crate) fn fail(&mut self, id: u64) {
+    /// Nothing more comes of a connection.
+    pub(crate) fn time_out(&mut self, id: u64) {
+        self.fail(id, &StreamFailure::Broken("timed out".to_string()));
+    }
+
+    fn fail(&mut self, id: u64, why: &StreamFailure) {
         let Some(Stream { opener, to, purpose, .. }) = self.streams.remove(&id) else { return };
         self.tally.count("streams failed");
         if let Purpose::Ping(_) = purpose {
             self.tally.count("pings over TCP failed");
         }
-        let why = StreamFailure::Broken("timed out".to_string());
-        self.act(opener, |node, now, out| node.stream_failed(purpose, to, &why, now, out));
+        if let StreamFailure::NothingListens(_) = why {
+            self.tally.count("connections refused");
+        }
+        self.act(opener, |node, now, out| node.stream_failed(purpose, to, why, now, out));
     }
 }
 

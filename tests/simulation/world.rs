@@ -354,7 +354,7 @@ impl World {
             self.reply(stream, &message);
         }
         for stream in out.closes {
-            self.fail(stream.0 as u64);
+            self.time_out(stream.0 as u64);
         }
         out.member_events.iter().for_each(|event| self.observe(pid, event));
         for event in out.delivered {

@@ -173,6 +173,7 @@ fn report(endpoints: &Endpoints) {
 fn rules(config: &AgentConfig, envelope: &Envelope) -> Config {
     let defaults = Config::for_profile(config.profile);
     Config {
+        crash_patience: config.crash_patience,
         reconnect_interval: config.reconnect_interval,
         reconnect_timeout: config.reconnect_timeout,
         tombstone_timeout: config.tombstone_timeout,

@@ -102,7 +102,7 @@ impl ProbeActor {
         let mut batch = Batch::default();
         for message in self.messages.try_iter() {
             match message {
-                ToProbe::StreamPingDone { seq_no, answered } => batch.stream_pings.push((seq_no, answered)),
+                ToProbe::StreamPingDone { seq_no, outcome } => batch.stream_pings.push((seq_no, outcome)),
                 ToProbe::TableChanged => {}
                 ToProbe::Say(message) => batch.said.push(message),
                 ToProbe::Heard(from, message) => {

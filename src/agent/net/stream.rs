@@ -58,6 +58,9 @@ impl From<&StreamError> for StreamFailure {
         match why {
             StreamError::Wire(_) => StreamFailure::Unreadable(why.to_string()),
             StreamError::Closed => StreamFailure::Closed(why.to_string()),
+            StreamError::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                StreamFailure::NothingListens(why.to_string())
+            }
             StreamError::Io(_) | StreamError::Timeout | StreamError::Busy | StreamError::Budget => {
                 StreamFailure::Broken(why.to_string())
             }

@@ -216,9 +216,9 @@ impl SyncActor {
                     }
                 }
                 ExchangeEffect::Table(out) => self.changed(&out),
-                ExchangeEffect::PingDone { seq_no, answered } => {
+                ExchangeEffect::PingDone { seq_no, outcome } => {
                     // When the channel is full the prober's deadline decides.
-                    let _ = self.channels.probe.send(ToProbe::StreamPingDone { seq_no, answered });
+                    let _ = self.channels.probe.send(ToProbe::StreamPingDone { seq_no, outcome });
                 }
                 ExchangeEffect::Joined(id, result) => {
                     if let Some(request) = self.joins.remove(&id) {

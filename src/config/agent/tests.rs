@@ -56,6 +56,7 @@ fn defaults_are_those_of_serf() {
         rejoin_after_leave: false,
         discover: None,
         mdns: MdnsConfig::default(),
+        crash_patience: Duration::from_secs(2),
         reconnect_interval: Duration::from_secs(30),
         reconnect_timeout: Duration::from_secs(24 * 3600),
         tombstone_timeout: Duration::from_secs(24 * 3600),

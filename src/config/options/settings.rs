@@ -16,6 +16,7 @@
 //! writes the reference.
 
 use super::spec::{CommandSpec, DefaultValue, Limits, OptionSpec};
+use crate::membership::Config;
 use crate::model::Versions;
 use crate::wire::label::Label;
 use std::time::Duration;
@@ -197,6 +198,14 @@ const FLAGS: &[OptionSpec] = &[
 
 /// Settings of `serf agent` without a flag, by key.
 pub(crate) const FILE_ONLY: &[OptionSpec] = &[
+    OptionSpec::duration(
+        "",
+        "How long a member may refuse connections until it counts as failed, if several members see it; 0 means \
+         that refusing counts as being silent does.",
+    )
+    .keyed("crash_patience")
+    .default(DefaultValue::Duration(Config::CRASH_PATIENCE))
+    .zero_counts(),
     OptionSpec::switch("", "Take no part in network coordinates.").keyed("disable_coordinates"),
     OptionSpec::switch(
         "",

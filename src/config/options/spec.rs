@@ -14,7 +14,7 @@ pub(crate) enum Form {
     Switch,
     /// Any text. An empty one counts as not given.
     Text,
-    /// A whole number, on the command line as Go's flags take it. Zero counts as not given.
+    /// A whole number, on the command line as Go's flags take it. Zero counts as not given, unless the row says otherwise.
     Number,
     /// A duration as Go writes it. An empty one, or one of nothing, counts as not given.
     Duration,
@@ -127,6 +127,8 @@ pub struct OptionSpec {
     pub key: Option<&'static str>,
     /// Whether its value must not show up in messages.
     pub(crate) secret: bool,
+    /// Whether zero is a value like others. With Serf's settings it counts as not given.
+    pub(crate) zero_counts: bool,
     /// When a change takes effect.
     pub(crate) reload: Reload,
 }
@@ -209,6 +211,7 @@ impl OptionSpec {
             help,
             key: None,
             secret: false,
+            zero_counts: false,
             reload: Reload::Restart,
         }
     }
@@ -296,6 +299,11 @@ impl OptionSpec {
 
     pub(super) const fn secret(mut self) -> OptionSpec {
         self.secret = true;
+        self
+    }
+
+    pub(super) const fn zero_counts(mut self) -> OptionSpec {
+        self.zero_counts = true;
         self
     }
 

@@ -8,6 +8,7 @@ use crate::membership::rings::Rings;
 use crate::membership::row::Row;
 use crate::model::{LamportTime, Member, Moment, NodeName, Status, Versions};
 use crate::wire::Dialect;
+use crate::wire::message::Source;
 use std::net::SocketAddr;
 
 impl Members {
@@ -19,6 +20,12 @@ impl Members {
     /// This process's row. It is never removed.
     pub fn my_row(&self) -> &Row {
         &self.rows[&self.me]
+    }
+
+    /// This process as one that asks, and where answers reach it.
+    pub(in crate::membership) fn own_source(&self) -> Source {
+        let me = self.my_row();
+        Source { node: me.name.clone(), addr: me.addr }
     }
 
     /// The timings in force.

@@ -6,6 +6,7 @@
 
 mod answering;
 mod conflict;
+mod crash;
 mod exchange;
 mod intents;
 mod limits;
@@ -94,6 +95,8 @@ fn words(message: &Message) -> String {
             ProbeMessage::IndirectPing(m) => format!("please ping {}", m.node),
             ProbeMessage::Ack(m) => format!("ack {}", m.seq_no),
             ProbeMessage::Nack(m) => format!("nack {}", m.seq_no),
+            ProbeMessage::Knock(m) => format!("please knock at {}", m.node),
+            ProbeMessage::Refused(m) => format!("refused {}", m.seq_no),
         },
         Message::Membership(m) => match m {
             MembershipMessage::Alive(m) => format!("alive {} {}", m.node, m.incarnation),
@@ -265,6 +268,13 @@ impl Bench {
             self.wake_at(next);
             wakes += 1;
         }
+    }
+
+    /// How a ping over TCP went.
+    pub(crate) fn stream_ping(&mut self, seq_no: u32, outcome: StreamPing) {
+        let Bench { members, prober, now, rng, fx } = self;
+        prober.stream_ping_done(seq_no, outcome, members, *now, rng, fx);
+        members.check_invariants();
     }
 
     /// Wakes the prober at this moment, whenever it had planned to be.

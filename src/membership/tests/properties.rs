@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{MAX_INCARNATION_JUMP, MAX_LAMPORT_JUMP};
-use crate::wire::message::{Ack, IndirectPing, Nack, Ping, Source};
+use crate::wire::message::{Ack, IndirectPing, Knock, Nack, Ping, Refused, Source};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -74,6 +74,10 @@ fn message() -> impl Strategy<Value = Message> {
         1 => (any::<u32>(), any::<Option<u64>>())
             .prop_map(|(seq_no, digest)| Message::from(Ack { seq_no, digest, payload: vec![] })),
         1 => any::<u32>().prop_map(|seq_no| Message::from(Nack { seq_no })),
+        1 => (any::<u32>(), at(), source()).prop_map(|(seq_no, (n, target), source)| {
+            Message::from(Knock { seq_no, target, node: name(n), source })
+        }),
+        1 => any::<u32>().prop_map(|seq_no| Message::from(Refused { seq_no })),
     ]
 }
 
@@ -101,7 +105,7 @@ enum Step {
     Merge(u64, Vec<PeerRow>),
     /// An answer to the last ping that it sent.
     Answer(Option<u64>),
-    StreamPing(bool),
+    StreamPing(StreamPing),
     SendFailed,
     ForceLeave(&'static str, bool),
     BeginLeave,
@@ -119,7 +123,8 @@ fn step() -> impl Strategy<Value = Step> {
         12 => vec(message(), 0..6).prop_map(Step::Hear),
         4 => (ltime(), vec(row(), 0..6)).prop_map(|(t, rows)| Step::Merge(t, rows)),
         2 => any::<Option<u64>>().prop_map(Step::Answer),
-        1 => any::<bool>().prop_map(Step::StreamPing),
+        1 => proptest::sample::select(vec![StreamPing::Answered, StreamPing::Refused, StreamPing::Failed])
+            .prop_map(Step::StreamPing),
         1 => Just(Step::SendFailed),
         1 => (who(), any::<bool>()).prop_map(|(n, prune)| Step::ForceLeave(n, prune)),
         1 => Just(Step::BeginLeave),
@@ -143,7 +148,7 @@ fn take(b: &mut Bench, step: Step, last_ping: u32) {
             ..PushPull::default()
         }),
         Step::Answer(digest) => drop(b.hear("x", vec![super::probing::ack(last_ping, digest)])),
-        Step::StreamPing(answered) => b.prober.stream_ping_done(last_ping, answered, &mut b.members),
+        Step::StreamPing(outcome) => b.stream_ping(last_ping, outcome),
         Step::SendFailed => b.prober.send_failed(last_ping, b.now),
         Step::ForceLeave(node, prune) => b.act(|m, now, fx| m.force_leave(&name(node), prune, now, fx)),
         Step::BeginLeave => b.act(|m, now, fx| m.begin_leave(now, fx)),

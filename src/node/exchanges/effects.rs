@@ -1,7 +1,7 @@
 //! What exchanges ask to be done, and what they are given for one turn.
 
 use super::join::{JoinError, JoinId};
-use crate::membership::Target;
+use crate::membership::{StreamPing, Target};
 use crate::model::{Moment, NodeName};
 use crate::node::table::{Outgoing, Table};
 use crate::wire::message::{SerfMessage, SerfState};
@@ -115,8 +115,8 @@ pub enum ExchangeEffect {
     PingDone {
         /// That of the ping.
         seq_no: u32,
-        /// Whether it was answered.
-        answered: bool,
+        /// How.
+        outcome: StreamPing,
     },
     /// A join is over: through how many addresses, or why through none.
     Joined(JoinId, Result<usize, JoinError>),
@@ -127,7 +127,9 @@ pub enum ExchangeEffect {
 /// Why a stream has not done its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamFailure {
-    /// It could not be opened, broke, or took too long.
+    /// Nothing listens at the address: its host refused the connection.
+    NothingListens(String),
+    /// It could not be opened for another reason, broke, or took too long.
     Broken(String),
     /// The other side closed it without an answer.
     Closed(String),
@@ -146,7 +148,10 @@ impl StreamFailure {
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             StreamFailure::Unreadable(_) | StreamFailure::Refused(_) | StreamFailure::Unfit(_) => true,
-            StreamFailure::Broken(_) | StreamFailure::Closed(_) | StreamFailure::Unexpected => false,
+            StreamFailure::NothingListens(_)
+            | StreamFailure::Broken(_)
+            | StreamFailure::Closed(_)
+            | StreamFailure::Unexpected => false,
         }
     }
 }
@@ -154,7 +159,8 @@ impl StreamFailure {
 impl fmt::Display for StreamFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StreamFailure::Broken(why)
+            StreamFailure::NothingListens(why)
+            | StreamFailure::Broken(why)
             | StreamFailure::Closed(why)
             | StreamFailure::Unreadable(why)
             | StreamFailure::Unfit(why) => f.write_str(why),

@@ -13,7 +13,7 @@ pub use effects::{ExchangeEffect, ExchangeTurn, Plan, Purpose, StreamFailure, St
 pub use join::{JoinError, JoinId};
 
 use crate::membership::{
-    Effects, ExchangeSchedule, Members, Origin, ReconnectSchedule, Seeds, StreamRequest,
+    Effects, ExchangeSchedule, Members, Origin, ReconnectSchedule, Seeds, StreamPing, StreamRequest,
 };
 use crate::model::{Moment, NodeName};
 use crate::telemetry::{Passed, RateLimit, counters};
@@ -175,7 +175,9 @@ impl Exchanges {
                 ProbeMessage::Ping(_)
                 | ProbeMessage::IndirectPing(_)
                 | ProbeMessage::Ack(_)
-                | ProbeMessage::Nack(_),
+                | ProbeMessage::Nack(_)
+                | ProbeMessage::Knock(_)
+                | ProbeMessage::Refused(_),
             )
             | Message::Wave(_) => {
                 // These belong in datagrams; memberlist refuses them on streams as well.
@@ -247,7 +249,7 @@ impl Exchanges {
                 turn.fx.push(ExchangeEffect::Recall(Plan::Reach { whom: node.to_string(), to }));
             }
             (Purpose::Ping(seq_no), StreamMessage::Ack(ack)) if ack.seq_no == seq_no => {
-                turn.fx.push(ExchangeEffect::PingDone { seq_no, answered: true });
+                turn.fx.push(ExchangeEffect::PingDone { seq_no, outcome: StreamPing::Answered });
             }
             (purpose, StreamMessage::Error(why)) => {
                 self.failed(purpose, peer, &StreamFailure::Refused(why), turn);
@@ -309,7 +311,9 @@ impl Exchanges {
                 if let Some(passed) = self.complain(peer, "ping", now) {
                     log::debug!(target: "memberlist", "Failed fallback TCP ping of {peer}: {why}{passed}");
                 }
-                turn.fx.push(ExchangeEffect::PingDone { seq_no, answered: false });
+                let gone = matches!(why, StreamFailure::NothingListens(_));
+                let outcome = if gone { StreamPing::Refused } else { StreamPing::Failed };
+                turn.fx.push(ExchangeEffect::PingDone { seq_no, outcome });
             }
         }
     }

@@ -135,12 +135,21 @@ fn a_ping_over_tcp_is_reported_to_the_prober_either_way() {
     peer.exchanges.open(StreamRequest::Ping { to, ping }, &mut fx);
     assert!(matches!(fx[..], [ExchangeEffect::Connect { purpose: Purpose::Ping(4), .. }]), "{fx:?}");
     let ack = |seq_no| StreamMessage::Ack(Ack { seq_no, digest: None, payload: Vec::new() });
-    for (seq_no, expected) in [(4, true), (5, false)] {
-        let fx = peer.turn(|e, turn| e.answered(Purpose::Ping(4), from(), ack(seq_no), turn));
+    let is = |fx: &[ExchangeEffect], expected| {
         assert!(
-            matches!(fx[..], [ExchangeEffect::PingDone { seq_no: 4, answered }] if answered == expected),
+            matches!(fx, [ExchangeEffect::PingDone { seq_no: 4, outcome }] if *outcome == expected),
             "{fx:?}"
         );
+    };
+    for (seq_no, expected) in [(4, StreamPing::Answered), (5, StreamPing::Failed)] {
+        let fx = peer.turn(|e, turn| e.answered(Purpose::Ping(4), from(), ack(seq_no), turn));
+        is(&fx, expected);
+    }
+    let refused = StreamFailure::NothingListens("connection refused".to_string());
+    let another = StreamFailure::Refused("this is 'b', not 'a'".to_string());
+    for (why, expected) in [(refused, StreamPing::Refused), (another, StreamPing::Failed)] {
+        let fx = peer.turn(|e, turn| e.failed(Purpose::Ping(4), from(), &why, turn));
+        is(&fx, expected);
     }
 }
 

@@ -6,7 +6,7 @@ use super::{decode, encode, push_pull};
 use crate::model::{Incarnation, LamportTime, UserEvent, Versions};
 use crate::wire::message::*;
 use crate::wire::msgpack::Writer;
-use crate::wire::native::tests::{message, name as any_name};
+use crate::wire::native::tests::{message as any_message, name as any_name};
 use crate::wire::stream::{Reader as StreamReader, StreamMessage};
 use crate::wire::{Dialect, WireError, compression, decode as decode_any, read_datagram, stream as framing};
 use proptest::prelude::*;
@@ -43,6 +43,7 @@ fn recorded_messages_are_read_and_written_byte_for_byte() {
             Message::Probe(ProbeMessage::IndirectPing(_)) => "indirect ping",
             Message::Probe(ProbeMessage::Ack(_)) => "ack",
             Message::Probe(ProbeMessage::Nack(_)) => "nack",
+            Message::Probe(ProbeMessage::Knock(_) | ProbeMessage::Refused(_)) => "none of theirs",
             Message::Membership(MembershipMessage::Suspect(_)) => "suspect",
             Message::Membership(MembershipMessage::Alive(_)) => "alive",
             Message::Membership(MembershipMessage::Dead(_)) => "dead",
@@ -212,6 +213,13 @@ fn push_pull() -> impl Strategy<Value = PushPull> {
             PushPull { join, ltime, rows, intents, serf, ..PushPull::default() }
         },
     )
+}
+
+/// A message that has a form in this dialect.
+fn message() -> impl Strategy<Value = Message> {
+    let ours_alone =
+        |m: &Message| matches!(m, Message::Probe(ProbeMessage::Knock(_) | ProbeMessage::Refused(_)));
+    any_message().prop_filter("it is ours alone", move |m| !ours_alone(m))
 }
 
 proptest! {

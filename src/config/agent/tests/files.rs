@@ -14,7 +14,7 @@ fn every_setting_of_a_file_arrives() {
             "log_format": "json", "syslog_facility": "local3", "start_join": ["a", "x/b:1"],
             "replay_on_join": true, "disable_coordinates": true, "disable_name_resolution": true,
             "validate_node_names": true, "enable_compression": false, "leave_on_terminate": true,
-            "skip_leave_on_interrupt": true, "broadcast_timeout": "7s", "reconnect_interval": "10s",
+            "skip_leave_on_interrupt": true, "broadcast_timeout": "7s", "reconnect_interval": "10s", "crash_patience": "0",
             "reconnect_timeout": "1h15m", "tombstone_timeout": "1m", "event_handlers": ["a", "user:b=c"],
             "handler_timeout": "300ms", "query_size_limit": 2000, "query_response_size_limit": 3000,
             "user_event_size_limit": 4000, "statsite_addr": "stats:1", "statsd_addr": "[::1]:2",
@@ -40,6 +40,7 @@ fn every_setting_of_a_file_arrives() {
     assert!(given.enable_compression, "the flag decides");
     assert_eq!(given.broadcast_timeout, Duration::from_secs(7));
     assert_eq!(given.reconnect_interval, Duration::from_secs(10));
+    assert_eq!(given.crash_patience, Duration::ZERO);
     assert_eq!(given.reconnect_timeout, Duration::from_secs(4500));
     assert_eq!(given.tombstone_timeout, Duration::from_secs(60));
     assert_eq!(given.event_handlers.len(), 2);

@@ -183,6 +183,7 @@ fn an_empty_text_and_zero_set_nothing() {
             Form::Switch | Form::Pair => continue,
             Form::Text => &[json!(""), json!(null)],
             Form::Number => &[json!(0), json!(-0.0), json!(null)],
+            Form::Duration if row.zero_counts => &[json!(""), json!(null)],
             Form::Duration => &[json!(""), json!("0s"), json!(null)],
         };
         let default = load_with(&scratch, row, None, &[]).unwrap();
