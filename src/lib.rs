@@ -16,7 +16,7 @@
 //! rpc/          the control protocol: one table of commands, records, a connection, a client
 //! config/       one table of settings, flags, files, the validated configuration
 //! node/         one member without its threads: how the rules are wired    (rules, no I/O)
-//! messaging/    what is said: gossip, user events, queries, coalescing    (rules, no I/O)
+//! messaging/    what is said: waves, gossip, user events, queries          (rules, no I/O)
 //! membership/   which members are here, and where: table, probes, push/pull (rules, no I/O)
 //! wire/         messages and their bytes: dialects and framing            (no sockets)
 //! model/        the nouns: Member, Tags, LamportTime, Incarnation, Moment, Coordinate
@@ -37,8 +37,8 @@
 //!
 //! | thread | owns | waits on | does |
 //! | --- | --- | --- | --- |
-//! | `serf-probe` | the UDP socket's receiving end, the [`membership::Prober`] | mio, until the next deadline | answers pings; applies alive, suspect, dead; probes; learns coordinates |
-//! | `serf-gossip` | the [`messaging::Gossip`] queue | its channel, until the next tick | spreads what is queued |
+//! | `serf-probe` | the UDP socket's receiving end, the [`node::heartbeat::Heartbeat`]: [`membership::Prober`] and [`messaging::wave::Waves`] | mio, until the next deadline | answers pings; passes news on in waves and checks with neighbours; applies alive, suspect, dead; probes; learns coordinates |
+//! | `serf-gossip` | the [`messaging::Gossip`] queue | its channel, until the next tick | gossips news about members, and all news where few take part in waves |
 //! | `serf-sync` | the TCP listener and its streams, the [`node::Exchanges`] | mio, until the next deadline | push/pull, joins, TCP pings |
 //! | `serf-events` | the [`node::Conversation`] | its channel, until the next deadline | answers, collects, delivers in order |
 //! | `serf-handlers` | running scripts | mio: their pipes, SIGCHLD, its channel | runs event handlers, each in a lane of its own |

@@ -1,4 +1,5 @@
-//! What is said, and how it spreads: the broadcast queue and the rhythm of gossip. Rules, no I/O.
+//! What is said, and how it spreads: in waves among members that take part in them, by gossip among all
+//! others. Rules, no I/O.
 
 pub mod coalesce;
 pub mod expression;

@@ -116,7 +116,7 @@ counters! {
     BROADCASTS_SUPERSEDED = "broadcasts_superseded", "Queued broadcasts replaced by newer news.";
     WAVES_STARTED = "waves_started", "Waves of news begun here.";
     WAVES_FORWARDED = "waves_forwarded", "Datagrams of waves passed on to the members behind.";
-    NEWS_OFFERED = "news_offered", "Ids of news told to other members that may lack it.";
+    NEWS_OFFERED = "news_offered", "Ids of news offered to other members, which may lack it.";
     NEWS_WANTED = "news_wanted", "Ids of news that another member has and this one asked for.";
     NEWS_SENT_AGAIN = "news_sent_again", "News sent to neighbours that had not confirmed it.";
     NEWS_COMPARED = "news_compared", "Members asked what they have because they had heard something else.";

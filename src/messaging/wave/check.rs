@@ -1,27 +1,23 @@
-//! What members tell each other of what they have: neighbours, newcomers, and those that missed something.
+//! What members say to each other about what they have: neighbours, newcomers, and those that missed something.
 //!
-//! A little after it has learnt something, a member tells its neighbours on the last ring that it has it. That
+//! A little after it has learnt something, a member says to its neighbours on the last ring that it has it. That
 //! is an offer, an acknowledgement and a request in one: a neighbour that lacks it says so and is sent it,
 //! and one that has it says the same by itself. Who stays silent is sent the news itself, and so is one more
 //! behind it each time. The origin checks like everyone else: if all it sent was lost, it must notice.
 
+use super::Waves;
 use super::store::{Item, Timed};
-use super::{How, WaveTurn, Waves, finish, send};
+use super::turn::{WaveTurn, finish, send};
 use crate::membership::{CHECK_RING, Direction, Members, Row, neighbours, position};
 use crate::messaging::Ticket;
-use crate::model::{Moment, NodeName};
+use crate::model::NodeName;
 use crate::telemetry::counters;
 use crate::wire::datagram::{PART_OVERHEAD, Packer};
 use crate::wire::message::{Ask, Digests, Have, Message, NewsDigest, NewsId, Want, WaveMessage};
 use crate::wire::{Dialect, Shared, encode};
-use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long after news a member tells its neighbours, in milliseconds.
-const PATIENCE_MS: std::ops::Range<u64> = 10..20;
-/// The least time between two such messages.
-const SPACING: Duration = Duration::from_millis(100);
 /// How long to wait for a neighbour after each attempt, in milliseconds; then it is given up, and what the
 /// acks say of what has been heard is left to repair it.
 const WAITS_MS: [u64; 8] = [50, 50, 100, 200, 400, 800, 1600, 3200];
@@ -32,12 +28,10 @@ const REACH: usize = 4;
 const RANDOM_ATTEMPT: u8 = 4;
 /// The most ids in one message.
 const MAX_IDS: usize = 120;
-/// The most ids with which a question for news is answered: four datagrams.
+/// The most ids with which a member that asks for news is answered: four datagrams.
 const MOST_LISTED: usize = 4 * MAX_IDS;
 /// How often one piece of news is sent to members that ask for it.
 const MAX_SERVED: u8 = 24;
-/// How many bytes are sent in a second to members that ask for something.
-const MAX_BYTES: usize = 512 * 1024;
 /// Something that was asked for is not asked for again in this time.
 const ASKED: Duration = Duration::from_millis(20);
 /// The most that is remembered to have been asked for.
@@ -45,63 +39,6 @@ const MAX_ASKED: usize = 1024;
 /// How long a newcomer asks for news, and how often.
 const NEWCOMER_TIME: Duration = Duration::from_secs(2);
 const NEWCOMER_INTERVAL: Duration = Duration::from_millis(200);
-
-/// What is still to be told to neighbours.
-#[derive(Debug, Default)]
-pub(super) struct Checks {
-    unchecked: Vec<NewsId>,
-    check_at: Option<Moment>,
-    last: Moment,
-    /// When to look at a side again, about what, and which side.
-    retries: BTreeSet<(Moment, NewsId, usize)>,
-    asked: BTreeMap<NewsId, Moment>,
-    /// What was sent to members that asked, since when.
-    served: (Moment, usize),
-    /// Since when another member has heard something else.
-    differs: Option<Moment>,
-}
-
-impl Checks {
-    pub(super) fn learned(&mut self, id: NewsId, how: How, now: Moment, rng: &mut Rng) {
-        self.unchecked.push(id);
-        let at = match how {
-            How::Check => now,
-            How::Local | How::Wave | How::Gossip => {
-                (now + Duration::from_millis(rng.u64(PATIENCE_MS))).max(self.last + SPACING)
-            }
-        };
-        self.check_at = Some(self.check_at.map_or(at, |planned| planned.min(at)));
-    }
-
-    pub(super) fn next_deadline(&self) -> Moment {
-        let retry = self.retries.first().map_or(Moment::NEVER, |(at, ..)| *at);
-        self.check_at.unwrap_or(Moment::NEVER).min(retry)
-    }
-
-    /// Whether so much more may be sent to members that ask for something.
-    fn may_serve(&mut self, bytes: usize, now: Moment) -> bool {
-        if now.since(self.served.0) >= Duration::from_secs(1) {
-            self.served = (now, 0);
-        }
-        self.served.1 += bytes;
-        self.served.1 <= MAX_BYTES
-    }
-}
-
-/// A newcomer's questions for news.
-#[derive(Debug, Default)]
-pub(super) struct Asking {
-    /// How many took part when it was looked last.
-    known: usize,
-    next: Option<Moment>,
-    until: Moment,
-}
-
-impl Asking {
-    pub(super) fn next_deadline(&self) -> Moment {
-        self.next.unwrap_or(Moment::NEVER)
-    }
-}
 
 /// The nearest neighbours on a side, at most [`REACH`].
 fn side(members: &Members, side: usize) -> Vec<&Row> {
@@ -118,7 +55,7 @@ fn sides(members: &Members) -> usize {
 }
 
 impl Waves {
-    /// Tells neighbours what is new, and those that have not confirmed it, once more.
+    /// Informs neighbours of what is new, and those that have not confirmed it, once more.
     pub(super) fn check(&mut self, turn: &mut WaveTurn) {
         let now = turn.now;
         if self.checks.check_at.is_some_and(|at| at <= now) {
@@ -126,7 +63,7 @@ impl Waves {
             self.checks.last = now;
             let ids = std::mem::take(&mut self.checks.unchecked);
             for side in 0..2 {
-                self.tell_side(side, &ids, turn);
+                self.inform_side(side, &ids, turn);
             }
             self.confirmed(&ids, turn.members);
         }
@@ -148,22 +85,22 @@ impl Waves {
     }
 
     /// The first message to the neighbour on one side.
-    fn tell_side(&mut self, at: usize, ids: &[NewsId], turn: &mut WaveTurn) {
+    fn inform_side(&mut self, at: usize, ids: &[NewsId], turn: &mut WaveTurn) {
         let near = if at < sides(turn.members) { side(turn.members, at).first().copied() } else { None };
-        let mut told = Vec::new();
+        let mut offered = Vec::new();
         for id in ids {
             let Some(item) = self.store.get_mut(*id) else { continue };
             let confirmed = near.is_none_or(|row| item.is_confirmed_by(&row.name));
             item.checks[at].attempts = 1;
             item.checks[at].done = confirmed;
             if !confirmed {
-                told.push(*id);
+                offered.push(*id);
                 let wait = Duration::from_millis(WAITS_MS[0]);
                 self.checks.retries.insert((turn.now + wait, *id, at));
             }
         }
         if let Some(row) = near {
-            say_have(row, &told, false, turn);
+            say_have(row, &offered, false, turn);
         }
     }
 
@@ -320,7 +257,7 @@ impl Waves {
         }
     }
 
-    /// Compares what another has heard. Those that differ for a second tell each other what they have.
+    /// Compares what another has heard. Of those that differ for a second, each asks the other what it has.
     fn compare(&mut self, row: &Row, theirs: &Digests, turn: &mut WaveTurn) {
         let differs =
             |kind: Timed, digest: Option<NewsDigest>| digest.and_then(|d| self.store.differs(kind, &d));

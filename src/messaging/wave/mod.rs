@@ -12,37 +12,37 @@
 //! | --- | --- |
 //! | `arcs` | how a part of a ring is cut |
 //! | `store` | what is known, and for how long |
-//! | `check` | what neighbours, newcomers and members that missed something ask each other |
+//! | `check` | what neighbours, newcomers and members that missed something ask each other; `pending` what is still to be asked |
 //! | `charges` | members that take no part, which are sent everything by three that do |
 //!
 //! Limits: news is forwarded once for each ring, within [`FRESH`] of when it was first heard, if it came from a member and
-//! the rules take it for news; so whatever is forged or repeated costs a member [`arcs::CUTS`] datagrams a ring.
+//! the rules take it for news; so whatever is forged or repeated costs a member eight datagrams a ring.
 
 mod arcs;
 mod charges;
 mod check;
+mod pending;
 mod store;
 #[cfg(test)]
 mod tests;
+mod turn;
 
-use super::gossip::Datagram;
 use super::queue::Ticket;
-use crate::membership::{Members, Row, State, Target};
-use crate::model::{LamportTime, Moment};
+use crate::membership::{Members, State, position};
+use crate::model::Moment;
 use crate::telemetry::counters;
+use crate::wire::Shared;
 use crate::wire::datagram::Packer;
 use crate::wire::message::{Forward, Message, NewsId, WaveMessage};
-use crate::wire::{Dialect, Shared, encode};
-use charges::Charges;
-use check::{Asking, Checks};
-use fastrand::Rng;
+use pending::{Asking, Charges, Checks};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 use store::{Item, Store, id_of};
+use turn::{How, WAVES, send};
 
-/// The rings on which waves travel.
-pub(super) const WAVES: usize = 2;
+pub use turn::WaveTurn;
+
 /// How much later than the first ring the second starts.
 const SECOND_RING: Duration = Duration::from_millis(5);
 /// The least time between two waves of one origin; what comes within it shares datagrams.
@@ -51,19 +51,6 @@ const SPACING: Duration = Duration::from_millis(5);
 pub const FRESH: Duration = Duration::from_secs(2);
 /// Waves are used if at least one member in so many takes part in them.
 const LEAST_SHARE: usize = 5;
-
-/// How a member came to know something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum How {
-    /// It comes from here.
-    Local,
-    /// By a wave.
-    Wave,
-    /// From a member that takes part in waves, otherwise.
-    Check,
-    /// From one that takes no part: others that do may not have it yet.
-    Gossip,
-}
 
 /// What came in one datagram, or on a stream.
 #[derive(Debug, Default)]
@@ -85,21 +72,6 @@ impl Arrived {
             message => self.messages.push(message),
         }
     }
-}
-
-/// What the rules of waves need from outside for one turn.
-#[derive(Debug)]
-pub struct WaveTurn<'a> {
-    /// The members.
-    pub members: &'a Members,
-    /// The Lamport times of events and of queries.
-    pub clocks: [LamportTime; 2],
-    /// The moment.
-    pub now: Moment,
-    /// A random source.
-    pub rng: &'a mut Rng,
-    /// What is to be sent.
-    pub out: &'a mut Vec<Datagram>,
 }
 
 /// A wave of this process that has not started on all rings.
@@ -372,7 +344,7 @@ impl Waves {
     /// Starts a wave on one ring.
     fn begin_ring(&mut self, ring: usize, ids: &[NewsId], turn: &mut WaveTurn) {
         let news = self.not_yet_forwarded(ring, ids, turn.now);
-        let me = crate::membership::position(turn.members.me(), ring);
+        let me = position(turn.members.me(), ring);
         let small = turn.members.rings().len() <= arcs::SMALL;
         let delegates = if small { arcs::everyone(turn.members) } else { arcs::cut(turn.members, ring, me) };
         for delegate in delegates {
@@ -410,37 +382,4 @@ fn send_part(delegate: &arcs::Delegate, ring: usize, news: &[Shared], turn: &mut
     // There are two rings.
     let head = Message::from(Forward { ring: ring as u8, end: delegate.end });
     send(delegate.row, Some(&head), news, turn);
-}
-
-/// Sends a member news, in as many datagrams as it takes, each with the same head.
-fn send(row: &Row, head: Option<&Message>, news: &[Shared], turn: &mut WaveTurn) {
-    let (to, config) = (row.target(), turn.members.config());
-    let head = head.map(|head| encode(Dialect::Native, head));
-    let begin = || {
-        let mut packer = Packer::new(config.datagram_budget);
-        let fits = head.as_ref().is_none_or(|head| packer.push(head));
-        debug_assert!(fits, "a head is small");
-        packer
-    };
-    let mut packer = begin();
-    let mut any = news.is_empty();
-    for news in news {
-        if !packer.push(news.bytes(to.dialect)) {
-            finish(std::mem::replace(&mut packer, begin()), to, turn);
-            // One that does not fit even alone was refused when it was queued.
-            any = packer.push(news.bytes(to.dialect));
-        } else {
-            any = true;
-        }
-    }
-    if any {
-        finish(packer, to, turn);
-    }
-}
-
-fn finish(packer: Packer, to: Target, turn: &mut WaveTurn) {
-    if !packer.is_empty() {
-        let bytes = packer.finish_in(to.wrapping(turn.members.config()));
-        turn.out.push(Datagram { to, bytes });
-    }
 }

@@ -1,7 +1,7 @@
 //! The news that is known: whole for as long as somebody may want it, and the ids for longer, so that
 //! nothing is taken for news twice.
 
-use super::{How, WAVES};
+use super::turn::{How, WAVES};
 use crate::messaging::user_events::EVENT_SIZE_CEILING;
 use crate::messaging::{Ticket, user_events};
 use crate::model::{LamportTime, MAX_LAMPORT_JUMP, Moment, NodeName};
@@ -40,7 +40,7 @@ pub(super) enum Timed {
 /// Where a check with the neighbour on one side stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Check {
-    /// How often that side was told.
+    /// How often that side was informed.
     pub(super) attempts: u8,
     /// Whether it has the news, or others there have, or all was tried.
     pub(super) done: bool,
@@ -173,7 +173,7 @@ impl Store {
     }
 
     /// Whether an event or a query may be passed on before the rules have looked at it: what they would
-    /// refuse for its size or its time, and what is too old to be told from what was said before, may not.
+    /// refuse for its size or its time, and what is too old for it to be known whether it was said before, may not.
     pub(super) fn is_plausible(message: &Message, clocks: [LamportTime; 2]) -> bool {
         let Some((kind, ltime)) = timed(message) else { return false };
         let clock = clocks[kind as usize];

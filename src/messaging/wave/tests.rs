@@ -3,10 +3,9 @@
 use super::*;
 use crate::membership::tests::{Bench, MS, addr, alive, leave, name, suspect};
 use crate::membership::{Config, Profile};
-use crate::model::{UserEvent, Versions};
-use crate::wire::datagram;
-use crate::wire::decode;
+use crate::model::{LamportTime, UserEvent, Versions};
 use crate::wire::message::{Alive, Ask, Digests, Have, NewsDigest, Want};
+use crate::wire::{Dialect, datagram, decode, encode};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -182,12 +181,12 @@ proptest! {
             sent += delegated(&now).len();
         }
         prop_assert!(sent <= WAVES * arcs::CUTS, "{} datagrams", sent);
-        let questions = vec![
+        let asked = vec![
             Have { ids: ids.clone(), answer: true }.into(),
             Want { ids }.into(),
             Ask { most: u32::MAX }.into(),
         ];
-        let answers = w.hear(&format!("m{from}"), questions).1.len();
+        let answers = w.hear(&format!("m{from}"), asked).1.len();
         prop_assert!(answers <= 6, "{} answers", answers);
     }
 }
@@ -206,7 +205,7 @@ fn news_is_forwarded_once_on_each_ring_and_then_is_no_news() {
     // What was first heard a while ago is forwarded no more.
     let mut w = Waving::with_many(50);
     w.hear("m1", vec![event(3, "x")]);
-    w.bench.now = w.bench.now + FRESH;
+    w.bench.now += FRESH;
     let (_, sent) = w.hear("m2", vec![forward(0, me(0)), event(3, "x")]);
     assert!(delegated(&sent).is_empty(), "{sent:?}");
 }
@@ -228,13 +227,13 @@ fn what_a_stranger_sends_or_what_is_absurd_is_not_forwarded() {
 }
 
 #[test]
-fn neighbours_are_told_and_those_that_stay_silent_are_sent_the_news_ever_farther() {
+fn neighbours_are_informed_and_those_that_stay_silent_are_sent_the_news_ever_farther() {
     let mut w = Waving::with_many(50);
     let next = neighbour(&w.bench, Direction::Forward);
     let before = neighbour(&w.bench, Direction::Backward);
     w.say(event(1, "x"), None);
-    let told = w.run(MS(25));
-    let offers: Vec<SocketAddr> = told
+    let sent = w.run(MS(25));
+    let offers: Vec<SocketAddr> = sent
         .iter()
         .filter(|(_, (_, m))| *m == [have(&event(1, "x"), false)])
         .map(|(_, (to, _))| *to)
@@ -259,7 +258,7 @@ fn who_lacks_something_asks_for_it_and_gets_it() {
     assert!(w.hear("m2", vec![have(&x, false)]).1.is_empty(), "it was asked for a moment ago");
     let (rules, sent) = w.hear("m1", vec![x.clone()]);
     assert_eq!((rules, sent), (vec![x.clone()], vec![]), "what comes so starts no wave");
-    assert_eq!(w.tick().len(), 2, "and is told to neighbours at once");
+    assert_eq!(w.tick().len(), 2, "and is offered to neighbours at once");
     let (_, sent) = w.hear("m3", vec![Want { ids: vec![id(&x)] }.into()]);
     assert_eq!(sent, [(addr("m3"), vec![x.clone()])]);
     let (_, sent) = w.hear("m3", vec![have(&x, true)]);
@@ -295,7 +294,7 @@ fn older_news_about_a_member_is_forgotten_and_stale_news_is_sent_to_nobody() {
     let wants = |message: &Message| vec![Want { ids: vec![id(message)] }.into()];
     assert!(w.hear("m1", wants(&old)).1.is_empty());
     assert_eq!(w.hear("m1", wants(&new)).1, [(addr("m1"), vec![new.clone()])]);
-    w.bench.now = w.bench.now + Duration::from_secs(5);
+    w.bench.now += Duration::from_secs(5);
     assert!(w.hear("m1", wants(&new)).1.is_empty());
 }
 
@@ -304,14 +303,14 @@ fn who_has_heard_something_else_for_a_second_is_asked() {
     let mut w = Waving::with_many(50);
     assert_eq!(w.waves.digests(), None);
     w.say(event(4, "x"), None);
-    w.bench.now = w.bench.now + Duration::from_secs(1);
+    w.bench.now += Duration::from_secs(1);
     w.tick();
     let digest = w.waves.digests().and_then(|digests| digests.events).unwrap();
     assert_eq!((digest.to, digest.ids), (LamportTime(4), id(&event(4, "x"))));
     let other = NewsDigest { ids: 7, ..digest };
     let says = |digest| vec![Digests { events: Some(digest), queries: None }.into()];
     assert!(w.hear("m1", says(other)).1.is_empty(), "it may be on its way");
-    w.bench.now = w.bench.now + Duration::from_secs(1);
+    w.bench.now += Duration::from_secs(1);
     assert!(
         matches!(&w.hear("m1", says(other)).1[..], [(_, m)] if matches!(m[..], [Message::Wave(WaveMessage::Ask(_))]))
     );

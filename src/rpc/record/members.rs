@@ -43,7 +43,7 @@ record! {
         "DelegateMax" delegate_max: u8,
         /// Lowest Serf protocol understood.
         "DelegateMin" delegate_min: u8,
-        /// [`MemberInfo::NATIVE`] or [`MemberInfo::HASHICORP`]. HashiCorp's agents do not say so, and
+        /// `native` or `hashicorp`. HashiCorp's agents do not say so, and
         /// their clients do not mind.
         "Dialect" dialect: String,
         /// Its name.

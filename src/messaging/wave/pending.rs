@@ -1,0 +1,118 @@
+//! What is still to be said about news, and when: to neighbours, by a newcomer, and to members that take no
+//! part in waves.
+
+use super::turn::How;
+use crate::model::Moment;
+use crate::wire::message::NewsId;
+use fastrand::Rng;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// How long after news a member informs its neighbours, in milliseconds.
+const PATIENCE_MS: std::ops::Range<u64> = 10..20;
+/// The least time between two such messages.
+const SPACING: Duration = Duration::from_millis(100);
+/// How many bytes are sent in a second to members that ask for something.
+const MAX_BYTES: usize = 512 * 1024;
+/// How much later everything is sent once more, in milliseconds.
+const AGAIN_MS: std::ops::Range<u64> = 200..400;
+/// The most news that waits to be sent again.
+const MAX_WAITING: usize = 8192;
+
+/// What neighbours are still to be informed of.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    pub(super) unchecked: Vec<NewsId>,
+    pub(super) check_at: Option<Moment>,
+    pub(super) last: Moment,
+    /// When to look at a side again, about what, and which side.
+    pub(super) retries: BTreeSet<(Moment, NewsId, usize)>,
+    pub(super) asked: BTreeMap<NewsId, Moment>,
+    /// What was sent to members that asked, since when.
+    pub(super) served: (Moment, usize),
+    /// Since when another member has heard something else.
+    pub(super) differs: Option<Moment>,
+}
+
+impl Checks {
+    pub(super) fn learned(&mut self, id: NewsId, how: How, now: Moment, rng: &mut Rng) {
+        self.unchecked.push(id);
+        let at = match how {
+            How::Check => now,
+            How::Local | How::Wave | How::Gossip => {
+                (now + Duration::from_millis(rng.u64(PATIENCE_MS))).max(self.last + SPACING)
+            }
+        };
+        self.check_at = Some(self.check_at.map_or(at, |planned| planned.min(at)));
+    }
+
+    pub(super) fn next_deadline(&self) -> Moment {
+        let retry = self.retries.first().map_or(Moment::NEVER, |(at, ..)| *at);
+        self.check_at.unwrap_or(Moment::NEVER).min(retry)
+    }
+
+    /// Whether so much more may be sent to members that ask for something.
+    pub(super) fn may_serve(&mut self, bytes: usize, now: Moment) -> bool {
+        if now.since(self.served.0) >= Duration::from_secs(1) {
+            self.served = (now, 0);
+        }
+        self.served.1 += bytes;
+        self.served.1 <= MAX_BYTES
+    }
+}
+
+/// How a newcomer asks for news.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    /// How many took part when it was looked last.
+    pub(super) known: usize,
+    pub(super) next: Option<Moment>,
+    pub(super) until: Moment,
+}
+
+impl Asking {
+    pub(super) fn next_deadline(&self) -> Moment {
+        self.next.unwrap_or(Moment::NEVER)
+    }
+}
+
+/// What those that this process looks after have still to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Charges {
+    pub(super) now: Vec<NewsId>,
+    pub(super) again: VecDeque<(Moment, NewsId)>,
+    /// When something is due; what is due earlier than the front of `again` waits for it.
+    pub(super) due: Option<Moment>,
+}
+
+impl Charges {
+    pub(super) fn learned(&mut self, id: NewsId, now: Moment, rng: &mut Rng) {
+        self.now.push(id);
+        self.due = Some(now);
+        if self.again.len() < MAX_WAITING {
+            self.again.push_back((now + Duration::from_millis(rng.u64(AGAIN_MS)), id));
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Moment {
+        let again = self.again.front().map_or(Moment::NEVER, |(at, _)| *at);
+        self.due.unwrap_or(Moment::NEVER).min(again)
+    }
+
+    /// What is to be sent now, for the first time and again.
+    pub(super) fn take(&mut self, now: Moment) -> (Vec<NewsId>, Vec<NewsId>) {
+        self.due = None;
+        let mut again = Vec::new();
+        while self.again.front().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, id)) = self.again.pop_front()
+        {
+            again.push(id);
+        }
+        (std::mem::take(&mut self.now), again)
+    }
+
+    /// Whether something is still to be sent again.
+    pub(super) fn waits_for(&self, id: NewsId) -> bool {
+        self.again.iter().any(|(_, waiting)| *waiting == id)
+    }
+}
