@@ -56,6 +56,8 @@ pub(crate) enum ToProbe {
     TableChanged,
     /// This process has something to say to everyone that changed nothing in the table.
     Say(Message),
+    /// An exchange has brought this, and it was new.
+    Found(Message),
     /// An event or a query came on a stream from this address.
     Heard(SocketAddr, SerfMessage),
 }

@@ -4,7 +4,7 @@
 //! Architecture invariant: it waits for nobody. A consumer that does not keep up loses its
 //! messages, and only its own.
 
-use super::channels::{Channels, ToEvents, ToMain, ToSync};
+use super::channels::{Channels, ToEvents, ToMain, ToProbe, ToSync};
 use super::clock::Clock;
 use super::handlers::{HandlerAnswer, HandlerSender};
 use super::rpc::{RpcMessage, RpcSender};
@@ -165,6 +165,10 @@ impl EventActor {
         match effect {
             ConversationEffect::Broadcast(message) => {
                 self.channels.say(message, &self.table);
+            }
+            ConversationEffect::Found(message) => {
+                // If that thread is too busy, what others lack shows in the acks.
+                let _ = self.channels.probe.send(ToProbe::Found(message));
             }
             ConversationEffect::Send(transmit) => {
                 // Lost like any datagram; the sender counts it. A relayed copy may get through.

@@ -17,6 +17,8 @@ pub struct Batch {
     pub arrived: Vec<(SocketAddr, Arrived)>,
     /// What this process wants everyone to hear.
     pub said: Vec<Message>,
+    /// What an exchange has brought and was new.
+    pub found: Vec<Message>,
     /// How pings over TCP went, each with its sequence number.
     pub stream_pings: Vec<(u32, StreamPing)>,
 }
@@ -99,6 +101,9 @@ impl Heartbeat {
                     message => rest.messages.push((from, message)),
                 }
             }
+        }
+        for message in batch.found {
+            self.waves.found(message, &mut waves);
         }
         self.waves.spread(batch.said.into_iter().map(|message| (message, None)), &mut waves);
         self.waves.tick(&mut waves);

@@ -554,6 +554,9 @@ impl Node {
                 ConversationEffect::Broadcast(message) => {
                     self.beat(Batch { said: vec![message], ..Batch::default() }, now, out);
                 }
+                ConversationEffect::Found(message) => {
+                    self.beat(Batch { found: vec![message], ..Batch::default() }, now, out);
+                }
                 ConversationEffect::Send(transmit) => self.transmit(&transmit, &[], out),
                 ConversationEffect::Keep(line) => self.keep(&line, now),
                 ConversationEffect::Deliver(event) => out.delivered.push(event),

@@ -105,6 +105,7 @@ impl ProbeActor {
                 ToProbe::StreamPingDone { seq_no, outcome } => batch.stream_pings.push((seq_no, outcome)),
                 ToProbe::TableChanged => {}
                 ToProbe::Say(message) => batch.said.push(message),
+                ToProbe::Found(message) => batch.found.push(message),
                 ToProbe::Heard(from, message) => {
                     let mut arrived = Arrived::default();
                     arrived.push(message.into(), &[]);

@@ -208,6 +208,17 @@ impl Waves {
         true
     }
 
+    /// Takes note of an event that an exchange has brought, and that was new: others may lack it as well.
+    pub fn found(&mut self, message: Message, turn: &mut WaveTurn) {
+        let news = Shared::new(message);
+        let id = id_of(&news);
+        if !self.store.knows(id, news.message()) && fits(&news, turn.members) {
+            self.store.insert(id, Item::new(news.clone(), How::Check, turn.now));
+            self.store.remember(id, news.message(), turn.now);
+            self.accept(id, turn);
+        }
+    }
+
     // ---- what this process says --------------------------------------------------------
 
     /// Takes what the rules want everyone to hear: news of this process, and what it has heard of members

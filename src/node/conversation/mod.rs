@@ -264,9 +264,10 @@ impl Conversation {
         let mut events = theirs.events;
         events.sort_by_key(|event| event.ltime);
         for event in events {
-            // Not passed on: to the member it comes from, and to most others, it is the past, and
-            // gossip would bring it to newcomers that did not ask for that.
+            // No wave of it: to the member it comes from, and to most others, it is the past. A neighbour that
+            // lacks it will say so.
             if self.events.hear(&event, turn.now) {
+                turn.fx.push(ConversationEffect::Found(Message::from(event.clone())));
                 self.deliver_event(event, turn);
             }
         }

@@ -54,6 +54,8 @@ fn words(effects: &[ConversationEffect]) -> Vec<String> {
         ConversationEffect::Broadcast(Message::Serf(SerfMessage::Query(q))) => {
             format!("broadcast {}", q.name)
         }
+        ConversationEffect::Found(Message::Serf(SerfMessage::UserEvent(e))) => format!("found {}", e.name),
+        ConversationEffect::Found(other) => format!("found {other:?}"),
         ConversationEffect::Broadcast(other) => format!("broadcast {other:?}"),
         ConversationEffect::Send(transmit) => format!("send {}", transmit.messages.len()),
         ConversationEffect::Keep(line) => format!("keep {}", lossy(&line.to_bytes()).trim_end()),
@@ -121,7 +123,14 @@ fn what_comes_by_an_exchange_is_delivered_in_order_and_not_spread() {
     let merged = speaker.turn(|c, turn| c.merge(theirs, false, turn));
     assert_eq!(
         words(&merged),
-        ["keep event-clock: 4", "deliver early", "keep event-clock: 9", "deliver late"]
+        [
+            "found early",
+            "keep event-clock: 4",
+            "deliver early",
+            "found late",
+            "keep event-clock: 9",
+            "deliver late"
+        ]
     );
     assert_eq!(speaker.conversation.recall().events.len(), 2);
     // A join without replay: history.
