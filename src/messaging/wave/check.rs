@@ -48,6 +48,11 @@ fn side(members: &Members, side: usize) -> Vec<&Row> {
     near.take(REACH).filter_map(|(_, name)| members.row(name)).collect()
 }
 
+/// Whether a member is the nearest on a side.
+fn is_nearest(row: &Row, members: &Members, at: usize) -> bool {
+    side(members, at).first().is_some_and(|near| near.name == row.name)
+}
+
 /// How many sides there are: one if there is only one other.
 fn sides(members: &Members) -> usize {
     let others = members.rings().len() - usize::from(members.my_row().is_present());
@@ -93,10 +98,12 @@ impl Waves {
             let confirmed = near.is_none_or(|row| item.is_confirmed_by(&row.name));
             item.checks[at].attempts = 1;
             item.checks[at].done = confirmed;
+            // It does not know that this process has it, even if it has said so of itself.
+            offered.push(*id);
             if !confirmed {
-                offered.push(*id);
-                let wait = Duration::from_millis(WAITS_MS[0]);
-                self.checks.retries.insert((turn.now + wait, *id, at));
+                let again = turn.now + Duration::from_millis(WAITS_MS[0]);
+                item.checks[at].again = Some(again);
+                self.checks.retries.insert((again, *id, at));
             }
         }
         if let Some(row) = near {
@@ -148,7 +155,9 @@ impl Waves {
                 plan.entry(row.name.clone()).or_default().insert(id);
             }
         }
-        self.checks.retries.insert((turn.now + Duration::from_millis(*wait), id, at));
+        let again = turn.now + Duration::from_millis(*wait);
+        item.checks[at].again = Some(again);
+        self.checks.retries.insert((again, id, at));
     }
 
     /// Sends a member news, and asks which of it it has.
@@ -207,9 +216,19 @@ impl Waves {
 
     fn hear_have(&mut self, row: &Row, have: &Have, turn: &mut WaveTurn) {
         let (mut had, mut wanted) = (Vec::new(), Vec::new());
+        let near: Vec<bool> = (0..2).map(|at| is_nearest(row, turn.members, at)).collect();
         for id in have.ids.iter().take(MAX_IDS) {
             if let Some(item) = self.store.get_mut(*id) {
                 item.confirm(&row.name);
+                // What is confirmed need not be looked at again.
+                for (at, check) in item.checks.iter_mut().enumerate() {
+                    if near[at]
+                        && let Some(again) = check.again.take()
+                    {
+                        check.done = true;
+                        self.checks.retries.remove(&(again, *id, at));
+                    }
+                }
                 had.push(*id);
             } else if self.store.has_seen(*id) {
                 had.push(*id);

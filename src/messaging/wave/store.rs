@@ -44,6 +44,8 @@ pub(super) struct Check {
     pub(super) attempts: u8,
     /// Whether it has the news, or others there have, or all was tried.
     pub(super) done: bool,
+    /// When it is to be looked at again.
+    pub(super) again: Option<Moment>,
 }
 
 /// A piece of news.
