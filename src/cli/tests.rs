@@ -2,7 +2,7 @@
 //! pointed at an address where none listens.
 
 use super::*;
-use crate::config::options::Kind;
+use crate::config::options::SettingKind;
 use proptest::prelude::*;
 
 /// Nothing listens there: port 1 of a loopback address of our own.
@@ -180,7 +180,7 @@ fn wrong_flags_are_named_after_the_usage() {
         }
         assert_eq!((refused.code, refused.out), (ExitCode::FAILURE, String::new()));
         assert_eq!(refused.err, format!("{usage}\n\nunknown flag: -bogus\n"));
-        for option in command.options.iter().filter(|o| o.kind != Kind::Switch) {
+        for option in command.options.iter().filter(|o| o.kind != SettingKind::Switch) {
             let name = option.name();
             let refused = serf(&[command.name, &format!("-{name}")]);
             assert_eq!(refused.code, ExitCode::FAILURE);

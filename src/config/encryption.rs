@@ -5,7 +5,7 @@
 
 use super::error::{ConfigError, KeyFileError, Problem};
 use super::raw::RawConfig;
-use super::value::Source;
+use super::value::ValueSource;
 use crate::wire::keyring::Keyring;
 use crate::wire::seal::Key;
 use std::fs::File;
@@ -61,12 +61,12 @@ pub(super) fn key_source(
             key(text.trim(), source)
         }
         (None, None, None) => {
-            environment.map_or(Ok(KeySource::None), |text| key(text.trim(), Source::Default))
+            environment.map_or(Ok(KeySource::None), |text| key(text.trim(), ValueSource::Default))
         }
     }
 }
 
-fn key(text: &str, source: Source) -> Result<KeySource, ConfigError> {
+fn key(text: &str, source: ValueSource) -> Result<KeySource, ConfigError> {
     let key = Key::from_base64(text).map_err(|e| Problem::Key(e).at(source))?;
     Ok(KeySource::Key(Keyring::new(key)))
 }
@@ -110,7 +110,7 @@ mod tests {
     ) -> Result<(KeySource, Vec<String>), String> {
         let (mut raw, mut warnings) = (RawConfig::default(), Vec::new());
         for (key, text) in settings {
-            raw.push(key, Value::Text((*text).into()), Source::Flag(key));
+            raw.push(key, Value::Text((*text).into()), ValueSource::Flag(key));
         }
         let found = key_source(&raw, environment, &mut warnings);
         found.map(|source| (source, warnings)).map_err(|e| e.to_string())

@@ -2,7 +2,7 @@
 //! what would have been accepted.
 
 use super::handlers::EventScriptError;
-use super::value::Source;
+use super::value::ValueSource;
 use crate::membership::ProfileError;
 use crate::model::{AddressError, MAX_PLAIN_NAME_LEN, NameError, TagsError};
 use crate::telemetry::FacilityError;
@@ -19,7 +19,7 @@ pub(crate) enum ConfigError {
     /// A setting cannot be used.
     Setting {
         /// Where it was written.
-        source: Source,
+        source: ValueSource,
         /// What is wrong with it.
         problem: Problem,
     },
@@ -216,7 +216,7 @@ impl std::error::Error for KeyFileError {}
 
 impl Problem {
     /// The error about a setting from this source.
-    pub(super) fn at(self, source: Source) -> ConfigError {
+    pub(super) fn at(self, source: ValueSource) -> ConfigError {
         ConfigError::Setting { source, problem: self }
     }
 }
@@ -232,12 +232,14 @@ impl fmt::Display for ConfigError {
         match self {
             ConfigError::File(error) => error.fmt(f),
             // Whatever the value is, an error is one line.
-            ConfigError::Setting { source: Source::File(place), problem } => {
+            ConfigError::Setting { source: ValueSource::File(place), problem } => {
                 let problem = problem.to_string().replace(char::is_control, " ");
                 write!(f, "Error in {place}: {problem}")
             }
             // Flags are few, and the operator has just written them; the text names the setting.
-            ConfigError::Setting { source: Source::Flag(_) | Source::Default, problem } => problem.fmt(f),
+            ConfigError::Setting { source: ValueSource::Flag(_) | ValueSource::Default, problem } => {
+                problem.fmt(f)
+            }
         }
     }
 }

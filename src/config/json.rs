@@ -8,7 +8,7 @@ use super::error::FileProblem;
 use super::nearest::nearest;
 use super::options::{Form, OptionSpec, settings};
 use super::raw::RawConfig;
-use super::value::{Place, Source, Value, duration};
+use super::value::{Place, Value, ValueSource, duration};
 use crate::model::lossy;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -239,12 +239,12 @@ impl<'a> JsonReader<'a, '_> {
     /// A value that is the only one of its key.
     fn set(&mut self, key: &'static str, line: usize, value: Value) {
         let place = Place { path: self.path.clone(), line, key };
-        self.raw.push_one(key, value, Source::File(place));
+        self.raw.push_one(key, value, ValueSource::File(place));
     }
 
     fn push(&mut self, key: &'static str, line: usize, value: Value) {
         let place = Place { path: self.path.clone(), line, key };
-        self.raw.push(key, value, Source::File(place));
+        self.raw.push(key, value, ValueSource::File(place));
     }
 
     /// Parses a slice of the file.

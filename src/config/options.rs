@@ -21,7 +21,7 @@ pub(crate) use control::{
 pub use settings::{AGENT, settings};
 pub(crate) use settings::{FILE_ONLY, RPC_PORT, row};
 pub use spec::{CommandSpec, OptionSpec};
-pub(crate) use spec::{DefaultValue, Form, Kind, Limits, Reload};
+pub(crate) use spec::{DefaultValue, Form, Limits, Reload, SettingKind};
 
 /// Every command, in alphabetical order.
 #[cfg(test)]
@@ -122,10 +122,10 @@ mod tests {
         };
         assert!(limited.is_none_or(|limited| limited == form), "{at}: the limits are of another form");
         assert!(
-            row.kind != Kind::Size || matches!(row.limits, Limits::Between(..)),
+            row.kind != SettingKind::Size || matches!(row.limits, Limits::Between(..)),
             "{at}: a size is limited"
         );
-        if let Kind::Choice(words) = row.kind {
+        if let SettingKind::Choice(words) = row.kind {
             assert!(words.iter().all(|word| row.help().contains(word) || shown.contains(word)), "{at}");
         }
     }

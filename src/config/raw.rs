@@ -6,7 +6,7 @@
 
 use super::flags::Flags;
 use super::options::{AGENT, row};
-use super::value::{Setting, Source, Value};
+use super::value::{Setting, Value, ValueSource};
 use crate::model::Text;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,14 +19,14 @@ pub struct RawConfig {
 
 impl RawConfig {
     /// Adds one value after all others of this key, if it sets anything.
-    pub(super) fn push_one(&mut self, key: &'static str, value: Value, source: Source) {
+    pub(super) fn push_one(&mut self, key: &'static str, value: Value, source: ValueSource) {
         if !value.sets_nothing(row(key).zero_counts) {
             self.push(key, value, source);
         }
     }
 
     /// Adds one value of a list after all others of this key.
-    pub(super) fn push(&mut self, key: &'static str, value: Value, source: Source) {
+    pub(super) fn push(&mut self, key: &'static str, value: Value, source: ValueSource) {
         self.settings.entry(key).or_default().push(Setting { value, source });
     }
 
@@ -35,7 +35,7 @@ impl RawConfig {
         for option in AGENT.options {
             let Some(key) = option.key else { continue };
             let given = flags.all(option.name());
-            let source = Source::Flag(option.name());
+            let source = ValueSource::Flag(option.name());
             if option.repeatable {
                 given.iter().for_each(|value| self.push(key, value.clone(), source.clone()));
             } else if let Some(value) = given.last() {
@@ -44,7 +44,7 @@ impl RawConfig {
         }
         // With Serf this flag decides even when it is absent, whatever the files say.
         let compress = !flags.switch("disable-compression");
-        self.push("enable_compression", Value::Switch(compress), Source::Flag("disable-compression"));
+        self.push("enable_compression", Value::Switch(compress), ValueSource::Flag("disable-compression"));
     }
 
     /// Every value of a key.
@@ -58,8 +58,8 @@ impl RawConfig {
     }
 
     /// Where the value that counts was written.
-    pub(super) fn source(&self, key: &str) -> Source {
-        self.last(key).map_or(Source::Default, |setting| setting.source.clone())
+    pub(super) fn source(&self, key: &str) -> ValueSource {
+        self.last(key).map_or(ValueSource::Default, |setting| setting.source.clone())
     }
 
     /// A text, never empty.

@@ -7,7 +7,7 @@
 use super::addresses::{RpcAddress, listen_address, rpc_address};
 use super::error::{ConfigError, Problem};
 use super::handlers::EventScript;
-use super::options::{DefaultValue, Form, Kind, Limits, OptionSpec};
+use super::options::{DefaultValue, Form, Limits, OptionSpec, SettingKind};
 use super::raw::RawConfig;
 use super::value::{Setting, Value};
 use crate::membership::Profile;
@@ -39,7 +39,7 @@ impl SettingReader<'_> {
         let Some(number) = self.raw.number(row.key()).or(row.default_number()) else { return Ok(None) };
         match row.limits {
             Limits::Between(least, most) if !(least..=most).contains(&number) => {
-                let unit = if row.kind == Kind::Size { " bytes" } else { "" };
+                let unit = if row.kind == SettingKind::Size { " bytes" } else { "" };
                 self.refuse(row, number.to_string(), format!("{least} to {most}{unit}"))
             }
             Limits::NotBelow(least) => Ok(Some(number.max(least))),
@@ -212,7 +212,7 @@ pub(super) trait FromText: Sized {
 
 impl FromText for String {
     fn from_text(text: &str, row: &'static OptionSpec) -> Result<String, Problem> {
-        if row.kind == Kind::HostPort {
+        if row.kind == SettingKind::HostPort {
             HostPort::of_receiver(text, 0).map_err(|error| Problem::Address { option: row.key(), error })?;
         }
         Ok(text.to_string())
@@ -242,7 +242,7 @@ impl FromText for Text {
 impl FromText for SocketAddr {
     fn from_text(text: &str, row: &'static OptionSpec) -> Result<SocketAddr, Problem> {
         match row.kind {
-            Kind::Listen(port) => listen_address(row.key(), text, port),
+            SettingKind::Listen(port) => listen_address(row.key(), text, port),
             _ => listen_address(row.key(), text, None),
         }
     }
@@ -251,7 +251,7 @@ impl FromText for SocketAddr {
 impl FromText for RpcAddress {
     fn from_text(text: &str, row: &'static OptionSpec) -> Result<RpcAddress, Problem> {
         match row.kind {
-            Kind::Listen(port) => rpc_address(text, port),
+            SettingKind::Listen(port) => rpc_address(text, port),
             _ => rpc_address(text, None),
         }
     }
@@ -308,7 +308,7 @@ impl FromText for Format {
 /// The refusal of a text that is none of the words of its row.
 fn no_such_word(text: &str, row: &'static OptionSpec) -> Problem {
     let words = match row.kind {
-        Kind::Choice(words) => words,
+        SettingKind::Choice(words) => words,
         _ => &[],
     };
     let expected = match words {

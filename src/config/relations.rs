@@ -5,7 +5,7 @@ use super::addresses::{RpcAddress, advertise_address};
 use super::error::{ConfigError, Problem};
 use super::options::{Limits, OptionSpec, row};
 use super::reading::{FromRow, FromText, SettingReader};
-use super::value::{Setting, Source, Value};
+use super::value::{Setting, Value, ValueSource};
 use crate::model::{HostPort, NodeName, Tags, Text};
 use crate::telemetry::Facility;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ pub(super) fn node_name(reader: &mut SettingReader<'_>) -> Result<NodeName, Conf
     let source = reader.raw.source("node_name");
     let name = match reader.text(const { row("node_name") }) {
         Some(name) => name,
-        None => host_name().map(Text::from).ok_or(Problem::NoHostName.at(Source::Default))?,
+        None => host_name().map(Text::from).ok_or(Problem::NoHostName.at(ValueSource::Default))?,
     };
     let node = NodeName::new(&name).map_err(|e| Problem::Name(e).at(source.clone()))?;
     if strictly && node.check_plain().is_err() {
@@ -85,7 +85,7 @@ impl FromText for SocketMode {
 pub(super) fn tags(reader: &mut SettingReader<'_>) -> Result<Tags, ConfigError> {
     let raw = reader.raw;
     let mut tags = Tags::default();
-    let mut source = Source::Default;
+    let mut source = ValueSource::Default;
     for setting in raw.all("tags") {
         source = setting.source.clone();
         match &setting.value {
@@ -124,7 +124,7 @@ pub(super) fn protocol(reader: &mut SettingReader<'_>) -> Result<u8, ConfigError
     });
     let (number, source) = match given {
         Some(given) => given,
-        None => (row.default_number().unwrap_or_default(), Source::Default),
+        None => (row.default_number().unwrap_or_default(), ValueSource::Default),
     };
     let (least, most) = match row.limits {
         Limits::Between(least, most) => (least, most),

@@ -49,7 +49,7 @@ pub(super) fn duration(text: &str, limits: Limits) -> Result<Duration, DurationE
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum ValueSource {
     /// Nowhere: it is what an agent does unless something else is set.
     Default,
     /// On the command line, with this flag.
@@ -58,12 +58,12 @@ pub(crate) enum Source {
     File(Place),
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ValueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::Default => write!(f, "default"),
-            Source::Flag(flag) => write!(f, "-{flag}"),
-            Source::File(place) => place.fmt(f),
+            ValueSource::Default => write!(f, "default"),
+            ValueSource::Flag(flag) => write!(f, "-{flag}"),
+            ValueSource::File(place) => place.fmt(f),
         }
     }
 }
@@ -91,5 +91,5 @@ pub(crate) struct Setting {
     /// The value, of the kind that the option table asks for.
     pub(crate) value: Value,
     /// Where it was written.
-    pub(crate) source: Source,
+    pub(crate) source: ValueSource,
 }

@@ -17,7 +17,7 @@ pub const CHECK_RING: usize = 2;
 
 /// Which rings a member is on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum RingPlace {
     /// None: it is not present.
     #[default]
     Nowhere,
@@ -52,20 +52,20 @@ pub fn position(name: &NodeName, ring: usize) -> u64 {
 
 impl Rings {
     /// Puts a member where it belongs.
-    pub(super) fn set(&mut self, name: &NodeName, place: Place) {
+    pub(super) fn set(&mut self, name: &NodeName, place: RingPlace) {
         for (ring, members) in self.rings.iter_mut().enumerate() {
             let at = position(name, ring);
             match place {
-                Place::OnRings => drop(members.insert(at, name.clone())),
-                Place::Nowhere | Place::Beside => {
+                RingPlace::OnRings => drop(members.insert(at, name.clone())),
+                RingPlace::Nowhere | RingPlace::Beside => {
                     members.remove(&at);
                 }
             }
         }
         let at = position(name, CHECK_RING);
         match place {
-            Place::Beside => drop(self.beside.insert(at, name.clone())),
-            Place::Nowhere | Place::OnRings => {
+            RingPlace::Beside => drop(self.beside.insert(at, name.clone())),
+            RingPlace::Nowhere | RingPlace::OnRings => {
                 self.beside.remove(&at);
             }
         }

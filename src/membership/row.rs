@@ -1,7 +1,7 @@
 //! One row of the membership table: a member's SWIM state and its Serf status in one.
 
 use super::effects::Target;
-use super::rings::Place;
+use super::rings::RingPlace;
 use super::suspicion::Suspicion;
 use super::vivaldi::RoundTrips;
 use crate::model::{Coordinate, Incarnation, LamportTime, Member, Moment, NodeName, Status, Tags, Versions};
@@ -61,7 +61,7 @@ pub struct Row {
     /// Whether it is in the probe order.
     pub(super) in_order: bool,
     /// Which rings it is on.
-    pub(super) place: Place,
+    pub(super) place: RingPlace,
 }
 
 /// How this member's probes of another, and its exchanges with it, went, by transport. That one of UDP and TCP is

@@ -1,7 +1,7 @@
 //! SWIM's rules: what an alive, suspect or dead message changes (SWIM §4, Lifeguard §IV).
 
 use super::effects::{Effects, Transmit};
-use super::rings::Place;
+use super::rings::RingPlace;
 use super::row::{Row, State};
 use super::suspicion::Suspicion;
 use super::table::{MAX_PRESENT, Members, Presence};
@@ -160,7 +160,7 @@ impl Members {
             challenged: None,
             native_only: self.config.native_only,
             in_order: false,
-            place: Place::default(),
+            place: RingPlace::default(),
         };
         let event = MemberEvent { kind: MemberEventKind::Join, member: row.member() };
         self.insert(row, now);

@@ -12,7 +12,7 @@ use super::awareness::Awareness;
 use super::config::Config;
 use super::effects::Effects;
 use super::forgotten::Forgotten;
-use super::rings::{Place, Rings};
+use super::rings::{RingPlace, Rings};
 use super::rivals::Rivals;
 use super::row::{Row, State};
 use super::vivaldi::Vivaldi;
@@ -164,7 +164,7 @@ impl Members {
             challenged: None,
             native_only: members.config.native_only,
             in_order: false,
-            place: Place::default(),
+            place: RingPlace::default(),
         };
         let event = MemberEvent { kind: MemberEventKind::Join, member: row.member() };
         members.insert(row, now);
@@ -227,9 +227,9 @@ impl Members {
         }
         let after = row.fingerprint();
         let place = match row.is_present() {
-            false => Place::Nowhere,
-            true if row.versions.speaks_waves() => Place::OnRings,
-            true => Place::Beside,
+            false => RingPlace::Nowhere,
+            true if row.versions.speaks_waves() => RingPlace::OnRings,
+            true => RingPlace::Beside,
         };
         if place != row.place {
             row.place = place;
@@ -260,7 +260,7 @@ impl Members {
         self.suspects.remove(name);
         self.prunes.remove(name);
         self.set_digest(self.digest ^ row.fingerprint(), now);
-        self.rings.set(name, Place::Nowhere);
+        self.rings.set(name, RingPlace::Nowhere);
         self.addresses.change(name, Some(row.addr), None);
         if row.in_order
             && let Some(at) = self.order.iter().position(|n| n == name)

@@ -13,7 +13,7 @@ pub const MAX_PAYLOAD: usize = 256;
 /// The fields in the order in which Go's encoder sorts them.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Fields {
+struct CoordinateFields {
     adjustment: f64,
     error: f64,
     height: f64,
@@ -22,7 +22,7 @@ struct Fields {
 
 /// Why a payload holds no coordinate.
 #[derive(Clone, Debug, PartialEq)]
-pub enum PayloadError {
+pub enum CoordinatePayloadError {
     /// This many bytes.
     TooLong(usize),
     /// A version that nobody here knows.
@@ -33,22 +33,24 @@ pub enum PayloadError {
     Invalid(CoordinateError),
 }
 
-impl fmt::Display for PayloadError {
+impl fmt::Display for CoordinatePayloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PayloadError::TooLong(len) => write!(f, "{len} bytes where at most {MAX_PAYLOAD} are allowed"),
-            PayloadError::Version(version) => write!(f, "unsupported ping version {version}"),
-            PayloadError::Malformed(why) => write!(f, "it cannot be decoded: {why}"),
-            PayloadError::Invalid(why) => write!(f, "{why}"),
+            CoordinatePayloadError::TooLong(len) => {
+                write!(f, "{len} bytes where at most {MAX_PAYLOAD} are allowed")
+            }
+            CoordinatePayloadError::Version(version) => write!(f, "unsupported ping version {version}"),
+            CoordinatePayloadError::Malformed(why) => write!(f, "it cannot be decoded: {why}"),
+            CoordinatePayloadError::Invalid(why) => write!(f, "{why}"),
         }
     }
 }
 
-impl std::error::Error for PayloadError {}
+impl std::error::Error for CoordinatePayloadError {}
 
 /// The payload that holds this coordinate.
 pub fn encode(coordinate: &Coordinate) -> Vec<u8> {
-    let fields = Fields {
+    let fields = CoordinateFields {
         adjustment: coordinate.adjustment(),
         error: coordinate.error(),
         height: coordinate.height(),
@@ -62,26 +64,26 @@ pub fn encode(coordinate: &Coordinate) -> Vec<u8> {
 
 /// The coordinate in a payload; `None` if there is no payload, as from an agent that takes no part
 /// in coordinates.
-pub fn decode(payload: &[u8]) -> Result<Option<Coordinate>, PayloadError> {
+pub fn decode(payload: &[u8]) -> Result<Option<Coordinate>, CoordinatePayloadError> {
     let (version, body) = match payload {
         [] => return Ok(None),
         [version, body @ ..] => (*version, body),
     };
     if version != VERSION {
-        return Err(PayloadError::Version(version));
+        return Err(CoordinatePayloadError::Version(version));
     }
     if payload.len() > MAX_PAYLOAD {
-        return Err(PayloadError::TooLong(payload.len()));
+        return Err(CoordinatePayloadError::TooLong(payload.len()));
     }
     let mut rest = body;
-    let fields: Fields =
-        rmp_serde::from_read(&mut rest).map_err(|e| PayloadError::Malformed(e.to_string()))?;
+    let fields: CoordinateFields =
+        rmp_serde::from_read(&mut rest).map_err(|e| CoordinatePayloadError::Malformed(e.to_string()))?;
     if !rest.is_empty() {
-        return Err(PayloadError::Malformed(format!("{} bytes too many", rest.len())));
+        return Err(CoordinatePayloadError::Malformed(format!("{} bytes too many", rest.len())));
     }
     Coordinate::from_parts(&fields.vec, fields.error, fields.adjustment, fields.height)
         .map(Some)
-        .map_err(PayloadError::Invalid)
+        .map_err(CoordinatePayloadError::Invalid)
 }
 
 #[cfg(test)]
@@ -117,28 +119,28 @@ mod tests {
     #[test]
     fn what_is_refused() {
         assert_eq!(decode(&[]), Ok(None));
-        assert_eq!(decode(&[2, 0x80]), Err(PayloadError::Version(2)));
-        let malformed = |bytes: &[u8]| matches!(decode(bytes), Err(PayloadError::Malformed(_)));
+        assert_eq!(decode(&[2, 0x80]), Err(CoordinatePayloadError::Version(2)));
+        let malformed = |bytes: &[u8]| matches!(decode(bytes), Err(CoordinatePayloadError::Malformed(_)));
         assert!(malformed(&[VERSION]));
         assert!(malformed(&[VERSION, 0x80]), "no fields");
         assert!(malformed(&[VERSION, 0xdf, 0xff, 0xff, 0xff, 0xff]), "a map that promises much");
         assert!(malformed(&[captured(), vec![0xc0]].concat()), "more behind it");
         assert!(malformed(&captured()[..129]), "less");
         let long = [captured(), vec![0; MAX_PAYLOAD]].concat();
-        assert_eq!(decode(&long), Err(PayloadError::TooLong(130 + MAX_PAYLOAD)));
+        assert_eq!(decode(&long), Err(CoordinatePayloadError::TooLong(130 + MAX_PAYLOAD)));
         let nested = payload(|bytes| bytes.extend([0x91; MAX_PAYLOAD - 1]));
         assert!(malformed(&nested));
 
         let with = |vec: Vec<f64>, error| {
-            let fields = Fields { adjustment: 0.0, error, height: 0.1, vec };
+            let fields = CoordinateFields { adjustment: 0.0, error, height: 0.1, vec };
             payload(|bytes| bytes.extend(rmp_serde::to_vec_named(&fields).unwrap()))
         };
         assert!(matches!(decode(&with(vec![0.0; 8], 1.0)), Ok(Some(_))));
-        let dimensions = Err(PayloadError::Invalid(CoordinateError::Dimensions(7)));
+        let dimensions = Err(CoordinatePayloadError::Invalid(CoordinateError::Dimensions(7)));
         assert_eq!(decode(&with(vec![0.0; 7], 1.0)), dimensions);
         for wild in [f64::NAN, f64::INFINITY, 1e300] {
-            assert!(matches!(decode(&with(vec![wild; 8], 1.0)), Err(PayloadError::Invalid(_))));
-            assert!(matches!(decode(&with(vec![0.0; 8], wild)), Err(PayloadError::Invalid(_))));
+            assert!(matches!(decode(&with(vec![wild; 8], 1.0)), Err(CoordinatePayloadError::Invalid(_))));
+            assert!(matches!(decode(&with(vec![0.0; 8], wild)), Err(CoordinatePayloadError::Invalid(_))));
         }
     }
 

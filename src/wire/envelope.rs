@@ -202,7 +202,7 @@ impl Envelope {
     pub fn read_stream(
         &self,
         from: Side,
-        reader: &mut stream::Reader,
+        reader: &mut stream::StreamReader,
         buffer: &mut [u8],
     ) -> Result<Option<StreamMessage>, WireError> {
         let content = match from {
@@ -226,7 +226,7 @@ impl Envelope {
     fn read_sealed(
         &self,
         content: &mut [u8],
-        reader: &mut stream::Reader,
+        reader: &mut stream::StreamReader,
         keyring: &SharedKeyring,
     ) -> Result<Option<StreamMessage>, WireError> {
         let Some((header, sealed)) = content.split_first_chunk_mut::<SEALED_HEADER>() else {

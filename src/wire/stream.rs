@@ -65,16 +65,16 @@ fn checksum(tag: u8, body: &[u8]) -> u32 {
 
 /// Finds the end of the message at the start of a buffer that grows, and reads it.
 #[derive(Clone, Debug, Default)]
-pub struct Reader {
+pub struct StreamReader {
     scan: hashicorp::stream::Scan,
     only: Option<Dialect>,
     seen: Option<Dialect>,
 }
 
-impl Reader {
+impl StreamReader {
     /// With `only`, nothing is read that is in another dialect.
     pub fn new(only: Option<Dialect>) -> Self {
-        Reader { only, ..Reader::default() }
+        StreamReader { only, ..StreamReader::default() }
     }
 
     /// The dialect of what has been read, or refused.
@@ -113,9 +113,9 @@ impl Reader {
     }
 }
 
-/// Reads a message all of whose bytes may be there; see [`Reader::read`].
+/// Reads a message all of whose bytes may be there; see [`StreamReader::read`].
 pub fn decode(buffer: &[u8]) -> Result<Option<StreamMessage>, WireError> {
-    Reader::default().read(buffer)
+    StreamReader::default().read(buffer)
 }
 
 fn native_frame_len(buffer: &[u8]) -> Result<Option<usize>, WireError> {

@@ -78,7 +78,7 @@ pub(crate) fn hashicorp_stream(bytes: &[u8]) {
     if let Some((first, rest)) = bytes.split_first() {
         let bytes = [&[first % 16], rest].concat();
         let _ = stream::decode(&bytes);
-        let mut reader = stream::Reader::new(None);
+        let mut reader = stream::StreamReader::new(None);
         for length in (0..=bytes.len()).step_by(bytes.len() / 16 + 1) {
             if reader.read(&bytes[..length]).is_err() {
                 break;
@@ -99,7 +99,7 @@ pub(crate) fn sealed(bytes: &[u8]) {
     let _ = envelope.unwrap_datagram(&mut bytes.to_vec());
     let _ = Envelope::default().unwrap_datagram(&mut bytes.to_vec());
     for side in [Side::Opener, Side::Answerer] {
-        let _ = envelope.read_stream(side, &mut stream::Reader::new(None), &mut bytes.to_vec());
+        let _ = envelope.read_stream(side, &mut stream::StreamReader::new(None), &mut bytes.to_vec());
     }
     if bytes.is_empty() {
         return;
@@ -120,14 +120,15 @@ pub(crate) fn sealed(bytes: &[u8]) {
 /// What a member has sealed is read as if it were plain, once all of it is there, and not at all if
 /// a single bit of it is another.
 fn sealed_stream(envelope: &Envelope, side: Side, sealed: &[u8], content: &[u8]) {
-    let read =
-        |reader: &mut stream::Reader, bytes: &[u8]| envelope.read_stream(side, reader, &mut bytes.to_vec());
-    let mut reader = stream::Reader::new(None);
+    let read = |reader: &mut stream::StreamReader, bytes: &[u8]| {
+        envelope.read_stream(side, reader, &mut bytes.to_vec())
+    };
+    let mut reader = stream::StreamReader::new(None);
     for length in (0..sealed.len()).step_by(sealed.len() / 8 + 1).chain([sealed.len() - 1]) {
         assert_eq!(read(&mut reader, &sealed[..length]), Ok(None));
     }
     let opened = read(&mut reader, sealed);
-    match stream::Reader::new(None).read(content) {
+    match stream::StreamReader::new(None).read(content) {
         Ok(Some(message)) => assert_eq!(opened, Ok(Some(message))),
         // It ends too early, or is no message.
         Ok(None) | Err(_) => assert!(opened.is_err(), "{opened:?}"),
@@ -139,7 +140,7 @@ fn sealed_stream(envelope: &Envelope, side: Side, sealed: &[u8], content: &[u8])
     // like padding would be cut off.
     let version = sealed.len() - content.len() - seal::OVERHEAD;
     if damaged[version] == sealed[version] {
-        let opened = read(&mut stream::Reader::new(None), &damaged);
+        let opened = read(&mut stream::StreamReader::new(None), &damaged);
         assert!(!matches!(opened, Ok(Some(_))), "{opened:?}");
     }
 }

@@ -84,7 +84,7 @@ pub(crate) struct StreamOptions {
 pub(crate) struct Stream {
     socket: TcpStream,
     options: StreamOptions,
-    reader: stream::Reader,
+    reader: stream::StreamReader,
     /// The dialect that is spoken; in answering, that of what was read.
     dialect: Option<Dialect>,
     /// The side that opened it decides what comes first.
@@ -109,7 +109,7 @@ impl Stream {
     ) -> Self {
         Stream {
             socket,
-            reader: stream::Reader::new(options.only),
+            reader: stream::StreamReader::new(options.only),
             dialect: options.only,
             options,
             reads_from: Side::Opener,

@@ -24,7 +24,7 @@ pub(crate) enum Form {
 
 /// What a value means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SettingKind {
     /// On or off.
     Switch,
     /// Any text.
@@ -50,17 +50,20 @@ pub(crate) enum Kind {
     Pair,
 }
 
-impl Kind {
+impl SettingKind {
     /// How it is written.
     pub(crate) const fn form(self) -> Form {
         match self {
-            Kind::Switch => Form::Switch,
-            Kind::Text | Kind::Path | Kind::Choice(_) | Kind::Listen(_) | Kind::Member | Kind::HostPort => {
-                Form::Text
-            }
-            Kind::Number | Kind::Size => Form::Number,
-            Kind::Duration => Form::Duration,
-            Kind::Pair => Form::Pair,
+            SettingKind::Switch => Form::Switch,
+            SettingKind::Text
+            | SettingKind::Path
+            | SettingKind::Choice(_)
+            | SettingKind::Listen(_)
+            | SettingKind::Member
+            | SettingKind::HostPort => Form::Text,
+            SettingKind::Number | SettingKind::Size => Form::Number,
+            SettingKind::Duration => Form::Duration,
+            SettingKind::Pair => Form::Pair,
         }
     }
 }
@@ -112,7 +115,7 @@ pub struct OptionSpec {
     /// The flag in its long form, `--bind`; empty for a setting that only files have.
     pub(crate) long: &'static str,
     /// What follows it.
-    pub(crate) kind: Kind,
+    pub(crate) kind: SettingKind,
     /// What the help shows in place of the value; empty for a switch.
     placeholder: &'static str,
     /// Whether every occurrence counts, not only the last.
@@ -152,7 +155,7 @@ impl OptionSpec {
     /// What stands for the value in help and reference; empty for a switch.
     pub(crate) fn placeholder(&self) -> Cow<'static, str> {
         match self.kind {
-            Kind::Choice(words) if self.placeholder.is_empty() => words.join("|").into(),
+            SettingKind::Choice(words) if self.placeholder.is_empty() => words.join("|").into(),
             _ => self.placeholder.into(),
         }
     }
@@ -181,7 +184,7 @@ impl OptionSpec {
         match (self.default, self.kind) {
             (DefaultValue::None, _) => String::new(),
             (DefaultValue::On, _) => "true".to_string(),
-            (DefaultValue::Text(text), Kind::Listen(Some(port))) => format!("{text}:{port}"),
+            (DefaultValue::Text(text), SettingKind::Listen(Some(port))) => format!("{text}:{port}"),
             (DefaultValue::Text(text) | DefaultValue::Words(text), _) => text.to_string(),
             (DefaultValue::Number(number), _) => number.to_string(),
             (DefaultValue::Duration(duration), _) => short(duration),
@@ -196,7 +199,7 @@ impl OptionSpec {
     }
 
     const fn new(
-        kind: Kind,
+        kind: SettingKind,
         long: &'static str,
         placeholder: &'static str,
         help: &'static str,
@@ -217,7 +220,7 @@ impl OptionSpec {
     }
 
     pub(super) const fn switch(long: &'static str, help: &'static str) -> OptionSpec {
-        OptionSpec::new(Kind::Switch, long, "", help)
+        OptionSpec::new(SettingKind::Switch, long, "", help)
     }
 
     pub(super) const fn text(
@@ -225,11 +228,11 @@ impl OptionSpec {
         placeholder: &'static str,
         help: &'static str,
     ) -> OptionSpec {
-        OptionSpec::new(Kind::Text, long, placeholder, help)
+        OptionSpec::new(SettingKind::Text, long, placeholder, help)
     }
 
     pub(super) const fn path(long: &'static str, help: &'static str) -> OptionSpec {
-        OptionSpec::new(Kind::Path, long, "path", help)
+        OptionSpec::new(SettingKind::Path, long, "path", help)
     }
 
     pub(super) const fn choice(
@@ -237,38 +240,38 @@ impl OptionSpec {
         words: &'static [&'static str],
         help: &'static str,
     ) -> OptionSpec {
-        OptionSpec::new(Kind::Choice(words), long, "", help)
+        OptionSpec::new(SettingKind::Choice(words), long, "", help)
     }
 
     /// An address of this host with a port that is `port` unless one is written.
     pub(super) const fn listen(long: &'static str, port: Option<u16>, help: &'static str) -> OptionSpec {
         let placeholder = if port.is_some() { "addr[:port]" } else { "addr:port" };
-        OptionSpec::new(Kind::Listen(port), long, placeholder, help)
+        OptionSpec::new(SettingKind::Listen(port), long, placeholder, help)
     }
 
     /// Members to join.
     pub(super) const fn members(long: &'static str, help: &'static str) -> OptionSpec {
-        OptionSpec::new(Kind::Member, long, "addr[:port]", help).repeatable()
+        OptionSpec::new(SettingKind::Member, long, "addr[:port]", help).repeatable()
     }
 
     pub(super) const fn host_port(long: &'static str, help: &'static str) -> OptionSpec {
-        OptionSpec::new(Kind::HostPort, long, "host:port", help)
+        OptionSpec::new(SettingKind::HostPort, long, "host:port", help)
     }
 
     pub(super) const fn number(long: &'static str, help: &'static str) -> OptionSpec {
-        OptionSpec::new(Kind::Number, long, "n", help)
+        OptionSpec::new(SettingKind::Number, long, "n", help)
     }
 
     pub(super) const fn size(long: &'static str, help: &'static str) -> OptionSpec {
-        OptionSpec::new(Kind::Size, long, "bytes", help)
+        OptionSpec::new(SettingKind::Size, long, "bytes", help)
     }
 
     pub(super) const fn duration(long: &'static str, help: &'static str) -> OptionSpec {
-        OptionSpec::new(Kind::Duration, long, "duration", help)
+        OptionSpec::new(SettingKind::Duration, long, "duration", help)
     }
 
     pub(super) const fn pair(long: &'static str, help: &'static str) -> OptionSpec {
-        OptionSpec::new(Kind::Pair, long, "key=value", help).repeatable()
+        OptionSpec::new(SettingKind::Pair, long, "key=value", help).repeatable()
     }
 
     /// Shows another word in place of the value.

@@ -18,7 +18,7 @@ const MAX_REPEAT: u32 = 1000;
 
 /// Why an expression is refused before the engine sees it. The texts are Go's where it has any.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(super) enum TranslationProblem {
     /// A backslash before something that needs none or has no meaning.
     Escape(String),
     /// A set or a range in it is not valid.
@@ -35,22 +35,24 @@ pub(super) enum Problem {
     TooManyClasses,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for TranslationProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Escape(part) => write!(f, "invalid escape sequence: `{part}`"),
-            Problem::Range(part) => write!(f, "invalid character class range: `{part}`"),
-            Problem::NoBracket(part) => write!(f, "missing closing ]: `{part}`"),
-            Problem::Group(part) => write!(f, "invalid or unsupported Perl syntax: `{part}`"),
-            Problem::Nested(part) => write!(f, "invalid nested repetition operator: `{part}`"),
-            Problem::Repeat(part) => write!(f, "invalid repeat count: `{part}`"),
-            Problem::TooManyClasses => write!(f, "it has more than {MAX_CLASSES} Unicode character classes"),
+            TranslationProblem::Escape(part) => write!(f, "invalid escape sequence: `{part}`"),
+            TranslationProblem::Range(part) => write!(f, "invalid character class range: `{part}`"),
+            TranslationProblem::NoBracket(part) => write!(f, "missing closing ]: `{part}`"),
+            TranslationProblem::Group(part) => write!(f, "invalid or unsupported Perl syntax: `{part}`"),
+            TranslationProblem::Nested(part) => write!(f, "invalid nested repetition operator: `{part}`"),
+            TranslationProblem::Repeat(part) => write!(f, "invalid repeat count: `{part}`"),
+            TranslationProblem::TooManyClasses => {
+                write!(f, "it has more than {MAX_CLASSES} Unicode character classes")
+            }
         }
     }
 }
 
 /// The expression in the engine's language.
-pub(super) fn from_go(expression: &str) -> Result<String, Problem> {
+pub(super) fn from_go(expression: &str) -> Result<String, TranslationProblem> {
     let (out, outer) = Default::default();
     let mut translator =
         Translator { rest: expression, out, fold: false, outer, repeated: false, classes: 0 };
@@ -93,7 +95,7 @@ impl<'a> Translator<'a> {
     }
 
     /// Translates what begins with `c`, which has been read.
-    fn one(&mut self, c: char) -> Result<(), Problem> {
+    fn one(&mut self, c: char) -> Result<(), TranslationProblem> {
         let repeated = std::mem::take(&mut self.repeated);
         match c {
             '\\' => return self.backslash(),
@@ -140,7 +142,7 @@ impl<'a> Translator<'a> {
         self.out.push(']');
     }
 
-    fn backslash(&mut self) -> Result<(), Problem> {
+    fn backslash(&mut self) -> Result<(), TranslationProblem> {
         if self.take("Q") {
             let (quoted, rest) = self.rest.split_once("\\E").unwrap_or((self.rest, ""));
             self.rest = rest;
@@ -165,18 +167,18 @@ impl<'a> Translator<'a> {
     }
 
     /// A class behind a backslash, if there is one: `\d`, `\pL`, …
-    fn class(&mut self) -> Result<Option<CharSet>, Problem> {
+    fn class(&mut self) -> Result<Option<CharSet>, TranslationProblem> {
         let before = self.rest;
         let (mut set, inverted) = match self.next() {
             Some(c @ ('p' | 'P')) => {
                 self.classes += 1;
                 if self.classes > MAX_CLASSES {
-                    return Err(Problem::TooManyClasses);
+                    return Err(TranslationProblem::TooManyClasses);
                 }
                 let mut buffer = [0; 4];
                 let name = if self.take("{") {
                     let Some((name, rest)) = self.rest.split_once('}') else {
-                        return Err(Problem::Range(format!("\\{before}")));
+                        return Err(TranslationProblem::Range(format!("\\{before}")));
                     };
                     self.rest = rest;
                     name
@@ -185,7 +187,8 @@ impl<'a> Translator<'a> {
                 };
                 let (name, inverted) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
                 let set = CharSet::category(name);
-                let set = set.ok_or_else(|| Problem::Range(format!("\\{}", self.read_since(before))))?;
+                let set =
+                    set.ok_or_else(|| TranslationProblem::Range(format!("\\{}", self.read_since(before))))?;
                 (set, inverted != (c == 'P'))
             }
             Some(c) => match ascii_class(&c.to_ascii_lowercase().to_string()) {
@@ -204,7 +207,7 @@ impl<'a> Translator<'a> {
     }
 
     /// The character that an escape stands for; the backslash has been read.
-    fn escaped(&mut self) -> Result<char, Problem> {
+    fn escaped(&mut self) -> Result<char, TranslationProblem> {
         let before = self.rest;
         let c = match self.next() {
             Some('a') => Some('\x07'),
@@ -226,7 +229,7 @@ impl<'a> Translator<'a> {
             Some(c) if c.is_ascii() && !c.is_ascii_alphanumeric() => Some(c),
             Some(_) | None => None,
         };
-        c.ok_or_else(|| Problem::Escape(format!("\\{}", self.read_since(before))))
+        c.ok_or_else(|| TranslationProblem::Escape(format!("\\{}", self.read_since(before))))
     }
 
     fn hex(&mut self) -> Option<char> {
@@ -244,9 +247,9 @@ impl<'a> Translator<'a> {
     }
 
     /// A set in brackets; the opening one has been read.
-    fn brackets(&mut self) -> Result<CharSet, Problem> {
+    fn brackets(&mut self) -> Result<CharSet, TranslationProblem> {
         let before = self.rest;
-        let no_end = || Problem::NoBracket(format!("[{before}"));
+        let no_end = || TranslationProblem::NoBracket(format!("[{before}"));
         let inverted = self.take("^");
         let mut set = CharSet::default();
         let mut first = true;
@@ -271,7 +274,7 @@ impl<'a> Translator<'a> {
                 false => low,
             };
             if high < low {
-                return Err(Problem::Range(self.read_since(item)));
+                return Err(TranslationProblem::Range(self.read_since(item)));
             }
             let mut range = CharSet::of(&[(low, high)]);
             if self.fold {
@@ -284,7 +287,7 @@ impl<'a> Translator<'a> {
     }
 
     /// One character in brackets; nothing at the end of the expression.
-    fn member(&mut self) -> Option<Result<char, Problem>> {
+    fn member(&mut self) -> Option<Result<char, TranslationProblem>> {
         match self.next()? {
             '\\' => Some(self.escaped()),
             c => Some(Ok(c)),
@@ -292,13 +295,13 @@ impl<'a> Translator<'a> {
     }
 
     /// `[:alpha:]` in brackets, if there is one.
-    fn named_class(&mut self) -> Result<Option<CharSet>, Problem> {
+    fn named_class(&mut self) -> Result<Option<CharSet>, TranslationProblem> {
         let Some((name, rest)) = self.rest.strip_prefix("[:").and_then(|rest| rest.split_once(":]")) else {
             return Ok(None);
         };
         let (plain, inverted) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
         let mut set = Some(plain).filter(|name| name.len() > 1).and_then(ascii_class);
-        let set = set.as_mut().ok_or_else(|| Problem::Range(format!("[:{name}:]")))?;
+        let set = set.as_mut().ok_or_else(|| TranslationProblem::Range(format!("[:{name}:]")))?;
         self.rest = rest;
         if self.fold {
             set.add_cases();
@@ -307,7 +310,7 @@ impl<'a> Translator<'a> {
     }
 
     /// A group, or flags from here to the end of the group; `(` has been read.
-    fn open(&mut self) -> Result<(), Problem> {
+    fn open(&mut self) -> Result<(), TranslationProblem> {
         let before = self.rest;
         if !self.take("?") {
             self.outer.push(self.fold);
@@ -317,7 +320,7 @@ impl<'a> Translator<'a> {
         if self.take("P<") || self.take("<") {
             let (name, rest) = self.rest.split_once('>').unwrap_or_default();
             if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                return Err(Problem::Group(format!("({before}")));
+                return Err(TranslationProblem::Group(format!("({before}")));
             }
             self.rest = rest;
             self.outer.push(self.fold);
@@ -344,15 +347,17 @@ impl<'a> Translator<'a> {
                     self.fold = fold;
                     return Ok(());
                 }
-                Some(_) | None => return Err(Problem::Group(format!("({}", self.read_since(before)))),
+                Some(_) | None => {
+                    return Err(TranslationProblem::Group(format!("({}", self.read_since(before))));
+                }
             }
         }
     }
 
     /// A repetition, and the `?` behind it that makes it lazy.
-    fn repetition(&mut self, operator: &str, repeated: bool) -> Result<(), Problem> {
+    fn repetition(&mut self, operator: &str, repeated: bool) -> Result<(), TranslationProblem> {
         if repeated {
-            return Err(Problem::Nested(operator.to_string()));
+            return Err(TranslationProblem::Nested(operator.to_string()));
         }
         self.out.push_str(operator);
         if self.take("?") {
@@ -363,7 +368,7 @@ impl<'a> Translator<'a> {
     }
 
     /// A repetition such as `{2}`, `{2,}` or `{2,3}`, if there is one; `{` has been read.
-    fn counted(&mut self) -> Result<Option<String>, Problem> {
+    fn counted(&mut self) -> Result<Option<String>, TranslationProblem> {
         let count = |text: &str| {
             let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
             digits.then(|| text.parse().unwrap_or(u32::MAX))
@@ -376,7 +381,7 @@ impl<'a> Translator<'a> {
         };
         let (Some(low), Some(high)) = (low, high) else { return Ok(None) };
         if low.max(high) > MAX_REPEAT {
-            return Err(Problem::Repeat(format!("{{{inside}}}")));
+            return Err(TranslationProblem::Repeat(format!("{{{inside}}}")));
         }
         self.rest = rest;
         Ok(Some(format!("{{{inside}}}")))

@@ -7,19 +7,19 @@ use crate::wire::message::QueryFilter;
 
 /// The filters of a query, ready to be asked about any number of members.
 #[derive(Debug)]
-pub(super) struct Audience<'a>(Vec<Test<'a>>);
+pub(super) struct Audience<'a>(Vec<FilterTest<'a>>);
 
 #[derive(Debug)]
-enum Test<'a> {
+enum FilterTest<'a> {
     Nodes(&'a [NodeName]),
     Tag(&'a Text, Expression),
 }
 
-impl Test<'_> {
-    fn of(filter: &QueryFilter) -> Result<Test<'_>, BadExpression> {
+impl FilterTest<'_> {
+    fn of(filter: &QueryFilter) -> Result<FilterTest<'_>, BadExpression> {
         Ok(match filter {
-            QueryFilter::Nodes(nodes) => Test::Nodes(nodes),
-            QueryFilter::Tag { tag, expression } => Test::Tag(tag, Expression::anywhere(expression)?),
+            QueryFilter::Nodes(nodes) => FilterTest::Nodes(nodes),
+            QueryFilter::Tag { tag, expression } => FilterTest::Tag(tag, Expression::anywhere(expression)?),
         })
     }
 }
@@ -27,14 +27,14 @@ impl Test<'_> {
 impl Audience<'_> {
     /// Compiles each expression once.
     pub(super) fn of(filters: &[QueryFilter]) -> Result<Audience<'_>, BadExpression> {
-        filters.iter().map(Test::of).collect::<Result<_, _>>().map(Audience)
+        filters.iter().map(FilterTest::of).collect::<Result<_, _>>().map(Audience)
     }
 
     /// Whether a member passes every filter. A tag that it lacks counts as empty.
     pub(super) fn includes(&self, row: &Row) -> bool {
         self.0.iter().all(|test| match test {
-            Test::Nodes(nodes) => nodes.contains(&row.name),
-            Test::Tag(tag, expression) => {
+            FilterTest::Nodes(nodes) => nodes.contains(&row.name),
+            FilterTest::Tag(tag, expression) => {
                 expression.is_match(row.tags.value(tag).map_or(&[][..], Text::as_bytes))
             }
         })

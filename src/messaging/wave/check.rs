@@ -6,7 +6,7 @@
 //! behind it each time. The origin checks like everyone else: if all it sent was lost, it must notice.
 
 use super::Waves;
-use super::store::{Item, Timed};
+use super::store::{NewsItem, Timed};
 use super::turn::{WaveTurn, finish, send};
 use crate::membership::{CHECK_RING, Direction, Members, Row, neighbours, position};
 use crate::messaging::Ticket;
@@ -185,7 +185,7 @@ impl Waves {
     pub(super) fn confirmed(&mut self, ids: &[NewsId], members: &Members) {
         for id in ids {
             let Some(item) = self.store.get_mut(*id).filter(|item| item.ticket.is_some()) else { continue };
-            let is_done = |item: &Item, at: usize| {
+            let is_done = |item: &NewsItem, at: usize| {
                 item.checks[at].done
                     || side(members, at).first().is_none_or(|row| item.is_confirmed_by(&row.name))
             };

@@ -38,7 +38,7 @@ use pending::{Asking, Charges, Checks};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
-use store::{Item, Store, id_of};
+use store::{NewsItem, Store, id_of};
 use turn::{How, WAVES, send};
 
 pub use turn::WaveTurn;
@@ -192,7 +192,7 @@ impl Waves {
         if self.store.knows(id, message) {
             return false;
         }
-        let mut item = Item::new(news.clone(), how, now);
+        let mut item = NewsItem::new(news.clone(), how, now);
         let timed = store::timed(message).is_some();
         if timed && !Store::is_plausible(message, turn.clocks) {
             // The rules say what is wrong with it.
@@ -213,7 +213,7 @@ impl Waves {
         let news = Shared::new(message);
         let id = id_of(&news);
         if !self.store.knows(id, news.message()) && fits(&news, turn.members) {
-            self.store.insert(id, Item::new(news.clone(), How::Check, turn.now));
+            self.store.insert(id, NewsItem::new(news.clone(), How::Check, turn.now));
             self.store.remember(id, news.message(), turn.now);
             self.accept(id, turn);
         }
@@ -245,7 +245,7 @@ impl Waves {
             }
             let id = id_of(&news);
             if self.store.get(id).is_none() {
-                self.store.insert(id, Item::new(news.clone(), How::Local, turn.now));
+                self.store.insert(id, NewsItem::new(news.clone(), How::Local, turn.now));
                 self.store.remember(id, news.message(), turn.now);
             }
             let Some(item) = self.store.get_mut(id) else {

@@ -50,7 +50,7 @@ pub(super) struct Check {
 
 /// A piece of news.
 #[derive(Debug)]
-pub(super) struct Item {
+pub(super) struct NewsItem {
     pub(super) news: Shared,
     pub(super) learned: Moment,
     pub(super) how: How,
@@ -68,9 +68,9 @@ pub(super) struct Item {
     pub(super) served: u8,
 }
 
-impl Item {
-    pub(super) fn new(news: Shared, how: How, now: Moment) -> Item {
-        Item {
+impl NewsItem {
+    pub(super) fn new(news: Shared, how: How, now: Moment) -> NewsItem {
+        NewsItem {
             news,
             learned: now,
             how,
@@ -118,7 +118,7 @@ struct Seen {
 /// All that is known.
 #[derive(Debug, Default)]
 pub(super) struct Store {
-    items: BTreeMap<NewsId, Item>,
+    items: BTreeMap<NewsId, NewsItem>,
     order: VecDeque<(Moment, NewsId)>,
     bytes: usize,
     /// The latest news about each member: how it is, and what it means to do.
@@ -151,11 +151,11 @@ pub(super) fn timed(message: &Message) -> Option<(Timed, LamportTime)> {
 }
 
 impl Store {
-    pub(super) fn get(&self, id: NewsId) -> Option<&Item> {
+    pub(super) fn get(&self, id: NewsId) -> Option<&NewsItem> {
         self.items.get(&id)
     }
 
-    pub(super) fn get_mut(&mut self, id: NewsId) -> Option<&mut Item> {
+    pub(super) fn get_mut(&mut self, id: NewsId) -> Option<&mut NewsItem> {
         self.items.get_mut(&id)
     }
 
@@ -190,7 +190,7 @@ impl Store {
     }
 
     /// Keeps an item. Of what is too much, the oldest goes.
-    pub(super) fn insert(&mut self, id: NewsId, item: Item) {
+    pub(super) fn insert(&mut self, id: NewsId, item: NewsItem) {
         self.bytes += item.news.bytes(Dialect::Native).len() + ITEM_OVERHEAD;
         self.order.push_back((item.learned, id));
         self.items.insert(id, item);

@@ -43,7 +43,7 @@ impl ClientConfig {
 }
 
 /// A record as it came, with the header's error.
-type Arrived = (u64, Result<Record, String>);
+type ArrivedRecord = (u64, Result<Record, String>);
 
 /// A connection to an agent.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub struct Client {
     streams: BTreeMap<u64, Streamed>,
     /// The `Seq` of a record whose body has not arrived, and the header's error.
     half: Option<(u64, Streamed, String)>,
-    arrived: VecDeque<Arrived>,
+    arrived: VecDeque<ArrivedRecord>,
 }
 
 impl Client {

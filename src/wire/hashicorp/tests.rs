@@ -7,7 +7,7 @@ use crate::model::{Incarnation, LamportTime, UserEvent, Versions};
 use crate::wire::message::*;
 use crate::wire::msgpack::Writer;
 use crate::wire::native::tests::{message as any_message, name as any_name};
-use crate::wire::stream::{Reader as StreamReader, StreamMessage};
+use crate::wire::stream::{StreamMessage, StreamReader};
 use crate::wire::{Dialect, WireError, compression, decode as decode_any, read_datagram, stream as framing};
 use proptest::prelude::*;
 use std::collections::BTreeMap;

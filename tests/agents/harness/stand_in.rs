@@ -209,7 +209,7 @@ fn answer_streams(tcp: &TcpListener, state: &Mutex<State>, stop: &AtomicBool) {
 
 fn read_message(stream: &mut TcpStream) -> std::io::Result<(Dialect, StreamMessage)> {
     let (mut buffer, mut chunk) = (Vec::new(), [0; 4096]);
-    let mut reader = stream::Reader::new(None);
+    let mut reader = stream::StreamReader::new(None);
     loop {
         let length = stream.read(&mut chunk)?;
         if length == 0 {

@@ -1,7 +1,9 @@
 //! What holds for each row of the option table: a setting that is added is tested by these at once.
 
 use super::*;
-use crate::config::options::{DefaultValue, FILE_ONLY, Form, Kind, Limits, OptionSpec, Reload, settings};
+use crate::config::options::{
+    DefaultValue, FILE_ONLY, Form, Limits, OptionSpec, Reload, SettingKind, settings,
+};
 use crate::config::reload::Changes;
 use serde_json::{Map, Value, json};
 
@@ -44,20 +46,24 @@ fn other_value(scratch: &Scratch, row: &OptionSpec) -> Value {
         "rpc_socket_mode" => json!("0660"),
         "syslog_facility" => json!("local3"),
         _ => match (row.kind, row.default, row.limits) {
-            (Kind::Switch, default, _) => json!(default != DefaultValue::On),
-            (Kind::Text | Kind::Path, ..) if row.repeatable => json!(["other"]),
-            (Kind::Text | Kind::Path, ..) => json!("other"),
-            (Kind::Choice(words), default, _) => {
+            (SettingKind::Switch, default, _) => json!(default != DefaultValue::On),
+            (SettingKind::Text | SettingKind::Path, ..) if row.repeatable => json!(["other"]),
+            (SettingKind::Text | SettingKind::Path, ..) => json!("other"),
+            (SettingKind::Choice(words), default, _) => {
                 json!(words.iter().find(|word| default != DefaultValue::Text(word)).unwrap())
             }
-            (Kind::Listen(_) | Kind::HostPort, ..) => json!("127.0.0.9:9"),
-            (Kind::Member, ..) => json!(["127.0.0.9"]),
-            (Kind::Number | Kind::Size, DefaultValue::Number(default), Limits::Between(least, most)) => {
+            (SettingKind::Listen(_) | SettingKind::HostPort, ..) => json!("127.0.0.9:9"),
+            (SettingKind::Member, ..) => json!(["127.0.0.9"]),
+            (
+                SettingKind::Number | SettingKind::Size,
+                DefaultValue::Number(default),
+                Limits::Between(least, most),
+            ) => {
                 json!(if default < most { default + 1 } else { least })
             }
-            (Kind::Number | Kind::Size, ..) => json!(7),
-            (Kind::Duration, ..) => json!("77m"),
-            (Kind::Pair, ..) => json!({"a": "b"}),
+            (SettingKind::Number | SettingKind::Size, ..) => json!(7),
+            (SettingKind::Duration, ..) => json!("77m"),
+            (SettingKind::Pair, ..) => json!({"a": "b"}),
         },
     }
 }
