@@ -160,7 +160,7 @@ impl AgentControl {
     }
 
     fn to_events(&self, message: ToEvents) -> Result<(), Busy> {
-        self.channels.events.try_send(message).map_err(|_| Busy::Overloaded)
+        self.channels.events.send(message).map_err(|_| Busy::Overloaded)
     }
 
     /// Members whose datagrams or streams do not come through as they should, with the counts.

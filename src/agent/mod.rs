@@ -11,7 +11,7 @@
 //! | `snapshot/` | `serf-snapshot` | the snapshot file |
 //! | `metrics/` | `serf-metrics` | statsd, statsite and Prometheus, if one of them is configured |
 //!
-//! They share the membership table (`table`) and send each other messages (`channels`). Each is built
+//! They share the membership table (`table`) and send each other messages (`channels`, each a `mailbox`). Each is built
 //! and stopped in the same way (`thread`). `main/start` starts them, from `main/parts`; `main/running`
 //! ends them in the opposite order.
 #![allow(clippy::disallowed_methods, reason = "this is the floor that does the I/O")]
@@ -22,6 +22,7 @@ mod control;
 mod durable;
 mod events;
 mod handlers;
+mod mailbox;
 mod main;
 mod metrics;
 mod net;

@@ -5,6 +5,7 @@ use crate::agent::clock::Clock;
 use crate::agent::control::AgentControl;
 use crate::agent::events::{self, EventActor};
 use crate::agent::handlers::{self, HandlerSender, HandlerSettings, HandlersHandle};
+use crate::agent::mailbox::Parked;
 use crate::agent::net::bind::Endpoints;
 use crate::agent::net::datagrams::DatagramSender;
 use crate::agent::net::gossip::{Depths, GossipActor};
@@ -82,7 +83,7 @@ impl Parts<'_> {
         let self_member = Box::new(move || table.read().members.my_row().member());
         let events = self.channels.events.clone();
         let answer = Box::new(move |query, answer| {
-            if events.try_send(ToEvents::Handled { query, answer }).is_err() {
+            if events.send(ToEvents::Handled { query, answer }).is_err() {
                 counters::NEWS_DROPPED.inc();
             }
         });
@@ -92,7 +93,7 @@ impl Parts<'_> {
     /// Starts `serf-events`, which delivers to these.
     pub(crate) fn start_events(
         &self,
-        messages: Receiver<ToEvents>,
+        messages: Parked<ToEvents>,
         handlers: HandlerSender,
         rpc: RpcSender,
         snapshot: Option<SnapshotSender>,
@@ -124,14 +125,14 @@ impl Parts<'_> {
             clock: self.clock,
             rng,
         };
-        let channels = self.channels.clone();
-        Thread::spawn(move || actor, move || channels.wake_events())
+        let mailbox = self.channels.events.clone();
+        Thread::spawn(move || actor, move || mailbox.wake())
     }
 
     /// Starts `serf-gossip`.
     pub(crate) fn start_gossip(
         &self,
-        messages: Receiver<ToGossip>,
+        messages: Parked<ToGossip>,
         piggyback: Sender<Vec<Shared>>,
         rng: Rng,
     ) -> io::Result<Thread> {
@@ -146,8 +147,8 @@ impl Parts<'_> {
             clock: self.clock,
             rng,
         };
-        let channels = self.channels.clone();
-        Thread::spawn(move || actor, move || channels.wake_gossip())
+        let mailbox = self.channels.gossip.clone();
+        Thread::spawn(move || actor, move || mailbox.wake())
     }
 
     /// Starts `serf-sync`, whose `poll` has the listener and the waker.
