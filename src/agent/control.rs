@@ -290,10 +290,9 @@ impl Control for AgentControl {
             return;
         }
         let rpc = self.rpc.clone();
-        let subscription = self.logger.subscribe(move |line| {
-            if line.level <= up_to {
-                rpc.send(RpcMessage::Log(Arc::clone(line)));
-            }
+        let subscription = self.logger.subscribe(up_to, move |line| {
+            // What finds no room is counted.
+            let _ = rpc.send(RpcMessage::Log(Arc::clone(line)));
         });
         self.log_subscription = Some(subscription.id);
     }
