@@ -7,7 +7,7 @@
 //! | `net/` | `serf-probe`, `serf-gossip`, `serf-sync`, `serf-mdns`, `serf-resolve` | the gossip sockets and what goes through them |
 //! | `events` | `serf-events` | carries out what the conversation asks for |
 //! | `handlers/` | `serf-handlers` | running scripts |
-//! | `rpc/`, `control` | `serf-rpc` | control connections, and what they can ask of the agent |
+//! | `rpc/`, `control`, `stats` | `serf-rpc` | control connections, and what they can ask of the agent |
 //! | `snapshot/` | `serf-snapshot` | the snapshot file |
 //! | `metrics/` | `serf-metrics` | statsd, statsite and Prometheus, if one of them is configured |
 //!
@@ -28,6 +28,7 @@ mod metrics;
 mod net;
 pub mod rpc;
 pub mod snapshot;
+mod stats;
 mod table;
 mod thread;
 

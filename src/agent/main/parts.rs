@@ -6,6 +6,7 @@ use crate::agent::control::AgentControl;
 use crate::agent::events::{self, EventActor};
 use crate::agent::handlers::{self, HandlerSender, HandlerSettings, HandlersHandle};
 use crate::agent::mailbox::Parked;
+use crate::agent::metrics::ProcessFacts;
 use crate::agent::net::bind::Endpoints;
 use crate::agent::net::datagrams::DatagramSender;
 use crate::agent::net::gossip::{Depths, GossipActor};
@@ -16,6 +17,7 @@ use crate::agent::net::stream::StreamOptions;
 use crate::agent::net::sync::{SyncActor, SyncParts};
 use crate::agent::rpc::RpcSender;
 use crate::agent::snapshot::SnapshotSender;
+use crate::agent::stats::StatsFacts;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::Thread;
 use crate::config::{AgentConfig, EventScript, KeySource};
@@ -63,16 +65,14 @@ impl Parts<'_> {
 
     /// The agent's side of the control protocol.
     pub(crate) fn control(&self, rpc: RpcSender, logger: &LoggerHandle) -> AgentControl {
-        AgentControl::new(
-            self.table.clone(),
-            self.channels.clone(),
-            rpc,
-            logger.clone(),
-            Arc::clone(&self.depths),
-            handlers_shown(self.config),
-            self.clock,
-        )
-        .encrypted(self.config.keys != KeySource::None)
+        let facts = StatsFacts {
+            depths: Arc::clone(&self.depths),
+            handlers: handlers_shown(self.config),
+            encrypted: self.config.keys != KeySource::None,
+            process: ProcessFacts::look(self.clock.now()),
+        };
+        let (table, channels) = (self.table.clone(), self.channels.clone());
+        AgentControl::new(table, channels, rpc, logger.clone(), facts, self.clock)
     }
 
     /// Starts `serf-handlers`.
