@@ -7,7 +7,7 @@
 //! | `serf-sync` | [`ToSync`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
 //! | `serf-events` | [`ToEvents`] | 1024; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
 //! | `serf-handlers` | `HandlerSender` | see `agent/handlers.rs` |
-//! | `serf-snapshot` | [`ToSnapshot`] | 1024; clocks supersede each other, members are looked up in the table later; counted |
+//! | `serf-snapshot` | `Line` | 1024; clocks supersede each other, members are looked up in the table later; counted |
 //! | main | [`ToMain`] | 256; requests are refused with an error |
 //! | `serf-rpc` | `RpcMessage` | see `agent/rpc/control.rs` |
 //!
@@ -20,6 +20,7 @@
 //! not sent at all: see `thread`.
 
 use super::handlers;
+use super::mailbox::{Mailbox, Parked};
 use super::table::SharedTable;
 use crate::agent::main::keys::KeysError;
 use crate::config::EventScript;
@@ -31,7 +32,6 @@ use crate::messaging::{QueryParams, Ticket};
 use crate::model::{QueryKey, Text, Token};
 use crate::node::Rejoin;
 use crate::node::exchanges::{JoinError, Plan};
-use crate::node::snapshot::Line;
 use crate::telemetry::counters;
 use crate::wire::Shared;
 use crate::wire::message::{Message, SerfMessage, SerfState};
@@ -39,7 +39,6 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What may wake `serf-probe` besides a datagram and a deadline.
@@ -65,8 +64,6 @@ pub(crate) enum ToProbe {
 /// What may wake `serf-gossip` besides a deadline.
 #[derive(Debug)]
 pub(crate) enum ToGossip {
-    /// The thread is to stop.
-    Wake,
     /// Queue these, each with what waits for its end.
     Queue(Vec<(Shared, Option<Ticket>)>),
 }
@@ -74,8 +71,6 @@ pub(crate) enum ToGossip {
 /// What may wake `serf-events`.
 #[derive(Debug)]
 pub(crate) enum ToEvents {
-    /// There is something in the table's outbox, or the thread is to stop.
-    Wake,
     /// User events, queries and answers that were received.
     Serf(Vec<SerfMessage>),
     /// A control connection sends a user event.
@@ -204,15 +199,6 @@ pub(crate) enum ToSync {
     HashicorpMemberCame,
 }
 
-/// What may wake `serf-snapshot` besides a deadline.
-#[derive(Debug)]
-pub(crate) enum ToSnapshot {
-    /// Something to keep.
-    News(Line),
-    /// The thread is to stop.
-    Wake,
-}
-
 /// What may wake the main thread besides a signal.
 #[derive(Debug)]
 pub(crate) enum ToMain {
@@ -246,49 +232,6 @@ pub(crate) enum ToMain {
     },
 }
 
-/// The sending end of a channel to a thread that waits in a mio poll: sends, then wakes.
-#[derive(Debug)]
-pub(crate) struct Mailbox<T> {
-    sender: Sender<T>,
-    waker: Arc<Waker>,
-}
-
-impl<T> Clone for Mailbox<T> {
-    fn clone(&self) -> Self {
-        Mailbox { sender: self.sender.clone(), waker: Arc::clone(&self.waker) }
-    }
-}
-
-impl<T> Mailbox<T> {
-    /// A channel of `bound` messages to the thread that polls with `waker`.
-    pub(crate) fn new(bound: usize, waker: Waker) -> (Self, Receiver<T>) {
-        let (sender, receiver) = bounded(bound);
-        (Mailbox { sender, waker: Arc::new(waker) }, receiver)
-    }
-
-    /// Sends without waiting. Gives the message back when the channel is full or its thread has
-    /// ended.
-    pub(crate) fn send(&self, message: T) -> Result<(), T> {
-        let sent = self.sender.try_send(message).map_err(|e| e.into_inner());
-        self.wake();
-        sent
-    }
-
-    /// Sends, and waits for room if it must; for the few that may wait. What found none is dropped.
-    pub(crate) fn send_within(&self, message: T, patience: Duration) {
-        // A thread that has ended needs no more messages.
-        let _ = self.sender.send_timeout(message, patience);
-        self.wake();
-    }
-
-    /// Lets the thread look at what there is besides messages.
-    pub(crate) fn wake(&self) {
-        if let Err(e) = self.waker.wake() {
-            log::debug!(target: "agent", "cannot wake a thread: {e}");
-        }
-    }
-}
-
 /// The sending ends that carry out what rules ask for; every thread that changes the table has
 /// one.
 #[derive(Clone)]
@@ -296,11 +239,11 @@ pub(crate) struct Channels {
     /// To `serf-probe`.
     pub(crate) probe: Mailbox<ToProbe>,
     /// To `serf-gossip`.
-    pub(crate) gossip: Sender<ToGossip>,
+    pub(crate) gossip: Mailbox<ToGossip>,
     /// To `serf-sync`.
     pub(crate) sync: Mailbox<ToSync>,
     /// To `serf-events`.
-    pub(crate) events: Sender<ToEvents>,
+    pub(crate) events: Mailbox<ToEvents>,
     /// To the main thread.
     pub(crate) main: Mailbox<ToMain>,
 }
@@ -310,11 +253,11 @@ pub(crate) struct ChannelEnds {
     /// Of `serf-probe`.
     pub(crate) probe: Receiver<ToProbe>,
     /// Of `serf-gossip`.
-    pub(crate) gossip: Receiver<ToGossip>,
+    pub(crate) gossip: Parked<ToGossip>,
     /// Of `serf-sync`.
     pub(crate) sync: Receiver<ToSync>,
     /// Of `serf-events`.
-    pub(crate) events: Receiver<ToEvents>,
+    pub(crate) events: Parked<ToEvents>,
     /// Of the main thread.
     pub(crate) main: Receiver<ToMain>,
     /// News to piggyback, from `serf-gossip`.
@@ -335,11 +278,11 @@ pub(crate) struct Wakers {
 
 /// Opens all channels.
 pub(crate) fn open(wakers: Wakers) -> (Channels, ChannelEnds) {
-    let (probe, probe_end) = Mailbox::new(256, wakers.probe);
-    let (gossip, gossip_end) = bounded(256);
-    let (sync, sync_end) = Mailbox::new(256, wakers.sync);
-    let (events, events_end) = bounded(1024);
-    let (main, main_end) = Mailbox::new(256, wakers.main);
+    let (probe, probe_end) = Mailbox::polled(256, wakers.probe);
+    let (gossip, gossip_end) = Mailbox::parked(256);
+    let (sync, sync_end) = Mailbox::polled(256, wakers.sync);
+    let (events, events_end) = Mailbox::parked(1024);
+    let (main, main_end) = Mailbox::polled(256, wakers.main);
     let (piggyback_in, piggyback_out) = bounded(1);
     let channels = Channels { probe, gossip, sync, events, main };
     let ends = ChannelEnds {
@@ -361,7 +304,7 @@ impl Channels {
             self.probe.wake();
         }
         if events {
-            self.wake_events();
+            self.events.wake();
         }
     }
 
@@ -370,18 +313,6 @@ impl Channels {
         if let Err(ToProbe::Say(message)) = self.probe.send(ToProbe::Say(message)) {
             table.write().broadcasts.push_back((message, None));
         }
-    }
-
-    /// Lets `serf-gossip` look at what there is besides messages.
-    pub(crate) fn wake_gossip(&self) {
-        // A full channel wakes the thread all the same; a closed one has no thread any more.
-        let _ = self.gossip.try_send(ToGossip::Wake);
-    }
-
-    /// Lets `serf-events` look at what there is besides messages.
-    pub(crate) fn wake_events(&self) {
-        // As for gossip.
-        let _ = self.events.try_send(ToEvents::Wake);
     }
 
     /// Hands addresses to `serf-sync`, which keeps them as seeds: those of the configuration, and

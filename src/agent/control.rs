@@ -2,21 +2,19 @@
 
 use super::channels::{Channels, JoinRequest, JoinResult, ToEvents, ToMain, ToProbe, ToSync};
 use super::clock::Clock;
-use super::metrics::process_levels;
 use super::rpc::{Busy, Control, RecentLog, RpcMessage, RpcSender};
+use super::stats::StatsFacts;
 use super::table::SharedTable;
-use crate::agent::net::gossip::Depths;
-use crate::membership::{Effects, Row};
+use crate::membership::Effects;
 use crate::messaging::filter::EventFilter;
 use crate::messaging::keys::{KeyCommand, KeyStep};
 use crate::model::{Member, NodeName, Text, Token};
 use crate::rpc::record::*;
 use crate::rpc::{KeyedAnswer, LaterRequest, NowRequest, RpcReply};
-use crate::telemetry::{LoggerHandle, SubscriberId, counters};
+use crate::telemetry::{LoggerHandle, SubscriberId};
 use log::LevelFilter;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Answers requests from the table, or hands them to the thread that can.
 pub(super) struct AgentControl {
@@ -25,10 +23,7 @@ pub(super) struct AgentControl {
     rpc: RpcSender,
     logger: LoggerHandle,
     log_subscription: Option<SubscriberId>,
-    depths: Arc<Depths>,
-    /// Handlers as `stats` shows them: filter to script.
-    handlers: BTreeMap<String, String>,
-    encrypted: bool,
+    facts: StatsFacts,
     clock: Clock,
 }
 
@@ -39,84 +34,10 @@ impl AgentControl {
         channels: Channels,
         rpc: RpcSender,
         logger: LoggerHandle,
-        depths: Arc<Depths>,
-        handlers: BTreeMap<String, String>,
+        facts: StatsFacts,
         clock: Clock,
     ) -> Self {
-        let (log_subscription, encrypted) = (None, false);
-        AgentControl { table, channels, rpc, logger, log_subscription, depths, handlers, encrypted, clock }
-    }
-
-    /// Whether gossip is encrypted, for `stats`.
-    pub(super) fn encrypted(mut self, encrypted: bool) -> Self {
-        self.encrypted = encrypted;
-        self
-    }
-
-    fn serf_stats(&self) -> BTreeMap<Text, Text> {
-        let table = self.table.read();
-        let members = &table.members;
-        let depth = |n: &std::sync::atomic::AtomicUsize| n.load(Ordering::Relaxed).to_string();
-        let mut stats = texts([
-            ("members", members.len().to_string()),
-            ("failed", members.failed().to_string()),
-            ("left", members.left().to_string()),
-            ("health_score", members.awareness().score().to_string()),
-            ("member_time", members.time().to_string()),
-            ("event_time", depth(&self.depths.event_time)),
-            ("query_time", depth(&self.depths.query_time)),
-            ("intent_queue", depth(&self.depths.intents)),
-            ("event_queue", depth(&self.depths.events)),
-            ("query_queue", depth(&self.depths.queries)),
-            ("encrypted", self.encrypted.to_string()),
-        ]);
-        if let Some(resets) = members.coordinate_resets() {
-            stats.insert("coordinate_resets".into(), resets.to_string().into());
-        }
-        stats
-    }
-
-    /// What Serf does not have. No key ends in one of Serf's, so that `grep 'members = '` finds one line.
-    fn native_stats(&self) -> BTreeMap<Text, Text> {
-        let table = self.table.read();
-        let members = &table.members;
-        let speaking = |native| {
-            let speaks = |row: &&Row| row.is_present() && row.versions.speaks_native() == native;
-            members.rows().filter(speaks).count().to_string()
-        };
-        let (threads, resident) = process_levels();
-        texts([
-            ("incarnation", members.my_row().incarnation.to_string()),
-            ("membership_queue", self.depths.membership.load(Ordering::Relaxed).to_string()),
-            ("resident_bytes", resident.to_string()),
-            ("speaking_hashicorp", speaking(false)),
-            ("speaking_native", speaking(true)),
-            ("threads", threads.to_string()),
-        ])
-    }
-
-    fn stats(&self) -> Stats {
-        let me = self.table.read().members.my_row().member();
-        let counted = counters::ALL.iter().filter(|c| c.value() > 0);
-        let groups = [
-            ("agent", [("name".into(), (&me.name).into())].into()),
-            ("runtime", runtime_stats()),
-            ("serf", self.serf_stats()),
-            ("tags", me.tags.0),
-            (
-                "event_handlers",
-                self.handlers.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect(),
-            ),
-            ("native", self.native_stats()),
-            (
-                "counters",
-                counted
-                    .map(|c| (format!("{}_total", c.name()).into(), c.value().to_string().into()))
-                    .collect(),
-            ),
-            ("probe_trouble", self.reachability()),
-        ];
-        groups.into_iter().map(|(name, group)| (name.to_string(), group)).collect()
+        AgentControl { table, channels, rpc, logger, log_subscription: None, facts, clock }
     }
 
     fn force_leave(&self, node: &Text, prune: bool) {
@@ -160,57 +81,12 @@ impl AgentControl {
     }
 
     fn to_events(&self, message: ToEvents) -> Result<(), Busy> {
-        self.channels.events.try_send(message).map_err(|_| Busy::Overloaded)
-    }
-
-    /// Members whose datagrams or streams do not come through as they should, with the counts.
-    fn reachability(&self) -> BTreeMap<Text, Text> {
-        let table = self.table.read();
-        let troubled = |row: &&Row| row.probes.udp_failed > 0 || row.probes.tcp_failed > 0;
-        let show = |row: &Row| {
-            let p = row.probes;
-            let text = format!(
-                "udp {} ok, {} failed; tcp {} ok, {} failed",
-                p.udp_ok, p.udp_failed, p.tcp_ok, p.tcp_failed
-            );
-            (Text::from(&row.name), text.into())
-        };
-        table.members.rows().filter(troubled).map(show).collect()
+        self.channels.events.send(message).map_err(|_| Busy::Overloaded)
     }
 }
 
 fn listed(members: &[Member]) -> MembersResponse {
     MembersResponse { members: members.iter().map(MemberInfo::from).collect() }
-}
-
-fn texts<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<Text, Text> {
-    pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
-}
-
-fn runtime_stats() -> BTreeMap<Text, Text> {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let (threads, _) = process_levels();
-    texts([
-        ("arch", go_arch(std::env::consts::ARCH).to_string()),
-        ("os", std::env::consts::OS.to_string()),
-        ("cpu_count", cpus.to_string()),
-        // Serf runs on Go; what comes closest to its goroutines and processors are our threads.
-        ("goroutines", threads.to_string()),
-        ("max_procs", cpus.to_string()),
-        ("version", env!("CARGO_PKG_VERSION").to_string()),
-    ])
-}
-
-/// The name that Serf, built with Go, has for a processor.
-fn go_arch(arch: &'static str) -> &'static str {
-    match arch {
-        "x86_64" => "amd64",
-        "x86" => "386",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64",
-        "loongarch64" => "loong64",
-        other => other,
-    }
 }
 
 impl Control for AgentControl {
@@ -224,7 +100,10 @@ impl Control for AgentControl {
                 members.retain(|member| filter.matches(member));
                 RpcReply::with::<MembersFilteredCall>(&listed(&members))
             }
-            NowRequest::Stats(StatsCall) => RpcReply::with::<StatsCall>(&self.stats()),
+            NowRequest::Stats(StatsCall) => {
+                let stats = self.facts.stats(&self.table.read().members, self.clock.now());
+                RpcReply::with::<StatsCall>(&stats)
+            }
             NowRequest::GetCoordinate(call) => {
                 let coordinate = self.table.read().members.coordinate(&call.node).copied();
                 RpcReply::with::<CoordinateCall>(&coordinate.as_ref().into())
@@ -279,7 +158,7 @@ impl Control for AgentControl {
     }
 
     fn handlers_changed(&mut self, handlers: BTreeMap<String, String>) {
-        self.handlers = handlers;
+        self.facts.handlers = handlers;
     }
 
     fn want_log(&mut self, up_to: LevelFilter) {
@@ -290,10 +169,9 @@ impl Control for AgentControl {
             return;
         }
         let rpc = self.rpc.clone();
-        let subscription = self.logger.subscribe(move |line| {
-            if line.level <= up_to {
-                rpc.send(RpcMessage::Log(Arc::clone(line)));
-            }
+        let subscription = self.logger.subscribe(up_to, move |line| {
+            // What finds no room is counted.
+            let _ = rpc.send(RpcMessage::Log(Arc::clone(line)));
         });
         self.log_subscription = Some(subscription.id);
     }

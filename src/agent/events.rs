@@ -7,21 +7,21 @@
 use super::channels::{Channels, ToEvents, ToMain, ToProbe, ToSync};
 use super::clock::Clock;
 use super::handlers::{HandlerAnswer, HandlerSender};
+use super::mailbox::Parked;
 use super::rpc::{RpcMessage, RpcSender};
 use super::snapshot::SnapshotSender;
 use super::table::SharedTable;
-use super::thread::{Actor, Awaited, Stop, receive};
+use super::thread::{Actor, Stop};
 use crate::agent::net::datagrams::DatagramSender;
 use crate::agent::net::gossip::Depths;
 use crate::config::EventScript;
 use crate::messaging::filter::EventFilter;
-use crate::model::{LamportTime, Token};
+use crate::model::{Event, LamportTime, Token};
 use crate::node::Conversation;
 use crate::node::conversation::{ConversationEffect, ConversationReply, ConversationTurn};
 use crate::rpc::RpcReply;
 use crate::rpc::record::{EventCall, ListKeysCall, QueryCall, RespondCall};
 use crate::telemetry::counters;
-use crossbeam_channel::Receiver;
 use fastrand::Rng;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,7 +36,7 @@ pub(crate) struct EventActor {
     /// The table with the outboxes.
     pub table: SharedTable,
     /// What other threads say.
-    pub messages: Receiver<ToEvents>,
+    pub messages: Parked<ToEvents>,
     /// To the other threads.
     pub channels: Channels,
     /// Where answers to queries go out.
@@ -62,15 +62,12 @@ impl Actor for EventActor {
     fn run(mut self, stop: &Stop) {
         self.show_times();
         loop {
-            let received = receive(&self.messages, self.clock, self.conversation.next_deadline());
-            let stopping = stop.is_raised() || matches!(received, Awaited::Closed);
-            let batch = if stopping { self.messages.len() + 1 } else { BATCH };
-            let mut next = received.message();
+            self.messages.wait(self.clock, self.conversation.next_deadline());
+            let stopping = stop.is_raised();
+            let batch = if stopping { self.messages.len() } else { BATCH };
             for _ in 0..batch {
                 // Only within the batch: what is taken out of the channel is dealt with.
-                let Some(message) = next.take().or_else(|| self.messages.try_recv().ok()) else {
-                    break;
-                };
+                let Some(message) = self.messages.next() else { break };
                 // Member events first: they were there when the message came.
                 self.fetch();
                 self.take(message);
@@ -96,7 +93,6 @@ impl EventActor {
 
     fn take(&mut self, message: ToEvents) {
         match message {
-            ToEvents::Wake => {}
             ToEvents::Serf(messages) => self.turn(|conversation, turn| {
                 messages.into_iter().for_each(|message| conversation.hear(message, turn));
             }),
@@ -182,7 +178,11 @@ impl EventActor {
             ConversationEffect::Deliver(event) => {
                 let event = Arc::new(event);
                 // What finds no room is counted by each.
-                let _ = self.handlers.send(&event);
+                if !self.handlers.send(&event)
+                    && let Event::Query(query) = &*event
+                {
+                    self.turn(|conversation, turn| conversation.handlers_declined(query.key, turn));
+                }
                 self.rpc.send(RpcMessage::Event(event));
             }
             ConversationEffect::Reply(token, reply) => {

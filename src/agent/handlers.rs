@@ -50,7 +50,8 @@ pub(crate) fn spawn(
     clock: Clock,
 ) -> io::Result<HandlersHandle> {
     let poll = Poll::new()?;
-    let (sender, events, missed) = sender::channel(Waker::new(poll.registry(), actor::WAKER)?);
+    let (sender, events, missed) =
+        sender::channel(Waker::new(poll.registry(), actor::WAKER)?, &settings.scripts);
     let children = Children::watch(poll.registry())?;
     let (orders_in, orders) = bounded(4);
     let parts = HandlerParts { poll, children, events, orders, self_member, answer, missed, clock };
@@ -76,9 +77,13 @@ impl HandlersHandle {
     /// Replaces the handlers. A handler that is configured as before keeps what waits for it; what
     /// waits for one that is gone is dropped and counted; scripts that run end by themselves.
     pub(crate) fn set_scripts(&self, scripts: Vec<EventScript>) {
-        if self.orders.send_timeout(Order::SetScripts(scripts), ORDER_PATIENCE).is_err() {
+        // The order first, so that the thread has it before the first event that only the new scripts want.
+        let order = Order::SetScripts(scripts.clone());
+        if self.orders.send_timeout(order, ORDER_PATIENCE).is_err() {
             log::error!(target: "agent", "The event handlers were not changed: their thread does not answer");
+            return;
         }
+        self.sender.want(&scripts);
         self.sender.wake();
     }
 

@@ -11,7 +11,7 @@ mod statsd;
 mod statsite;
 mod tokens;
 
-pub(crate) use levels::{Levels, process_levels};
+pub(crate) use levels::{Levels, ProcessFacts};
 
 use super::clock::Clock;
 use super::table::SharedTable;

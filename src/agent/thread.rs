@@ -2,7 +2,7 @@
 //! a handle outside, by which it is stopped.
 //!
 //! * Inside, an [`Actor`]: its state, a closed `enum` of the messages that may wake it (`channels`),
-//!   and a loop that waits ([`wait`] for sockets, [`receive`] for a channel), takes what has come, and
+//!   and a loop that waits ([`wait`] for sockets, `mailbox` for a channel alone), takes what has come, and
 //!   does what is due.
 //! * Outside, a [`Thread`]: a name, a waker, one way to stop, and a wait for the end that is bounded.
 //!
@@ -14,8 +14,7 @@
 //! `serf-log` (`telemetry/logger.rs`) is built alike, and apart, because telemetry knows no agent and its
 //! callers are all threads. What runs for a moment and ends by itself is started with [`start`].
 
-use super::clock::Clock;
-use crate::model::{Moment, format_duration};
+use crate::model::format_duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use mio::{Events, Poll};
 use std::convert::Infallible;
@@ -47,7 +46,8 @@ impl Stop {
         self.0.load(Ordering::Acquire)
     }
 
-    fn raise(&self) {
+    /// Asks the thread to stop; whatever it waits for has to be ended as well.
+    pub(crate) fn raise(&self) {
         self.0.store(true, Ordering::Release);
     }
 }
@@ -142,43 +142,12 @@ pub(crate) fn wait(name: &str, poll: &mut Poll, events: &mut Events, timeout: Op
     }
 }
 
-/// What ended a wait for a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Awaited<T> {
-    /// A message.
-    Message(T),
-    /// The deadline.
-    Deadline,
-    /// No sender is left.
-    Closed,
-}
-
-impl<T> Awaited<T> {
-    /// The message, if it is one.
-    pub(crate) fn message(self) -> Option<T> {
-        match self {
-            Awaited::Message(message) => Some(message),
-            Awaited::Deadline | Awaited::Closed => None,
-        }
-    }
-}
-
-/// Waits for a message until `deadline`.
-pub(crate) fn receive<T>(messages: &Receiver<T>, clock: Clock, deadline: Moment) -> Awaited<T> {
-    let received = match clock.instant(deadline) {
-        Some(deadline) => messages.recv_deadline(deadline),
-        None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-    };
-    match received {
-        Ok(message) => Awaited::Message(message),
-        Err(RecvTimeoutError::Timeout) => Awaited::Deadline,
-        Err(RecvTimeoutError::Disconnected) => Awaited::Closed,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::clock::Clock;
+    use crate::agent::mailbox::{Mailbox, Parked};
+    use crate::model::Moment;
     use crossbeam_channel::Sender;
     use std::time::Instant;
 
@@ -186,7 +155,7 @@ mod tests {
 
     /// Passes on what it hears, up to the last.
     struct Echo {
-        messages: Receiver<u32>,
+        messages: Parked<u32>,
         heard: Sender<(String, u32)>,
     }
 
@@ -198,9 +167,9 @@ mod tests {
             let name = std::thread::current().name().unwrap_or_default().to_string();
             let clock = Clock::start();
             loop {
-                let next = receive(&self.messages, clock, Moment::NEVER).message();
+                self.messages.wait(clock, Moment::NEVER);
                 let stopping = stop.is_raised();
-                for message in next.into_iter().chain(self.messages.try_iter()) {
+                while let Some(message) = self.messages.next() {
                     self.heard.send((name.clone(), message)).unwrap();
                 }
                 if stopping {
@@ -210,16 +179,13 @@ mod tests {
         }
     }
 
-    fn echo() -> (Thread, Sender<u32>, Receiver<(String, u32)>) {
-        let (sender, messages) = bounded(16);
+    fn echo() -> (Thread, Mailbox<u32>, Receiver<(String, u32)>) {
+        let (mailbox, messages) = Mailbox::parked(16);
         let (heard_in, heard) = bounded(64);
-        let waker = sender.clone();
+        let waker = mailbox.clone();
         let build = move || Echo { messages, heard: heard_in };
-        let wake = move || {
-            let _ = waker.try_send(0);
-        };
-        let thread = Thread::spawn(build, wake).unwrap();
-        (thread, sender, heard)
+        let thread = Thread::spawn(build, move || waker.wake()).unwrap();
+        (thread, mailbox, heard)
     }
 
     #[test]
@@ -270,12 +236,5 @@ mod tests {
         assert!(wait("test", &mut poll, &mut events, clock.until(deadline)));
         assert!(clock.now() >= deadline);
         assert_eq!(clock.until(Moment::NEVER), None);
-
-        let (sender, messages) = bounded::<()>(1);
-        let deadline = clock.now() + Duration::from_micros(1300);
-        assert_eq!(receive(&messages, clock, deadline), Awaited::Deadline);
-        assert!(clock.now() >= deadline);
-        drop(sender);
-        assert_eq!(receive(&messages, clock, Moment::NEVER), Awaited::Closed);
     }
 }

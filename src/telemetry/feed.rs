@@ -1,8 +1,10 @@
 //! What the log thread and its callers share: the recent lines, the subscribers, and which levels are
-//! wanted.
+//! wanted. A line is kept and given to the subscribers by the thread that logs it; the log thread is only
+//! needed for the terminal and syslog.
 
 use super::counters;
-use super::line::LogLine;
+use super::line::{Entry, LogLine};
+use super::zone::Zone;
 use log::{Level, LevelFilter, Log, Metadata};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,7 +26,8 @@ pub struct Subscription {
     pub backlog: Vec<Arc<LogLine>>,
 }
 
-/// What the thread and its callers share. Nobody writes to a sink while holding `feed`.
+/// What the thread and its callers share. Nobody writes to the terminal while holding `feed`, so that no
+/// thread that logs ever waits for it.
 pub(super) struct Shared {
     /// The least important level that is taken down, as a `usize` of [`LevelFilter`].
     max: AtomicUsize,
@@ -33,29 +36,39 @@ pub(super) struct Shared {
     pub(super) gate_open: AtomicBool,
     /// Lines dropped because the queue was full.
     pub(super) dropped: AtomicUsize,
+    /// In which lines are stamped.
+    pub(super) zone: Zone,
     feed: Mutex<Feed>,
 }
 
 /// The subscribers that get lines besides the terminal, and which of them the terminal gets.
 struct Feed {
-    recent: VecDeque<Arc<LogLine>>,
-    subscribers: Vec<(SubscriberId, Subscriber)>,
+    recent: VecDeque<Arc<Entry>>,
+    subscribers: Vec<Subscriber>,
     next_id: u64,
     next_line: u64,
     filter: env_logger::Logger,
 }
 
-/// Is given each line, on the log thread.
-pub(super) type Subscriber = Box<dyn Fn(&Arc<LogLine>) + Send>;
+struct Subscriber {
+    id: SubscriberId,
+    /// The least important level that it wants.
+    up_to: LevelFilter,
+    take: TakeLine,
+}
+
+/// Is given each line, on the thread that logs it.
+pub(super) type TakeLine = Box<dyn Fn(&Arc<LogLine>) + Send>;
 
 impl Shared {
     /// Nothing has been logged yet.
-    pub(super) fn new(filter: env_logger::Logger, gate_open: bool) -> Shared {
+    pub(super) fn new(filter: env_logger::Logger, gate_open: bool, zone: Zone) -> Shared {
         Shared {
             max: AtomicUsize::new(taken_down(&filter) as usize),
             global: AtomicBool::new(false),
             gate_open: AtomicBool::new(gate_open),
             dropped: AtomicUsize::new(0),
+            zone,
             feed: Mutex::new(Feed {
                 recent: VecDeque::new(),
                 subscribers: Vec::new(),
@@ -84,23 +97,30 @@ impl Shared {
         self.publish_max();
     }
 
-    /// Gives every further line to `subscriber`, and returns the recent ones.
-    pub(super) fn subscribe(&self, subscriber: Subscriber) -> Subscription {
+    /// Gives every further line up to a level to `take`, and returns the recent ones.
+    pub(super) fn subscribe(&self, up_to: LevelFilter, take: TakeLine) -> Subscription {
         let mut feed = self.feed();
         let id = SubscriberId(feed.next_id);
         feed.next_id += 1;
-        feed.subscribers.push((id, subscriber));
-        Subscription { id, backlog: feed.recent.iter().cloned().collect() }
+        feed.subscribers.push(Subscriber { id, up_to, take });
+        let recent = feed.recent.clone();
+        drop(feed);
+        Subscription { id, backlog: self.render(&recent) }
     }
 
     /// Ends a subscription.
     pub(super) fn unsubscribe(&self, id: SubscriberId) {
-        self.feed().subscribers.retain(|(other, _)| *other != id);
+        self.feed().subscribers.retain(|subscriber| subscriber.id != id);
     }
 
     /// The last lines, oldest first.
     pub(super) fn recent(&self) -> Vec<Arc<LogLine>> {
-        self.feed().recent.iter().cloned().collect()
+        let recent = self.feed().recent.clone();
+        self.render(&recent)
+    }
+
+    fn render(&self, entries: &VecDeque<Arc<Entry>>) -> Vec<Arc<LogLine>> {
+        entries.iter().map(|entry| Arc::new(entry.render(&self.zone))).collect()
     }
 
     fn feed(&self) -> MutexGuard<'_, Feed> {
@@ -121,25 +141,27 @@ impl Shared {
         }
     }
 
-    /// Keeps a line, gives it to the subscribers, and returns it if the terminal wants it.
-    pub(super) fn deliver(&self, target: &str, mut line: LogLine) -> Option<Arc<LogLine>> {
+    /// Keeps a line, gives it to the subscribers that want it, and returns it if the terminal does.
+    pub(super) fn take_down(&self, mut entry: Entry) -> Option<Arc<Entry>> {
         let mut feed = self.feed();
-        let metadata = Metadata::builder().level(line.level).target(target).build();
+        let metadata = Metadata::builder().level(entry.level).target(&entry.target).build();
         let shown = feed.filter.enabled(&metadata);
-        if line.level == Level::Trace && !shown {
+        if entry.level == Level::Trace && !shown {
             return None;
         }
-        line.number = feed.next_line;
+        entry.number = feed.next_line;
         feed.next_line += 1;
-        let line = Arc::new(line);
-        for (_, subscriber) in &feed.subscribers {
-            subscriber(&line);
+        let entry = Arc::new(entry);
+        let mut wanting = feed.subscribers.iter().filter(|s| entry.level <= s.up_to).peekable();
+        if wanting.peek().is_some() {
+            let line = Arc::new(entry.render(&self.zone));
+            wanting.for_each(|subscriber| (subscriber.take)(&line));
         }
         if feed.recent.len() >= RECENT_LINES {
             feed.recent.pop_front();
         }
-        feed.recent.push_back(line.clone());
-        shown.then_some(line)
+        feed.recent.push_back(Arc::clone(&entry));
+        shown.then_some(entry)
     }
 }
 

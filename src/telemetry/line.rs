@@ -31,6 +31,8 @@ pub struct LogLine {
 /// A record taken down by the thread that logs; cheap to make, rendered elsewhere.
 #[derive(Debug)]
 pub(super) struct Entry {
+    /// Its place among all lines of this process, from 0; given when it is kept.
+    pub(super) number: u64,
     /// Seconds since 1970.
     pub(super) unix: i64,
     /// And thousandths of one.
@@ -62,6 +64,7 @@ impl Entry {
         let _ = text.write_fmt(message);
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         Entry {
+            number: 0,
             unix: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
             millis: since.subsec_millis(),
             level,
@@ -75,7 +78,7 @@ impl Entry {
         let mut text = String::with_capacity(32 + self.target.len() + self.message.len());
         zone.stamp(self.unix, &mut text);
         let _ = write!(text, " [{}] {}: {}", level_name(self.level), self.target, self.message);
-        LogLine { number: 0, level: self.level, text }
+        LogLine { number: self.number, level: self.level, text }
     }
 
     /// The line as one JSON object with `time` (RFC 3339, UTC), `level`, `target` and `message`.
@@ -110,6 +113,12 @@ impl Printable {
 
 impl Write for Printable {
     fn write_str(&mut self, s: &str) -> fmt::Result {
+        // What most messages consist of needs no look at each character.
+        let plain = s.bytes().all(|b| b.is_ascii() && !b.is_ascii_control());
+        if plain && !self.full && self.text.len() + s.len() <= self.limit {
+            self.text.push_str(s);
+            return Ok(());
+        }
         for c in s.chars() {
             if self.full {
                 return Ok(());

@@ -1,7 +1,8 @@
 //! The logger as its callers see it: the global `log` sink and the handle that steers it.
 //!
-//! Logging takes the line down and hands it over; it never waits (law 1: rules log while the
-//! membership table is locked). The thread behind, which writes, is in `writer.rs`.
+//! Logging keeps the line, gives it to the monitors, and hands it over if the terminal shows it; it never
+//! waits (law 1: rules log while the membership table is locked). The thread behind, which writes and is
+//! woken for nothing else, is in `writer.rs`.
 //!
 //! Two thresholds apply. Everything down to DEBUG is kept for `monitor`, which may want more than
 //! the terminal. What reaches the terminal is decided by the level (`-log-level`) as refined by
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Lines that may wait for the log thread; further ones are dropped and counted.
 pub const QUEUE_LINES: usize = 1024;
-/// DEBUG and TRACE lines are dropped when this many wait: a flood of them must not cost an ERR.
+/// DEBUG and TRACE lines are dropped on their way to the terminal when this many wait: a flood of them must not cost an ERR.
 const QUEUE_LINES_FOR_DEBUG: usize = QUEUE_LINES / 2;
 /// How long [`LoggerHandle::say`] may wait for room in the queue.
 const SAY_PATIENCE: Duration = Duration::from_millis(250);
@@ -116,10 +117,9 @@ impl Logger {
         let (queue, commands) = bounded(QUEUE_LINES);
         let (alive, ended) = bounded(0);
         let filter = build_filter(options.level, options.directives.as_deref());
-        let shared = Arc::new(Shared::new(filter, !options.gated));
+        let shared = Arc::new(Shared::new(filter, !options.gated, Zone::of_process()));
         let terminal = Box::new(terminal);
-        let writer =
-            Writer::new(commands, shared.clone(), terminal, options.format, Zone::of_process(), syslog);
+        let writer = Writer::new(commands, shared.clone(), terminal, options.format, syslog);
         let thread = std::thread::Builder::new().name("serf-log".into()).spawn(move || {
             writer.run();
             drop(alive);
@@ -135,6 +135,14 @@ impl Logger {
     }
 }
 
+#[cfg(test)]
+impl Logger {
+    /// Whether the log thread has taken everything that was handed to it.
+    pub(super) fn queue_is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.shared.takes_down(metadata.level())
@@ -146,12 +154,9 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        // Looked at before formatting, so that a flood costs little.
-        if record.level() >= Level::Debug && self.queue.len() >= QUEUE_LINES_FOR_DEBUG {
-            return self.shared.count_drop();
-        }
-        let entry = Entry::new(record, SystemTime::now());
-        if self.queue.try_send(Command::Line(entry)).is_err() {
+        let Some(shown) = self.shared.take_down(Entry::new(record, SystemTime::now())) else { return };
+        let has_room = record.level() < Level::Debug || self.queue.len() < QUEUE_LINES_FOR_DEBUG;
+        if !has_room || self.queue.try_send(Command::Line(shown)).is_err() {
             self.shared.count_drop();
         }
     }
@@ -186,13 +191,17 @@ impl LoggerHandle {
         self.shared.set_filter(build_filter(level, self.directives.as_deref()));
     }
 
-    /// Gives every further line to `subscriber`, on the log thread, and returns the recent ones:
-    /// together they are all lines, none twice.
+    /// Gives every further line up to a level to `subscriber`, on the thread that logs it, and returns the
+    /// recent ones: together they are all lines, none twice.
     ///
-    /// `subscriber` must not block and must not call this handle (it may log). It gets lines of all
-    /// levels down to DEBUG and chooses by [`LogLine::level`].
-    pub fn subscribe(&self, subscriber: impl Fn(&Arc<LogLine>) + Send + 'static) -> Subscription {
-        self.shared.subscribe(Box::new(subscriber))
+    /// `subscriber` must not block, must not log, and must not call this handle. The recent lines are of all
+    /// levels down to DEBUG; choose by [`LogLine::level`].
+    pub fn subscribe(
+        &self,
+        up_to: LevelFilter,
+        subscriber: impl Fn(&Arc<LogLine>) + Send + 'static,
+    ) -> Subscription {
+        self.shared.subscribe(up_to, Box::new(subscriber))
     }
 
     /// Ends a subscription. When this returns, the subscriber has been dropped.

@@ -1,9 +1,10 @@
 //! Metrics and the logger; any floor may count and log.
 //!
 //! Rules log while the membership table is locked, so nothing in here ever makes the caller
-//! wait: a counter is one atomic addition, a log line is formatted and handed over without
+//! wait: a counter is one atomic addition, a log line is formatted, kept, and handed over without
 //! blocking. Whatever can block (a terminal, a pipe) belongs to the thread `serf-log` alone, which
-//! feeds syslog too. Monitors are not here: they subscribe. Neither is what sends metrics anywhere.
+//! feeds syslog too, and which a line that neither of them shows does not wake. Monitors are not here: they
+//! subscribe. Neither is what sends metrics anywhere.
 
 pub mod counters;
 mod facility;

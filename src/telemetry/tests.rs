@@ -109,12 +109,12 @@ fn a_start_that_fails_still_shows_its_log() {
 #[test]
 fn the_gate_is_bounded_and_says_what_it_lost() {
     let (logger, handle, screen) = start(LogOptions { gated: true, ..LogOptions::default() });
-    let (seen, heard) = unbounded();
-    handle.subscribe(move |line| drop(seen.send(line.clone())));
     for i in 0..HELD_LINES + 7 {
         say(&logger, Level::Info, "serf", &i.to_string());
         // Keep in step with the thread, so that it is the gate that fills up and not the queue.
-        heard.recv_timeout(PATIENCE).unwrap();
+        while !logger.queue_is_empty() {
+            std::thread::yield_now();
+        }
     }
     assert!(handle.stop(PATIENCE));
     let lines = screen.lines();
@@ -129,8 +129,6 @@ fn monitors_see_debug_while_the_terminal_shows_info() {
     say(&logger, Level::Trace, "serf", "two");
     handle.set_level(LevelFilter::Trace);
     say(&logger, Level::Trace, "serf", "three");
-    // Passing through the thread, so that the level does not change under what is queued.
-    wait_for(&handle, "[TRACE] serf: three");
     handle.set_level(LevelFilter::Error);
     say(&logger, Level::Warn, "serf", "four");
     assert!(handle.stop(PATIENCE));
@@ -141,7 +139,7 @@ fn monitors_see_debug_while_the_terminal_shows_info() {
 
 fn wait_for(handle: &LoggerHandle, text: &str) {
     let (seen, heard) = unbounded();
-    let subscription = handle.subscribe(move |line| drop(seen.send(line.clone())));
+    let subscription = handle.subscribe(LevelFilter::Trace, move |line| drop(seen.send(line.clone())));
     if !texts(&subscription.backlog).iter().any(|t| t == text) {
         while unstamped(&heard.recv_timeout(PATIENCE).unwrap().text) != text {}
     }
@@ -170,7 +168,8 @@ fn subscribers_get_every_line_once() {
         say(&logger, Level::Info, "serf", &i.to_string());
     }
     let (sender, heard) = unbounded();
-    let Subscription { id, backlog } = handle.subscribe(move |line| drop(sender.send(line.clone())));
+    let Subscription { id, backlog } =
+        handle.subscribe(LevelFilter::Trace, move |line| drop(sender.send(line.clone())));
     for i in RECENT_LINES + 10..RECENT_LINES + 20 {
         say(&logger, Level::Info, "serf", &i.to_string());
     }
@@ -202,25 +201,52 @@ fn a_stuck_terminal_costs_lines_and_never_time() {
     // From here on the thread is stuck in its write. None of this may wait for it; if any did,
     // the test would never end.
     let before = counters::LOG_LINES_DROPPED.value();
+    handle.set_level(LevelFilter::Debug);
     for _ in 0..QUEUE_LINES {
         say(&logger, Level::Debug, "serf", "a flood");
     }
     for _ in 0..QUEUE_LINES {
         say(&logger, Level::Error, "serf", "important");
     }
-    handle.set_level(LevelFilter::Debug);
-    assert_eq!(texts(&handle.recent()), ["[INFO] serf: first"]);
+    assert_eq!(texts(&handle.recent()), vec!["[ERR] serf: important"; RECENT_LINES], "kept all the same");
     assert!(counters::LOG_LINES_DROPPED.value() - before >= QUEUE_LINES as u64);
     assert!(!handle.stop(Duration::ZERO), "the end of the process does not wait for it either");
+    let (seen, heard) = unbounded();
+    let monitor = handle.subscribe(LevelFilter::Info, move |line| drop(seen.send(line.text.clone())));
+    say(&logger, Level::Info, "serf", "monitors");
+    assert_eq!(heard.try_iter().map(|line| unstamped(&line)).collect::<Vec<_>>(), ["[INFO] serf: monitors"]);
+    handle.unsubscribe(monitor.id);
 
     // The reader comes back: everything queued comes out, then the tally.
     drop(release);
-    wait_for(&handle, &format!("[WARN] agent: {QUEUE_LINES} log lines were dropped"));
+    wait_for(&handle, &format!("[WARN] agent: {} log lines were dropped", QUEUE_LINES + 1));
     assert!(handle.stop(PATIENCE));
     let lines = screen.lines();
     let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
     assert_eq!(count("a flood"), QUEUE_LINES / 2, "a flood of DEBUG leaves room for errors");
     assert_eq!(count("important"), QUEUE_LINES / 2);
+}
+
+#[test]
+fn what_the_terminal_does_not_show_is_kept_and_does_not_wake_the_thread() {
+    let (arrived, waiting) = unbounded();
+    let (release, let_go) = bounded(0);
+    let pipe = StuckPipe { arrived, let_go, screen: Screen::default() };
+    let (logger, handle) = Logger::start(LogOptions::default(), pipe).unwrap();
+    say(&logger, Level::Info, "serf", "shown");
+    waiting.recv_timeout(PATIENCE).unwrap();
+    // The thread is stuck, so that whatever would be handed to it stays in its queue.
+    let (seen, heard) = unbounded();
+    let subscription = handle.subscribe(LevelFilter::Info, move |line| drop(seen.send(line.clone())));
+    for _ in 0..QUEUE_LINES {
+        say(&logger, Level::Debug, "serf", "not shown");
+    }
+    assert!(logger.queue_is_empty());
+    assert!(heard.is_empty(), "nor is it rendered for a monitor that does not want it");
+    assert_eq!(texts(&handle.recent()), vec!["[DEBUG] serf: not shown"; RECENT_LINES]);
+    handle.unsubscribe(subscription.id);
+    drop(release);
+    assert!(handle.stop(PATIENCE));
 }
 
 #[test]

@@ -8,7 +8,6 @@ use super::feed::Shared;
 use super::line::Entry;
 use super::syslog::Syslog;
 use super::target;
-use super::zone::Zone;
 use crossbeam_channel::Receiver;
 use log::Level;
 use std::io::Write;
@@ -33,8 +32,8 @@ pub enum Format {
 
 /// What the thread is woken for.
 pub(super) enum Command {
-    /// A record was logged.
-    Line(Entry),
+    /// A line that the terminal shows was logged.
+    Line(Arc<Entry>),
     /// Text for the terminal alone.
     Say(String),
     /// Hold nothing back any more.
@@ -48,7 +47,6 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     terminal: Box<dyn Write + Send>,
     format: Format,
-    zone: Zone,
     syslog: Option<Syslog>,
     /// Lines that wait for the gate to open, without line ends.
     held: Vec<String>,
@@ -64,11 +62,10 @@ impl Writer {
         shared: Arc<Shared>,
         terminal: Box<dyn Write + Send>,
         format: Format,
-        zone: Zone,
         syslog: Option<Syslog>,
     ) -> Writer {
         let (held, pending) = Default::default();
-        Writer { commands, shared, terminal, format, zone, syslog, held, unheld: 0, pending }
+        Writer { commands, shared, terminal, format, syslog, held, unheld: 0, pending }
     }
 
     /// Writes until asked to stop, or until no logger is left.
@@ -95,7 +92,7 @@ impl Writer {
     fn handle(&mut self, command: Command) -> bool {
         self.check_gate();
         match command {
-            Command::Line(entry) => self.line(entry),
+            Command::Line(entry) => self.line(&entry),
             Command::Say(text) => self.say(&text),
             Command::OpenGate => {
                 self.shared.gate_open.store(true, Ordering::Release);
@@ -123,16 +120,13 @@ impl Writer {
         }
     }
 
-    fn line(&mut self, entry: Entry) {
-        let Some(line) = self.shared.deliver(&entry.target, entry.render(&self.zone)) else {
-            return;
-        };
+    fn line(&mut self, entry: &Entry) {
         // The gate is for the terminal's banner only.
         if let Some(syslog) = &mut self.syslog {
-            syslog.write(&entry, &self.zone);
+            syslog.write(entry, &self.shared.zone);
         }
         let shown = match self.format {
-            Format::Serf => line.text.clone(),
+            Format::Serf => entry.render(&self.shared.zone).text,
             Format::Json => entry.render_json(),
         };
         if self.shared.gate_open.load(Ordering::Acquire) {
@@ -183,7 +177,10 @@ impl Writer {
     #[allow(clippy::disallowed_methods)]
     fn say_dropped(&mut self, lines: usize) {
         let message = format_args!("{lines} log lines were dropped");
-        self.line(Entry::from_parts(Level::Warn, target::AGENT, message, SystemTime::now()));
+        let entry = Entry::from_parts(Level::Warn, target::AGENT, message, SystemTime::now());
+        if let Some(entry) = self.shared.take_down(entry) {
+            self.line(&entry);
+        }
     }
 
     /// Whatever is still held or owed is written, even if start-up never got as far as the gate.

@@ -1,11 +1,13 @@
 //! The way to the thread for what has events for it, and the count of those that handlers miss.
 
+use crate::config::EventScript;
+use crate::messaging::filter::EventFilter;
 use crate::model::Event;
 use crate::telemetry::counters;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Events on their way to the thread. It takes them at once, so this many only pile up while the
 /// machine starves it.
@@ -17,6 +19,8 @@ pub(crate) struct HandlerSender {
     events: Sender<Arc<Event>>,
     waker: Arc<Waker>,
     missed: Arc<Missed>,
+    /// The filters of all scripts together: for what passes none of them, the thread is not woken.
+    wanted: Arc<RwLock<Vec<EventFilter>>>,
 }
 
 /// What was not delivered to handlers.
@@ -40,17 +44,29 @@ impl Missed {
     }
 }
 
-/// A way to the thread that polls with `waker`, what comes out at its other end, and what it misses.
-pub(super) fn channel(waker: Waker) -> (HandlerSender, Receiver<Arc<Event>>, Arc<Missed>) {
+/// A way to the thread that polls with `waker` and runs `scripts`, what comes out at its other end, and what
+/// it misses.
+pub(super) fn channel(
+    waker: Waker,
+    scripts: &[EventScript],
+) -> (HandlerSender, Receiver<Arc<Event>>, Arc<Missed>) {
     let (events, receiver) = bounded(EVENTS_CAPACITY);
-    let missed = Arc::<Missed>::default();
-    (HandlerSender { events, waker: Arc::new(waker), missed: Arc::clone(&missed) }, receiver, missed)
+    let (waker, missed) = (Arc::new(waker), Arc::<Missed>::default());
+    let sender = HandlerSender { events, waker, missed: Arc::clone(&missed), wanted: Arc::default() };
+    sender.want(scripts);
+    (sender, receiver, missed)
 }
 
 impl HandlerSender {
-    /// Passes an event to every script that wants it. Returns whether there was room; what found
-    /// none is counted, and if it is a query, the thread does not know of it and answers nothing.
+    /// Passes an event to every script that wants it. Returns whether the thread has taken it: not if no
+    /// script wants it, nor if there is no room, which is counted. Then it does not answer a query.
     pub(crate) fn send(&self, event: &Arc<Event>) -> bool {
+        // A panic has aborted the process before anyone finds the lock poisoned.
+        let wanted = self.wanted.read().unwrap_or_else(PoisonError::into_inner);
+        if !wanted.iter().any(|filter| filter.passes(event)) {
+            return false;
+        }
+        drop(wanted);
         let sent = self.events.try_send(Arc::clone(event)).is_ok();
         if !sent {
             self.missed.count(1);
@@ -58,6 +74,12 @@ impl HandlerSender {
         }
         self.wake();
         sent
+    }
+
+    /// From now on the thread runs these.
+    pub(super) fn want(&self, scripts: &[EventScript]) {
+        let filters = scripts.iter().flat_map(|script| script.filters.iter().cloned()).collect();
+        *self.wanted.write().unwrap_or_else(PoisonError::into_inner) = filters;
     }
 
     /// Lets the thread look at what there is besides events.

@@ -29,7 +29,7 @@ impl Agent {
             None => Err(KeysError::NoKeyring),
         };
         let answer = ToEvents::KeyChanged { query, step: change.step, result };
-        if self.running.channels.events.try_send(answer).is_err() {
+        if self.running.channels.events.send(answer).is_err() {
             // The one that asked sees that an answer is missing, and may ask again.
             log::warn!(target: "agent", "serf-events is too busy to answer about a key");
         }

@@ -5,6 +5,8 @@ use crate::agent::clock::Clock;
 use crate::agent::control::AgentControl;
 use crate::agent::events::{self, EventActor};
 use crate::agent::handlers::{self, HandlerSender, HandlerSettings, HandlersHandle};
+use crate::agent::mailbox::Parked;
+use crate::agent::metrics::ProcessFacts;
 use crate::agent::net::bind::Endpoints;
 use crate::agent::net::datagrams::DatagramSender;
 use crate::agent::net::gossip::{Depths, GossipActor};
@@ -15,6 +17,7 @@ use crate::agent::net::stream::StreamOptions;
 use crate::agent::net::sync::{SyncActor, SyncParts};
 use crate::agent::rpc::RpcSender;
 use crate::agent::snapshot::SnapshotSender;
+use crate::agent::stats::StatsFacts;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::Thread;
 use crate::config::{AgentConfig, EventScript, KeySource};
@@ -62,16 +65,14 @@ impl Parts<'_> {
 
     /// The agent's side of the control protocol.
     pub(crate) fn control(&self, rpc: RpcSender, logger: &LoggerHandle) -> AgentControl {
-        AgentControl::new(
-            self.table.clone(),
-            self.channels.clone(),
-            rpc,
-            logger.clone(),
-            Arc::clone(&self.depths),
-            handlers_shown(self.config),
-            self.clock,
-        )
-        .encrypted(self.config.keys != KeySource::None)
+        let facts = StatsFacts {
+            depths: Arc::clone(&self.depths),
+            handlers: handlers_shown(self.config),
+            encrypted: self.config.keys != KeySource::None,
+            process: ProcessFacts::look(self.clock.now()),
+        };
+        let (table, channels) = (self.table.clone(), self.channels.clone());
+        AgentControl::new(table, channels, rpc, logger.clone(), facts, self.clock)
     }
 
     /// Starts `serf-handlers`.
@@ -82,7 +83,7 @@ impl Parts<'_> {
         let self_member = Box::new(move || table.read().members.my_row().member());
         let events = self.channels.events.clone();
         let answer = Box::new(move |query, answer| {
-            if events.try_send(ToEvents::Handled { query, answer }).is_err() {
+            if events.send(ToEvents::Handled { query, answer }).is_err() {
                 counters::NEWS_DROPPED.inc();
             }
         });
@@ -92,7 +93,7 @@ impl Parts<'_> {
     /// Starts `serf-events`, which delivers to these.
     pub(crate) fn start_events(
         &self,
-        messages: Receiver<ToEvents>,
+        messages: Parked<ToEvents>,
         handlers: HandlerSender,
         rpc: RpcSender,
         snapshot: Option<SnapshotSender>,
@@ -124,14 +125,14 @@ impl Parts<'_> {
             clock: self.clock,
             rng,
         };
-        let channels = self.channels.clone();
-        Thread::spawn(move || actor, move || channels.wake_events())
+        let mailbox = self.channels.events.clone();
+        Thread::spawn(move || actor, move || mailbox.wake())
     }
 
     /// Starts `serf-gossip`.
     pub(crate) fn start_gossip(
         &self,
-        messages: Receiver<ToGossip>,
+        messages: Parked<ToGossip>,
         piggyback: Sender<Vec<Shared>>,
         rng: Rng,
     ) -> io::Result<Thread> {
@@ -146,8 +147,8 @@ impl Parts<'_> {
             clock: self.clock,
             rng,
         };
-        let channels = self.channels.clone();
-        Thread::spawn(move || actor, move || channels.wake_gossip())
+        let mailbox = self.channels.gossip.clone();
+        Thread::spawn(move || actor, move || mailbox.wake())
     }
 
     /// Starts `serf-sync`, whose `poll` has the listener and the waker.

@@ -61,7 +61,7 @@ impl Agent {
         let scripts = self.config.event_handlers.clone();
         self.running.threads.rpc.sender().send(RpcMessage::Handlers(handlers_shown(&self.config)));
         self.running.threads.handlers.set_scripts(scripts.clone());
-        if self.running.channels.events.send_timeout(ToEvents::Scripts(scripts), PATIENCE).is_err() {
+        if !self.running.channels.events.send_within(ToEvents::Scripts(scripts), PATIENCE) {
             // It only decides whether an answer to a query is announced; the handlers themselves
             // are in place.
             log::warn!(target: "agent", "serf-events did not hear of the changed event handlers");

@@ -1,7 +1,9 @@
 //! The gauges: how things stand with the table and this process.
 
 use crate::agent::table::SharedTable;
+use crate::model::Moment;
 use crate::telemetry::metrics;
+use std::time::Duration;
 
 /// Sets the gauges; asked before each report.
 #[derive(Clone)]
@@ -33,11 +35,43 @@ impl Levels {
 }
 
 /// How many threads this process has and how many bytes it holds; 0 where `/proc` does not say.
-pub(crate) fn process_levels() -> (usize, usize) {
+fn process_levels() -> (usize, usize) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_whitespace().next()?.parse::<usize>().ok()
     };
     (field("Threads:").unwrap_or(0), field("VmRSS:").unwrap_or(0).saturating_mul(1024))
+}
+
+/// What the system says about this process. To ask it costs several times what a whole answer to `stats`
+/// does otherwise, and some programs ask that ten times a second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessFacts {
+    /// How many threads it has.
+    pub(crate) threads: usize,
+    /// How many bytes it holds.
+    pub(crate) resident_bytes: usize,
+    /// How many processors it may use.
+    pub(crate) cpus: usize,
+    asked: Moment,
+}
+
+impl ProcessFacts {
+    /// How long they are good for.
+    const FRESH: Duration = Duration::from_secs(1);
+
+    /// As things stand.
+    pub(crate) fn look(now: Moment) -> ProcessFacts {
+        let (threads, resident_bytes) = process_levels();
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        ProcessFacts { threads, resident_bytes, cpus, asked: now }
+    }
+
+    /// Looks again if it has been a while.
+    pub(crate) fn refresh(&mut self, now: Moment) {
+        if now.since(self.asked) >= Self::FRESH {
+            *self = ProcessFacts::look(now);
+        }
+    }
 }

@@ -3,14 +3,15 @@
 use super::datagrams::DatagramSender;
 use crate::agent::channels::{Channels, ToGossip, ToMain};
 use crate::agent::clock::Clock;
+use crate::agent::mailbox::Parked;
 use crate::agent::table::SharedTable;
-use crate::agent::thread::{Actor, Awaited, Stop, receive};
+use crate::agent::thread::{Actor, Stop};
 use crate::messaging::{Gossip, Kind};
 use crate::model::LamportTime;
 use crate::node::news;
 use crate::telemetry::metrics;
 use crate::wire::Shared;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use fastrand::Rng;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,7 +52,7 @@ pub(crate) struct GossipActor {
     /// Where datagrams go out.
     pub sender: DatagramSender,
     /// What other threads say.
-    pub messages: Receiver<ToGossip>,
+    pub messages: Parked<ToGossip>,
     /// Where news for datagrams that are sent anyway goes.
     pub piggyback: Sender<Vec<Shared>>,
     /// To the other threads.
@@ -70,21 +71,15 @@ impl Actor for GossipActor {
     /// Runs, and sends at the end what was broadcast just before.
     fn run(mut self, stop: &Stop) {
         loop {
-            let received = receive(&self.messages, self.clock, self.gossip.next_deadline());
-            let stopping = stop.is_raised() || matches!(received, Awaited::Closed);
-            let batch = if stopping { self.messages.len() + 1 } else { BATCH };
-            let mut next = received.message();
+            self.messages.wait(self.clock, self.gossip.next_deadline());
+            let stopping = stop.is_raised();
+            let batch = if stopping { self.messages.len() } else { BATCH };
             for _ in 0..batch {
                 // Only within the batch: what is taken out of the channel is dealt with.
-                match next.take().or_else(|| self.messages.try_recv().ok()) {
-                    Some(ToGossip::Queue(broadcasts)) => {
-                        let (table, now) = (self.table.read(), self.clock.now());
-                        for (news, ticket) in broadcasts {
-                            self.gossip.push(news, ticket, &table.members, now);
-                        }
-                    }
-                    Some(ToGossip::Wake) => {}
-                    None => break,
+                let Some(ToGossip::Queue(broadcasts)) = self.messages.next() else { break };
+                let (table, now) = (self.table.read(), self.clock.now());
+                for (news, ticket) in broadcasts {
+                    self.gossip.push(news, ticket, &table.members, now);
                 }
             }
             self.turn();

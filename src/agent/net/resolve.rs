@@ -1,7 +1,8 @@
 //! Looking up the addresses of a join, or of a seed. The system's resolver blocks, so it gets a thread,
 //! `serf-resolve`, for as long as it takes.
 
-use crate::agent::channels::{JoinRequest, Mailbox, ToSync};
+use crate::agent::channels::{JoinRequest, ToSync};
+use crate::agent::mailbox::Mailbox;
 use crate::agent::thread;
 use crate::model::{HostPort, canonical_ip};
 use crate::node::exchanges::JoinError;

@@ -243,7 +243,7 @@ impl SyncActor {
     }
 
     fn send_to_events(&mut self, message: ToEvents) {
-        if self.channels.events.try_send(message).is_err() {
+        if self.channels.events.send(message).is_err() {
             counters::NEWS_DROPPED.inc();
         }
     }
@@ -255,9 +255,7 @@ impl SyncActor {
         {
             *role = Role::Prepares;
         }
-        if let Err(refused) = self.channels.events.try_send(ToEvents::Recall(plan))
-            && let ToEvents::Recall(plan) = refused.into_inner()
-        {
+        if let Err(ToEvents::Recall(plan)) = self.channels.events.send(ToEvents::Recall(plan)) {
             // Members matter more than events; those come with the next exchange.
             self.proceed(plan, SerfState::default());
         }

@@ -20,8 +20,10 @@ pub(super) struct Session {
     socket: SessionSocket,
     peer: String,
     pub(super) connection: Connection,
-    /// Whether the socket may have input; known to be false after `WouldBlock`.
+    /// Whether the socket may have input; known to be false after a read that got less than it could take.
     readable: bool,
+    /// Whether the end of the input is there or on its way, which only a further read shows.
+    ending: bool,
     /// Whether the socket may take output.
     writable: bool,
     /// Whether a socket call failed; nothing can be delivered any more.
@@ -31,7 +33,9 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(socket: SessionSocket, peer: String, connection: Connection) -> Session {
-        Session { socket, peer, connection, readable: true, writable: true, failed: false, shut_down: false }
+        let (readable, writable) = (true, true);
+        let (ending, failed, shut_down) = (false, false, false);
+        Session { socket, peer, connection, readable, ending, writable, failed, shut_down }
     }
 
     pub(super) fn peer(&self) -> &str {
@@ -52,7 +56,8 @@ impl Session {
 
     /// Notes what the poll said about the socket.
     pub(super) fn note(&mut self, event: &Event) {
-        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.ending |= event.is_read_closed() || event.is_error();
+        self.readable |= event.is_readable() || self.ending;
         self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
     }
 
@@ -92,6 +97,8 @@ impl Session {
                 true
             }
             Ok(len) => {
+                // What comes after this is reported by the poll, and a call that finds nothing saved.
+                self.readable = len == chunk.len() || self.ending;
                 self.connection.receive(chunk.get(..len).unwrap_or_default());
                 true
             }

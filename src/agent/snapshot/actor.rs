@@ -3,14 +3,13 @@
 use super::disk::SnapshotFile;
 use super::sender::SharedMissed;
 use super::trouble::{REPORT_INTERVAL, Trouble};
-use crate::agent::channels::ToSnapshot;
 use crate::agent::clock::Clock;
+use crate::agent::mailbox::Parked;
 use crate::agent::table::SharedTable;
-use crate::agent::thread::{Actor, Awaited, Stop, receive};
+use crate::agent::thread::{Actor, Stop};
 use crate::model::Moment;
 use crate::node::snapshot::{Known, Line, Notes};
 use crate::telemetry::counters;
-use crossbeam_channel::Receiver;
 use std::io;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct SnapshotActor {
     pub(super) file: SnapshotFile,
     pub(super) notes: Notes,
-    pub(super) messages: Receiver<ToSnapshot>,
+    pub(super) messages: Parked<Line>,
     pub(super) missed: SharedMissed,
     pub(super) table: SharedTable,
     pub(super) clock: Clock,
@@ -41,20 +40,16 @@ impl Actor for SnapshotActor {
     /// Runs, and writes even at the end what there is.
     fn run(mut self, stop: &Stop) {
         loop {
-            let received = receive(&self.messages, self.clock, self.next_deadline());
-            let stopping = stop.is_raised() || matches!(received, Awaited::Closed);
-            let batch = if stopping { self.messages.len() + 1 } else { BATCH };
-            let mut next = received.message();
+            self.messages.wait(self.clock, self.next_deadline());
+            let stopping = stop.is_raised();
+            let batch = if stopping { self.messages.len() } else { BATCH };
             for taken in 0..batch {
                 // Only within the batch: what is taken out of the channel is dealt with.
-                let Some(message) = next.take().or_else(|| self.messages.try_recv().ok()) else { break };
+                let Some(line) = self.messages.next() else { break };
                 if taken == 0 {
                     self.notes.look_later(self.clock.now());
                 }
-                match message {
-                    ToSnapshot::News(line) => self.learn(&line),
-                    ToSnapshot::Wake => {}
-                }
+                self.learn(&line);
             }
             self.catch_up();
             let (table, now) = (&self.table, self.clock.now());
@@ -72,7 +67,7 @@ impl SnapshotActor {
     pub(super) fn new(
         file: SnapshotFile,
         known: Known,
-        messages: Receiver<ToSnapshot>,
+        messages: Parked<Line>,
         missed: SharedMissed,
         table: SharedTable,
         clock: Clock,

@@ -1,10 +1,9 @@
 //! The way to the thread for what is worth keeping. What finds no room is superseded, not lost.
 
-use crate::agent::channels::ToSnapshot;
+use crate::agent::mailbox::{Mailbox, Parked};
 use crate::node::snapshot::Line;
 use crate::node::snapshot::notes::MissedNews;
 use crate::telemetry::counters;
-use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Changes on their way to the thread. Beyond that, the disk is slower than the cluster.
@@ -27,8 +26,8 @@ impl SharedMissed {
 }
 
 /// A way to the thread with room for `capacity` changes, and what comes out at its other end.
-pub(super) fn channel(capacity: usize) -> (SnapshotSender, Receiver<ToSnapshot>, SharedMissed) {
-    let (messages, receiver) = bounded(capacity);
+pub(super) fn channel(capacity: usize) -> (SnapshotSender, Parked<Line>, SharedMissed) {
+    let (messages, receiver) = Mailbox::parked(capacity);
     let missed = SharedMissed::default();
     (SnapshotSender { messages, missed: missed.clone() }, receiver, missed)
 }
@@ -36,15 +35,14 @@ pub(super) fn channel(capacity: usize) -> (SnapshotSender, Receiver<ToSnapshot>,
 /// Sends the thread what happens. Cheap to clone; never blocks.
 #[derive(Clone, Debug)]
 pub(crate) struct SnapshotSender {
-    messages: Sender<ToSnapshot>,
+    messages: Mailbox<Line>,
     missed: SharedMissed,
 }
 
 impl SnapshotSender {
     /// Keeps something. If there is no room, it is made up for later.
     pub(crate) fn keep(&self, line: Line) {
-        let Err(full) = self.messages.try_send(ToSnapshot::News(line)) else { return };
-        let ToSnapshot::News(line) = full.into_inner() else { return };
+        let Err(line) = self.messages.send(line) else { return };
         counters::SNAPSHOT_NEWS_SUPERSEDED.inc();
         self.missed.lock().note(&line);
     }
@@ -56,7 +54,6 @@ impl SnapshotSender {
 
     /// Lets the thread look at what there is besides messages.
     pub(super) fn wake(&self) {
-        // A full channel wakes the thread all the same; a closed one has no thread any more.
-        let _ = self.messages.try_send(ToSnapshot::Wake);
+        self.messages.wake();
     }
 }

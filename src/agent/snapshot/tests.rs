@@ -77,9 +77,11 @@ fn actor(path: &Path, rejoin: bool, capacity: usize) -> (SnapshotActor, Snapshot
 }
 
 /// Runs the actor until it has dealt with everything that was sent.
-fn run(actor: SnapshotActor, sender: SnapshotSender) {
-    drop(sender);
-    actor.run(&Stop::default());
+fn run(actor: SnapshotActor, sender: &SnapshotSender) {
+    let stop = Stop::default();
+    stop.raise();
+    sender.wake();
+    actor.run(&stop);
 }
 
 #[test]
@@ -121,7 +123,7 @@ fn a_leave_is_kept_and_nothing_after_it() {
         sender.leave();
         sender.keep(Line::of(&event(MemberEventKind::Leave, "a", 2)));
         sender.keep(Line::Clock(ClockKind::Event, LamportTime(5)));
-        run(actor, sender);
+        run(actor, &sender);
         assert!(fs::read_to_string(&path).unwrap().ends_with("leave\n"));
         assert_eq!(open(&path, rejoin).previous().len(), usize::from(rejoin));
         assert_eq!(open(&path, false).previous(), []);
@@ -141,7 +143,7 @@ fn a_full_channel_loses_nothing() {
         sender.keep(Line::Clock(ClockKind::Query, LamportTime(time + 1)));
     }
     sender.leave();
-    run(actor, sender);
+    run(actor, &sender);
     let again = open(&path, true);
     assert!(again.previous().contains(&(name("me"), addr(1))), "looked up in the table");
     let expected = Clocks { member: LamportTime(7), event: LamportTime(8), query: LamportTime(9) };
@@ -173,7 +175,7 @@ fn a_file_that_cannot_be_written_is_made_whole_later() {
     actor.retry_at = Moment::ZERO;
     actor.write();
     assert!(!actor.behind);
-    run(actor, sender);
+    run(actor, &sender);
     assert_eq!(open(&path, false).previous(), [(name("a"), addr(2)), (name("b"), addr(3))]);
 }
 
@@ -186,7 +188,7 @@ fn a_leave_is_kept_even_without_room_for_it() {
     actor.behind = true;
     fs::create_dir(scratch.0.join("snapshot.new")).unwrap();
     sender.leave();
-    run(actor, sender);
+    run(actor, &sender);
     assert_eq!(open(&path, false).previous(), []);
 }
 
@@ -204,7 +206,7 @@ fn a_file_that_cannot_be_compacted_is_appended_to() {
         actor.write();
     }
     assert!(!actor.behind);
-    run(actor, sender);
+    run(actor, &sender);
     assert!(fs::metadata(&path).unwrap().len() > MIN_COMPACT_BYTES);
     assert_eq!(open(&path, false).clocks().event, LamportTime(1_019_999));
 }
@@ -222,7 +224,7 @@ fn compaction_keeps_the_file_small_and_whole() {
             assert!(fs::metadata(&path).unwrap().len() <= MIN_COMPACT_BYTES);
         }
     }
-    run(actor, sender);
+    run(actor, &sender);
     let again = open(&path, false);
     assert_eq!((again.previous().len(), again.clocks().event), (200, LamportTime(20_000)));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -239,7 +241,7 @@ fn a_torn_line_is_cut_off_before_anything_follows() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "event-clock: 12\n");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "narrowed");
     sender.keep(Line::Clock(ClockKind::Event, LamportTime(14)));
-    run(actor, sender);
+    run(actor, &sender);
     assert!(fs::read_to_string(&path).unwrap().starts_with("event-clock: 12\nevent-clock: 14\n"));
 }
 

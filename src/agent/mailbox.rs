@@ -1,0 +1,206 @@
+//! A channel to one thread: what is sent wakes it.
+//!
+//! A thread waits in one of two ways: in a mio poll, if it has sockets, or parked, if it has only its
+//! channel. Both are woken by a waker that is apart from the channel, so that a thread can also be made to
+//! look at something that is in no channel, and a full channel keeps no thread asleep.
+//!
+//! crossbeam's own waiting is not used: before it sleeps, a receiver spins and yields, and for a thread that
+//! is woken for each message this costs as much as the wake-up.
+
+use super::clock::Clock;
+use crate::model::Moment;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// The sending end: sends, then wakes.
+#[derive(Debug)]
+pub(crate) struct Mailbox<T> {
+    sender: Sender<T>,
+    waker: Waker,
+}
+
+impl<T> Clone for Mailbox<T> {
+    fn clone(&self) -> Self {
+        Mailbox { sender: self.sender.clone(), waker: self.waker.clone() }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Waker {
+    /// Of a thread that waits in a poll.
+    Poll(Arc<mio::Waker>),
+    /// Of one that is parked.
+    Park(Arc<Parking>),
+}
+
+impl<T> Mailbox<T> {
+    /// A channel of `bound` messages to the thread that polls with `waker`.
+    pub(crate) fn polled(bound: usize, waker: mio::Waker) -> (Mailbox<T>, Receiver<T>) {
+        let (sender, receiver) = bounded(bound);
+        (Mailbox { sender, waker: Waker::Poll(Arc::new(waker)) }, receiver)
+    }
+
+    /// A channel of `bound` messages to a thread that waits for nothing else.
+    pub(crate) fn parked(bound: usize) -> (Mailbox<T>, Parked<T>) {
+        let (sender, messages) = bounded(bound);
+        let parking = Arc::new(Parking::default());
+        (Mailbox { sender, waker: Waker::Park(Arc::clone(&parking)) }, Parked { messages, parking })
+    }
+
+    /// Sends without waiting. Gives the message back when the channel is full or its thread has
+    /// ended.
+    pub(crate) fn send(&self, message: T) -> Result<(), T> {
+        let sent = self.sender.try_send(message).map_err(|e| e.into_inner());
+        self.wake();
+        sent
+    }
+
+    /// As [`Mailbox::send`], by the name that crossbeam's channels have for it.
+    pub(crate) fn try_send(&self, message: T) -> Result<(), T> {
+        self.send(message)
+    }
+
+    /// Sends, and waits for room if it must; for the few that may wait. Says whether there was room.
+    pub(crate) fn send_within(&self, message: T, patience: Duration) -> bool {
+        let sent = self.sender.send_timeout(message, patience).is_ok();
+        self.wake();
+        sent
+    }
+
+    /// Lets the thread look at what there is besides messages.
+    pub(crate) fn wake(&self) {
+        match &self.waker {
+            Waker::Poll(waker) => {
+                if let Err(e) = waker.wake() {
+                    log::debug!(target: "agent", "cannot wake a thread: {e}");
+                }
+            }
+            Waker::Park(parking) => parking.wake(),
+        }
+    }
+}
+
+/// The receiving end of a channel to a thread that waits for nothing else.
+#[derive(Debug)]
+pub(crate) struct Parked<T> {
+    messages: Receiver<T>,
+    parking: Arc<Parking>,
+}
+
+impl<T> Parked<T> {
+    /// Waits until there are messages, the thread is woken, or `deadline` has passed. Always by the same
+    /// thread.
+    pub(crate) fn wait(&self, clock: Clock, deadline: Moment) {
+        self.parking.wait(clock, deadline, || !self.messages.is_empty());
+    }
+
+    /// The next message, if there is one.
+    pub(crate) fn next(&self) -> Option<T> {
+        self.messages.try_recv().ok()
+    }
+
+    /// How many messages wait.
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+}
+
+/// How a parked thread is woken.
+#[derive(Debug, Default)]
+struct Parking {
+    /// Whether it was woken and has not waited since. Saves a system call for every further message of a
+    /// burst.
+    woken: AtomicBool,
+    /// The thread, from its first wait on.
+    thread: OnceLock<Thread>,
+}
+
+impl Parking {
+    fn wake(&self) {
+        // Until its first wait the flag alone suffices.
+        if !self.woken.swap(true, Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+    }
+
+    fn wait(&self, clock: Clock, deadline: Moment, ready: impl Fn() -> bool) {
+        self.thread.get_or_init(thread::current);
+        // The flag first, so that it is down before the messages are looked at. Parking may end without a
+        // reason.
+        while !self.woken.swap(false, Ordering::SeqCst) && !ready() {
+            match clock.until(deadline) {
+                None => thread::park(),
+                Some(Duration::ZERO) => return,
+                Some(left) => thread::park_timeout(left),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_has_passed_when_a_wait_for_it_ends() {
+        let (_mailbox, messages) = Mailbox::<()>::parked(1);
+        let clock = Clock::start();
+        let deadline = clock.now() + Duration::from_micros(1300);
+        messages.wait(clock, deadline);
+        assert!(clock.now() >= deadline);
+    }
+
+    #[test]
+    fn messages_and_wakes_from_before_a_wait_end_it() {
+        let (mailbox, messages) = Mailbox::parked(2);
+        let clock = Clock::start();
+        mailbox.wake();
+        messages.wait(clock, Moment::NEVER);
+        assert_eq!(messages.next(), None);
+        mailbox.send(1).unwrap();
+        mailbox.send(2).unwrap();
+        assert_eq!(mailbox.send(3), Err(3), "full");
+        messages.wait(clock, Moment::NEVER);
+        assert_eq!(messages.next(), Some(1));
+        // The one that is left does not wait for another wake.
+        messages.wait(clock, Moment::NEVER);
+        assert_eq!((messages.next(), messages.next()), (Some(2), None));
+    }
+
+    #[test]
+    fn no_wake_is_lost_however_the_threads_interleave() {
+        const ROUNDS: u32 = 20_000;
+        let (mailbox, messages) = Mailbox::parked(1);
+        let (answers, answered) = Mailbox::parked(1);
+        let clock = Clock::start();
+        let echo = thread::spawn(move || {
+            for _ in 0..ROUNDS {
+                messages.wait(clock, Moment::NEVER);
+                while let Some(message) = messages.next() {
+                    answers.send(message).unwrap();
+                }
+            }
+        });
+        // If one were lost, this would never end.
+        for round in 0..ROUNDS / 2 {
+            mailbox.send(round).unwrap();
+            let answer = loop {
+                answered.wait(clock, Moment::NEVER);
+                if let Some(answer) = answered.next() {
+                    break answer;
+                }
+            };
+            assert_eq!(answer, round);
+        }
+        // Waits that found nothing, because a message was taken before its wake came.
+        while !echo.is_finished() {
+            mailbox.wake();
+        }
+        echo.join().unwrap();
+    }
+}
