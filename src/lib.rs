@@ -45,7 +45,7 @@
 //! | `serf-rpc` | control connections | mio, until the next deadline | serves clients |
 //! | `serf-snapshot` | the snapshot file, its [`node::snapshot::Notes`] | its channel | disk, and nothing but disk |
 //! | `serf-mdns` | what multicast DNS has announced; only with `-discover` | what the library finds | joins it |
-//! | `serf-log` | standard output, the recent lines, the way to syslog | its channel | writes the log |
+//! | `serf-log` | standard output, the way to syslog | its channel | writes the lines that are shown there |
 //! | `serf-metrics` | the ways to statsd and statsite, Prometheus' connections | mio, until the next report | reports; exists only if asked for |
 //! | main | signals, the [`node::Departure`], the [`node::Rejoin`], start and stop | mio | waits |
 //!
@@ -67,7 +67,9 @@
 //! ## Invariants
 //!
 //! * Nothing blocks while the table is locked: no I/O, no send that could wait, no code of others.
-//!   Even logging only hands a line to `serf-log`.
+//!   Even logging only keeps a line, and hands it on without waiting.
+//! * A thread wakes only when it has work: that no handler, monitor or terminal wants something is known
+//!   where it is sent. Threads wait in a poll or parked (`agent/mailbox.rs`), never in a channel.
 //! * Every queue between threads is bounded, and counts what it drops; so are the outboxes of the table. A
 //!   consumer that does not keep up loses its own messages and no others.
 //! * `serf-probe` waits for no other thread.

@@ -4,7 +4,8 @@
 //! `serf-events` reports to it every change of a member, and the Lamport time of each user event
 //! and query before they are delivered. It writes as soon as nothing more is waiting, so that a
 //! line is in the file about as soon as a handler's process has started; when the disk is slow,
-//! later. An agent that is killed in between may deliver that one event again, nothing older.
+//! later. While events or queries keep coming, their times are written ten times a second. An agent that is
+//! killed in between may deliver those events again, nothing older.
 //!
 //! Architecture invariant: nobody waits for the disk. A full channel leaves a mark in `Missed`,
 //! and the thread fetches what it missed from the table when it gets there.

@@ -34,6 +34,7 @@ mod host_services;
 mod metrics;
 mod reload;
 mod startup;
+mod wakeups;
 
 // Those who control it.
 mod command_lines;

@@ -8,6 +8,7 @@ use crate::agent::mailbox::Parked;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::{Actor, Stop};
 use crate::model::Moment;
+use crate::node::snapshot::notes::MissedNews;
 use crate::node::snapshot::{Known, Line, Notes};
 use crate::telemetry::counters;
 use std::io;
@@ -17,6 +18,8 @@ use std::time::Duration;
 const BATCH: usize = 256;
 /// Time between attempts to write a whole file to a disk that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// Time between two looks at the times of events and queries, while these keep coming.
+const TIMES_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The thread's state.
 pub(super) struct SnapshotActor {
@@ -24,6 +27,8 @@ pub(super) struct SnapshotActor {
     pub(super) notes: Notes,
     pub(super) messages: Parked<Line>,
     pub(super) missed: SharedMissed,
+    /// When it is time to look at what was missed, if that was promised.
+    pub(super) look_at_missed: Moment,
     pub(super) table: SharedTable,
     pub(super) clock: Clock,
     /// The file lacks something, or ends with half a line: it has to be replaced as a whole.
@@ -43,6 +48,7 @@ impl Actor for SnapshotActor {
             self.messages.wait(self.clock, self.next_deadline());
             let stopping = stop.is_raised();
             let batch = if stopping { self.messages.len() } else { BATCH };
+            let missed = self.take_missed();
             for taken in 0..batch {
                 // Only within the batch: what is taken out of the channel is dealt with.
                 let Some(line) = self.messages.next() else { break };
@@ -51,7 +57,7 @@ impl Actor for SnapshotActor {
                 }
                 self.learn(&line);
             }
-            self.catch_up();
+            self.catch_up(&missed);
             let (table, now) = (&self.table, self.clock.now());
             self.notes.look_at_clock(|| table.read().members.time(), now);
             self.write();
@@ -78,6 +84,7 @@ impl SnapshotActor {
             notes: Notes::new(known),
             messages,
             missed,
+            look_at_missed: Moment::NEVER,
             table,
             clock,
             retry_at: Moment::ZERO,
@@ -86,7 +93,7 @@ impl SnapshotActor {
     }
 
     pub(super) fn next_deadline(&self) -> Moment {
-        let look_at = self.notes.next_deadline();
+        let look_at = self.notes.next_deadline().min(self.look_at_missed);
         if self.behind { look_at.min(self.retry_at) } else { look_at }
     }
 
@@ -98,9 +105,19 @@ impl SnapshotActor {
         }
     }
 
+    /// Learns how far events and queries are, at once if that is news after a while.
+    pub(super) fn take_missed(&mut self) -> MissedNews {
+        let (missed, now) = (self.missed.take(), self.clock.now());
+        self.look_at_missed = if missed.has_times() { now + TIMES_INTERVAL } else { Moment::NEVER };
+        if missed.has_times() {
+            self.notes.look_later(now);
+            missed.times().iter().for_each(|line| self.learn(line));
+        }
+        missed
+    }
+
     /// What found the channel full is fetched from where it came from.
-    fn catch_up(&mut self) {
-        let missed = self.missed.take();
+    fn catch_up(&mut self, missed: &MissedNews) {
         let lines = match missed.lacks_members() {
             true => missed.lines(Some(&self.table.read().members)),
             false => missed.lines(None),

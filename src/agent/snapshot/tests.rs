@@ -11,6 +11,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// A directory of one test's own, removed when the test is over.
 struct Scratch(PathBuf);
@@ -128,6 +129,30 @@ fn a_leave_is_kept_and_nothing_after_it() {
         assert_eq!(open(&path, rejoin).previous().len(), usize::from(rejoin));
         assert_eq!(open(&path, false).previous(), []);
     }
+}
+
+#[test]
+fn a_stream_of_events_does_not_wake_the_thread_for_each() {
+    let scratch = Scratch::new();
+    let path = scratch.snapshot();
+    let (mut actor, sender) = actor(&path, false, 1);
+    let time = |time| Line::Clock(ClockKind::Event, LamportTime(time));
+    // The first one wakes the thread, which then promises to look again.
+    sender.keep(time(1));
+    actor.messages.wait(actor.clock, Moment::NEVER);
+    actor.take_missed();
+    assert!(actor.next_deadline() < actor.clock.now() + Duration::from_secs(1));
+    (2..=50).for_each(|n| sender.keep(time(n)));
+    let soon = actor.clock.now() + Duration::from_millis(1);
+    actor.messages.wait(actor.clock, soon);
+    assert!(actor.clock.now() >= soon, "nothing wakes it before");
+    assert!(actor.take_missed().has_times());
+    // And when nothing came meanwhile, it is woken again.
+    assert!(!actor.take_missed().has_times());
+    sender.keep(time(51));
+    actor.messages.wait(actor.clock, Moment::NEVER);
+    run(actor, &sender);
+    assert_eq!(open(&path, false).clocks().event, LamportTime(51));
 }
 
 #[test]

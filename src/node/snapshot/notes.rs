@@ -10,8 +10,8 @@ use std::time::Duration;
 /// after the event they belong to, and are no news themselves.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
 
-/// News that found no room on its way here. It supersedes itself: of each clock the latest time
-/// counts, and members are looked up in the table.
+/// News that supersedes itself on its way here: of each clock the latest time counts, and members, if what
+/// was said of them found no room, are looked up in the table.
 #[derive(Debug, Default)]
 pub struct MissedNews {
     members: bool,
@@ -36,15 +36,24 @@ impl MissedNews {
         self.members
     }
 
-    /// The lines that make up for it, clocks and a leave last.
+    /// Whether the time of events or of queries has moved.
+    pub fn has_times(&self) -> bool {
+        self.event.max(self.query) > LamportTime::ZERO
+    }
+
+    /// The times of events and of queries. They come before everything else: nothing follows a leave.
+    pub fn times(&self) -> [Line; 2] {
+        [Line::Clock(ClockKind::Event, self.event), Line::Clock(ClockKind::Query, self.query)]
+    }
+
+    /// The other lines that make up for it, a leave last.
     pub fn lines(&self, members: Option<&Members>) -> Vec<Line> {
         let line = |row: &Row| match row.is_present() {
             true => Line::Alive(row.name.clone(), row.addr),
             false => Line::NotAlive(row.name.clone()),
         };
         let members = members.filter(|_| self.members).into_iter().flat_map(Members::rows).map(line);
-        let clocks = [Line::Clock(ClockKind::Event, self.event), Line::Clock(ClockKind::Query, self.query)];
-        members.chain(clocks).chain(self.left.then_some(Line::Leave)).collect()
+        members.chain(self.left.then_some(Line::Leave)).collect()
     }
 }
 

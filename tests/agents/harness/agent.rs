@@ -207,6 +207,18 @@ impl Agent {
         )
     }
 
+    /// How often its thread of this name has gone to sleep.
+    pub(crate) fn sleeps(&self, thread: &str) -> u64 {
+        let dir = format!("/proc/{}/task", self.child.id());
+        let tasks = fs::read_dir(&dir).unwrap_or_else(|e| panic!("cannot read {dir}: {e}"));
+        let texts = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+        let text = texts.into_iter().find(|text| text.lines().next() == Some(&format!("Name:\t{thread}")));
+        let count = text.as_deref().and_then(|text| {
+            text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok())
+        });
+        count.unwrap_or_else(|| panic!("{} has no thread {thread}\n{}", self.name(), last_logs()))
+    }
+
     /// The names of its threads, as `ps -T` shows them.
     pub(crate) fn thread_names(&self) -> Vec<String> {
         let dir = format!("/proc/{}/task", self.child.id());

@@ -65,9 +65,12 @@ fn a_full_disk_is_spoken_of_and_the_agent_goes_on() {
         if told >= n { Ok(()) } else { Err(format!("{told} of {n}")) }
     };
 
+    // What is left of the file's last page has room even on a full disk.
+    let mut file = fs::File::options().append(true).open(&path).expect("the file opens");
+    let len = usize::try_from(file.metadata().expect("it has a size").len()).expect("it is small");
+    let rest = len.next_multiple_of(4096) - len;
+    file.write_all(&vec![b'\n'; rest]).expect("the page has room");
     disk.fill();
-    // More lines than what is left of the file's last page. From here, so that they come in order:
-    // a time that is not the latest has no line.
     let mut sender = client(&n2);
     for n in 0..600 {
         sender.event("burst", n.to_string().as_bytes(), false).expect("an event is sent");
