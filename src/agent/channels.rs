@@ -55,8 +55,8 @@ pub(crate) enum ToProbe {
     TableChanged,
     /// This process has something to say to everyone that changed nothing in the table.
     Say(Message),
-    /// An exchange has brought this, and it was new.
-    Found(Message),
+    /// The memory of another member has been taken in, and these events were new.
+    Merged(Vec<Message>),
     /// An event or a query came on a stream from this address.
     Heard(SocketAddr, SerfMessage),
 }

@@ -162,9 +162,9 @@ impl EventActor {
             ConversationEffect::Broadcast(message) => {
                 self.channels.say(message, &self.table);
             }
-            ConversationEffect::Found(message) => {
+            ConversationEffect::Merged(found) => {
                 // If that thread is too busy, what others lack shows in the acks.
-                let _ = self.channels.probe.send(ToProbe::Found(message));
+                let _ = self.channels.probe.send(ToProbe::Merged(found));
             }
             ConversationEffect::Send(transmit) => {
                 // Lost like any datagram; the sender counts it. A relayed copy may get through.

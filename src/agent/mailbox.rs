@@ -58,11 +58,6 @@ impl<T> Mailbox<T> {
         sent
     }
 
-    /// As [`Mailbox::send`], by the name that crossbeam's channels have for it.
-    pub(crate) fn try_send(&self, message: T) -> Result<(), T> {
-        self.send(message)
-    }
-
     /// Sends, and waits for room if it must; for the few that may wait. Says whether there was room.
     pub(crate) fn send_within(&self, message: T, patience: Duration) -> bool {
         let sent = self.sender.send_timeout(message, patience).is_ok();

@@ -17,8 +17,8 @@ pub struct Batch {
     pub arrived: Vec<(SocketAddr, Arrived)>,
     /// What this process wants everyone to hear.
     pub said: Vec<Message>,
-    /// What an exchange has brought and was new.
-    pub found: Vec<Message>,
+    /// What was new of the memory of each member that the conversation has taken in.
+    pub merged: Vec<Vec<Message>>,
     /// How pings over TCP went, each with its sequence number.
     pub stream_pings: Vec<(u32, StreamPing)>,
 }
@@ -102,8 +102,8 @@ impl Heartbeat {
                 }
             }
         }
-        for message in batch.found {
-            self.waves.found(message, &mut waves);
+        for found in batch.merged {
+            self.waves.merged(found, &mut waves);
         }
         self.waves.spread(batch.said.into_iter().map(|message| (message, None)), &mut waves);
         self.waves.tick(&mut waves);

@@ -554,8 +554,8 @@ impl Node {
                 ConversationEffect::Broadcast(message) => {
                     self.beat(Batch { said: vec![message], ..Batch::default() }, now, out);
                 }
-                ConversationEffect::Found(message) => {
-                    self.beat(Batch { found: vec![message], ..Batch::default() }, now, out);
+                ConversationEffect::Merged(found) => {
+                    self.beat(Batch { merged: vec![found], ..Batch::default() }, now, out);
                 }
                 ConversationEffect::Send(transmit) => self.transmit(&transmit, &[], out),
                 ConversationEffect::Keep(line) => self.keep(&line, now),

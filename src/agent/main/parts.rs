@@ -69,7 +69,7 @@ impl Parts<'_> {
             depths: Arc::clone(&self.depths),
             handlers: handlers_shown(self.config),
             encrypted: self.config.keys != KeySource::None,
-            process: ProcessFacts::look(self.clock.now()),
+            process: ProcessFacts::default(),
         };
         let (table, channels) = (self.table.clone(), self.channels.clone());
         AgentControl::new(table, channels, rpc, logger.clone(), facts, self.clock)

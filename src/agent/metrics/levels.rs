@@ -46,7 +46,7 @@ fn process_levels() -> (usize, usize) {
 
 /// What the system says about this process. To ask it costs several times what a whole answer to `stats`
 /// does otherwise, and some programs ask that ten times a second.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ProcessFacts {
     /// How many threads it has.
     pub(crate) threads: usize,
@@ -54,24 +54,20 @@ pub(crate) struct ProcessFacts {
     pub(crate) resident_bytes: usize,
     /// How many processors it may use.
     pub(crate) cpus: usize,
-    asked: Moment,
+    /// When that was; nothing is known before.
+    asked: Option<Moment>,
 }
 
 impl ProcessFacts {
     /// How long they are good for.
     const FRESH: Duration = Duration::from_secs(1);
 
-    /// As things stand.
-    pub(crate) fn look(now: Moment) -> ProcessFacts {
-        let (threads, resident_bytes) = process_levels();
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        ProcessFacts { threads, resident_bytes, cpus, asked: now }
-    }
-
-    /// Looks again if it has been a while.
+    /// Looks, unless it is not long ago.
     pub(crate) fn refresh(&mut self, now: Moment) {
-        if now.since(self.asked) >= Self::FRESH {
-            *self = ProcessFacts::look(now);
+        if self.asked.is_none_or(|asked| now.since(asked) >= Self::FRESH) {
+            let (threads, resident_bytes) = process_levels();
+            let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+            *self = ProcessFacts { threads, resident_bytes, cpus, asked: Some(now) };
         }
     }
 }

@@ -105,7 +105,7 @@ impl ProbeActor {
                 ToProbe::StreamPingDone { seq_no, outcome } => batch.stream_pings.push((seq_no, outcome)),
                 ToProbe::TableChanged => {}
                 ToProbe::Say(message) => batch.said.push(message),
-                ToProbe::Found(message) => batch.found.push(message),
+                ToProbe::Merged(found) => batch.merged.push(found),
                 ToProbe::Heard(from, message) => {
                     let mut arrived = Arrived::default();
                     arrived.push(message.into(), &[]);
@@ -196,7 +196,7 @@ impl ProbeActor {
         self.pass_on(serf);
         if !gossip.is_empty() {
             let count = gossip.len();
-            if self.channels.gossip.try_send(ToGossip::Queue(gossip)).is_err() {
+            if self.channels.gossip.send(ToGossip::Queue(gossip)).is_err() {
                 counters::BROADCASTS_DROPPED.add(count);
             }
         }
@@ -214,7 +214,7 @@ impl ProbeActor {
     /// Hands Serf's messages to `serf-events`.
     fn pass_on(&self, serf: Vec<SerfMessage>) {
         let count = serf.len();
-        if count > 0 && self.channels.events.try_send(ToEvents::Serf(serf)).is_err() {
+        if count > 0 && self.channels.events.send(ToEvents::Serf(serf)).is_err() {
             counters::NEWS_DROPPED.add(count);
         }
     }

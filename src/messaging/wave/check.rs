@@ -270,7 +270,9 @@ impl Waves {
 
     fn hear_ask(&mut self, row: &Row, ask: Ask, turn: &mut WaveTurn) {
         let most = (ask.most as usize).min(MOST_LISTED);
-        let ids: Vec<NewsId> = self.store.latest(turn.now).take(most).collect();
+        let mut ids: Vec<NewsId> = self.store.latest(turn.now).take(most).collect();
+        // They are asked for, and sent, in the order in which they are listed here.
+        ids.reverse();
         if self.checks.may_serve(ids.len() * size_of::<NewsId>(), turn.now) {
             say_have(row, &ids, false, turn);
         }
@@ -302,15 +304,23 @@ impl Waves {
 
     // ---- newcomers ---------------------------------------------------------------------
 
-    /// Asks for news, if this process has just come, or found half of the members.
-    pub(super) fn ask_for_news(&mut self, turn: &mut WaveTurn) {
-        let (now, n) = (turn.now, turn.members.rings().len());
+    /// This process may have just come, or have found half of the members: then it asks for news for a
+    /// while. Not before an exchange has been taken in, with which the past comes in order, if it is wanted at
+    /// all.
+    pub(super) fn begin_to_ask(&mut self, turn: &mut WaveTurn) {
+        let n = turn.members.rings().len();
         if n > 1 && n >= 2 * self.asking.known.max(1) {
-            self.asking.until = now + NEWCOMER_TIME;
-            self.asking.next = Some(now);
+            self.asking.until = turn.now + NEWCOMER_TIME;
+            self.asking.next = Some(turn.now);
             self.store.begin(turn.clocks);
         }
-        if n > self.asking.known || 2 * n < self.asking.known {
+        self.asking.known = self.asking.known.max(n);
+    }
+
+    /// Asks for news, if it is time to.
+    pub(super) fn ask_for_news(&mut self, turn: &mut WaveTurn) {
+        let (now, n) = (turn.now, turn.members.rings().len());
+        if 2 * n < self.asking.known {
             self.asking.known = n;
         }
         if self.asking.next.is_none_or(|at| at > now) {

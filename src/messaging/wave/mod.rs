@@ -208,15 +208,19 @@ impl Waves {
         true
     }
 
-    /// Takes note of an event that an exchange has brought, and that was new: others may lack it as well.
-    pub fn found(&mut self, message: Message, turn: &mut WaveTurn) {
-        let news = Shared::new(message);
-        let id = id_of(&news);
-        if !self.store.knows(id, news.message()) && fits(&news, turn.members) {
-            self.store.insert(id, NewsItem::new(news.clone(), How::Check, turn.now));
-            self.store.remember(id, news.message(), turn.now);
-            self.accept(id, turn);
+    /// The memory of another member has been taken in, and these events were new: others may lack them as
+    /// well.
+    pub fn merged(&mut self, found: Vec<Message>, turn: &mut WaveTurn) {
+        for message in found {
+            let news = Shared::new(message);
+            let id = id_of(&news);
+            if !self.store.knows(id, news.message()) && fits(&news, turn.members) {
+                self.store.insert(id, NewsItem::new(news.clone(), How::Check, turn.now));
+                self.store.remember(id, news.message(), turn.now);
+                self.accept(id, turn);
+            }
         }
+        self.begin_to_ask(turn);
     }
 
     // ---- what this process says --------------------------------------------------------

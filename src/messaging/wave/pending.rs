@@ -64,7 +64,7 @@ impl Checks {
 /// How a newcomer asks for news.
 #[derive(Debug, Default)]
 pub(super) struct Asking {
-    /// How many took part when it was looked last.
+    /// How many took part when an exchange was last taken in.
     pub(super) known: usize,
     pub(super) next: Option<Moment>,
     pub(super) until: Moment,

@@ -31,8 +31,8 @@ pub struct ConversationTurn<'a> {
 pub enum ConversationEffect {
     /// Spread this by gossip.
     Broadcast(Message),
-    /// This was heard by an exchange, and is new here: neighbours may lack it as well.
-    Found(Message),
+    /// Another member's memory has been taken in. These were new here: neighbours may lack them as well.
+    Merged(Vec<Message>),
     /// Send this now.
     Send(Transmit),
     /// Keep this in the snapshot. It comes before the delivery that it belongs to, so that nothing

@@ -263,14 +263,16 @@ impl Conversation {
         // In the order of Lamport times, whatever order the other side chose.
         let mut events = theirs.events;
         events.sort_by_key(|event| event.ltime);
+        let mut found = Vec::new();
         for event in events {
-            // No wave of it: to the member it comes from, and to most others, it is the past. A neighbour that
-            // lacks it will say so.
             if self.events.hear(&event, turn.now) {
-                turn.fx.push(ConversationEffect::Found(Message::from(event.clone())));
+                found.push(Message::from(event.clone()));
                 self.deliver_event(event, turn);
             }
         }
+        // No wave of these: to the member they come from, and to most others, they are the past. A neighbour that
+        // lacks them will say so.
+        turn.fx.push(ConversationEffect::Merged(found));
     }
 }
 
