@@ -58,9 +58,9 @@ impl Storm {
         if size > 200 {
             length = config.probe_interval * 15;
         }
-        if kind == Kind::Wild && size <= 30 && rng.u32(0..8) == 0 {
+        if kind == Kind::Wild && size <= 12 && rng.u32(0..3) == 0 {
             // So that reaping is part of the chaos, in half of them long before the news of who is
-            // gone has reached all.
+            // gone has reached all. They last so long that larger ones would take most of the time of all storms.
             let most = settling_bound(&config, size * 2) * 2;
             let mut timeout = || most.mul_f64(if rng.bool() { rng.f64() } else { 0.02 * rng.f64() });
             config.reconnect_timeout = timeout();
