@@ -1,8 +1,9 @@
 //! User events and queries: who hears what, how soon, how often, and whether the one who asked is
 //! told exactly what was answered.
 
-use crate::bench::{cluster, lan, spread};
-use crate::delivery_laws::{Record, Told};
+use crate::bench::{lan, spread};
+use crate::delivery_laws::Told;
+use crate::hearing::{Hearing, complete, completed_by_exchange, delays, hearing, record, talking};
 use crate::network::{Cut, Weather};
 use crate::process::{Habit, Pid};
 use crate::world::{Via, World};
@@ -17,65 +18,12 @@ use std::time::Duration;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const S: fn(u64) -> Duration = Duration::from_secs;
 
-/// A cluster that has agreed, and a record of what is said from now on.
-fn talking(n: usize, seed: u64, config: Config) -> World {
-    let mut world = cluster(n, seed, config);
-    world.record = Some(Record::default());
-    world
-}
-
-fn record(world: &World) -> &Record {
-    world.record.as_ref().expect("a record is kept")
-}
-
 // ---- events --------------------------------------------------------------------------------
-
-/// Who was told which event, when, and how it came, by the event's payload.
-type Hearing = BTreeMap<Vec<u8>, Vec<(Moment, Pid, Via)>>;
-
-fn hearing(world: &World) -> Hearing {
-    let mut heard = Hearing::new();
-    for (at, pid, told) in &record(world).told {
-        if let Told::Event(event, via) = told {
-            heard.entry(event.payload.clone()).or_default().push((*at, *pid, *via));
-        }
-    }
-    heard
-}
-
-/// Whether each of `events` events was told to each of `n` processes exactly once; otherwise what
-/// is wrong.
-fn complete(heard: &Hearing, events: usize, n: usize) -> Result<(), String> {
-    if heard.len() != events {
-        return Err(format!("{} events of {events} were told", heard.len()));
-    }
-    for (event, tellings) in heard {
-        let who: BTreeSet<Pid> = tellings.iter().map(|(_, pid, _)| *pid).collect();
-        if who.len() != n || tellings.len() != n {
-            return Err(format!("{event:?}: told {} times to {} of {n}", tellings.len(), who.len()));
-        }
-    }
-    Ok(())
-}
 
 /// Fires an event at a random member.
 fn fire(world: &mut World, number: usize) {
     let pid = world.rng.usize(0..world.processes.len());
     world.fire(pid, "deploy", &number.to_be_bytes(), false);
-}
-
-/// Milliseconds from the firing of each event until the last member was told.
-fn delays(heard: &Hearing) -> Vec<u128> {
-    let delay = |told: &Vec<(Moment, Pid, Via)>| {
-        let all = told.iter().map(|(at, ..)| *at);
-        all.clone().max().zip(all.min()).map_or(0, |(last, first)| last.since(first).as_millis())
-    };
-    heard.values().map(delay).collect()
-}
-
-/// How often an event came to someone by push/pull first.
-fn completed_by_exchange(heard: &Hearing) -> usize {
-    heard.values().flatten().filter(|(.., via)| *via == Via::Exchange).count()
 }
 
 /// How long it may take until everyone has heard an event: gossip takes its transmissions (limit ÷

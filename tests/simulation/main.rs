@@ -12,14 +12,16 @@
 //! | `world` | processes, network and time together |
 //! | `membership_laws` | the laws that hold for what one process sees |
 //! | `delivery_laws` | the same for what it was told of events and queries |
+//! | `wave_laws` | the same for the waves that it passes on |
 //! | `agreement` | when all agree, and how long that may take |
 //! | `storm`, `forgeries`, `random_events`, `chaos` | chaos from a seed, then calm |
-//! | `bench` | the test bench of the directed simulations |
+//! | `bench`, `hearing` | the test bench of the directed simulations, and what was heard in them |
 //! | `failure_detection` | pauses, kills, loss, half-connected members |
 //! | `joining`, `churn`, `partitions` | joining at once, 100,000 names, partitions |
 //! | `recovery` | partitions that outlast every memory, seeds, ghosts |
 //! | `coordinates` | network coordinates |
 //! | `events_and_queries` | events and queries, directed |
+//! | `waves` | how news travels, what it costs, and what faults and forgeries make of it |
 //! | `deliveries` | what handlers hear after coalescing; leaving |
 //! | `name_votes`, `key_rotation`, `restarts` | votes about names, keys, snapshots |
 //! | `laws_can_fail` | proof that each law can be broken |
@@ -37,6 +39,7 @@ mod delivery_laws;
 mod events_and_queries;
 mod failure_detection;
 mod forgeries;
+mod hearing;
 mod joining;
 mod key_rotation;
 mod laws_can_fail;
@@ -51,4 +54,6 @@ mod restarts;
 mod storm;
 mod streams;
 mod tally;
+mod wave_laws;
+mod waves;
 mod world;

@@ -4,6 +4,7 @@
 use crate::delivery_laws::Listener;
 use crate::membership_laws::Observer;
 use crate::streams::StreamEvent;
+use crate::wave_laws::Forwards;
 use serf::model::{Moment, NodeName, QueryKey, Token};
 use serf::node::Node;
 use serf::node::exchanges::JoinId;
@@ -51,6 +52,8 @@ pub(crate) struct Process {
     pub observer: Observer,
     /// What it was told of events and queries.
     pub listener: Listener,
+    /// Where it has passed news on.
+    pub forwards: Forwards,
     /// Whether its joins want the events of the past.
     pub replay: bool,
     /// What its handlers make of queries.
@@ -87,6 +90,7 @@ impl Process {
             returns: false,
             observer: Observer::default(),
             listener: Listener::default(),
+            forwards: Forwards::default(),
             replay: false,
             habit: Habit::default(),
             looking: Vec::new(),

@@ -401,6 +401,10 @@ impl World {
             let node = self.node(pid);
             self.obey(pid, membership_laws::fits_budget(bytes.len(), node.members()));
             self.obey(pid, membership_laws::known_or_asking(to, &self.addresses, answered));
+            let mut forwards = std::mem::take(&mut self.processes[pid].forwards);
+            let verdict = forwards.note(&bytes, to, || self.names_at(to));
+            self.processes[pid].forwards = forwards;
+            self.obey(pid, verdict);
             if self.rng.f64() < self.network.weather.refusal {
                 self.tally.count("sends refused");
                 if let (Some(seq_no), Some(node)) = (probe, &mut self.processes[pid].node) {
@@ -495,6 +499,12 @@ impl World {
         self.tally.count("members that came back");
         self.processes[pid].joined = false;
         self.join(pid, self.processes[seed].addr);
+    }
+
+    /// How many members have been at an address so far.
+    fn names_at(&self, addr: SocketAddr) -> usize {
+        let names = self.processes.iter().filter(|p| p.addr == addr).map(|p| &p.name);
+        names.collect::<BTreeSet<_>>().len()
     }
 
     /// Stops the run if a law was broken.

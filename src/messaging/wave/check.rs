@@ -36,6 +36,8 @@ const MAX_SERVED: u8 = 24;
 const ASKED: Duration = Duration::from_millis(20);
 /// The most that is remembered to have been asked for.
 const MAX_ASKED: usize = 1024;
+/// The least time between two members with which it is looked into what differs.
+const COMPARED: Duration = Duration::from_secs(1);
 /// How long a newcomer asks for news, and how often.
 const NEWCOMER_TIME: Duration = Duration::from_secs(2);
 const NEWCOMER_INTERVAL: Duration = Duration::from_millis(200);
@@ -269,7 +271,11 @@ impl Waves {
     }
 
     fn hear_ask(&mut self, row: &Row, ask: Ask, turn: &mut WaveTurn) {
-        let most = (ask.most as usize).min(MOST_LISTED);
+        self.offer((ask.most as usize).min(MOST_LISTED), row, turn);
+    }
+
+    /// Says what there is to be had, at most so much, the latest.
+    fn offer(&mut self, most: usize, row: &Row, turn: &mut WaveTurn) {
         let mut ids: Vec<NewsId> = self.store.latest(turn.now).take(most).collect();
         // They are asked for, and sent, in the order in which they are listed here.
         ids.reverse();
@@ -278,20 +284,19 @@ impl Waves {
         }
     }
 
-    /// Compares what another has heard. Of those that differ for a second, each asks the other what it has.
+    /// Compares what another has heard and known for a second. If that differs, one of them has missed something,
+    /// and it cannot be seen which: this process asks what there is, and offers what it has, because the other
+    /// does not see it if it has not been here for as long.
     fn compare(&mut self, row: &Row, theirs: &Digests, turn: &mut WaveTurn) {
         let differs =
             |kind: Timed, digest: Option<NewsDigest>| digest.and_then(|d| self.store.differs(kind, &d));
         let both = [differs(Timed::Events, theirs.events), differs(Timed::Queries, theirs.queries)];
-        if both.contains(&Some(true)) {
-            let since = *self.checks.differs.get_or_insert(turn.now);
-            if turn.now.since(since) >= Duration::from_secs(1) {
-                self.checks.differs = None;
-                counters::NEWS_COMPARED.inc();
-                say(row, &ask(), turn);
-            }
-        } else if both.contains(&Some(false)) {
-            self.checks.differs = None;
+        if both.contains(&Some(true)) && self.checks.compared.is_none_or(|at| turn.now.since(at) >= COMPARED)
+        {
+            self.checks.compared = Some(turn.now);
+            counters::NEWS_COMPARED.inc();
+            say(row, &ask(), turn);
+            self.offer(MOST_LISTED, row, turn);
         }
     }
 

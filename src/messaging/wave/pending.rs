@@ -30,8 +30,8 @@ pub(super) struct Checks {
     pub(super) asked: BTreeMap<NewsId, Moment>,
     /// What was sent to members that asked, since when.
     pub(super) served: (Moment, usize),
-    /// Since when another member has heard something else.
-    pub(super) differs: Option<Moment>,
+    /// When it was looked into what another has heard and this process has not, or the other way round.
+    pub(super) compared: Option<Moment>,
 }
 
 impl Checks {
