@@ -49,7 +49,20 @@ pub(crate) fn open(endpoints: &mut Endpoints) -> Result<(TcpListener, UdpSocket)
         endpoints.advertise.set_port(addr.port());
     }
     let udp = UdpSocket::bind(addr).map_err(|why| SocketError { what: "UDP", addr, why })?;
+    widen_buffer(&udp);
     Ok((tcp, udp))
+}
+
+/// How many bytes of datagrams the kernel may hold until they are read, as in memberlist; it takes its own
+/// limit (`net.core.rmem_max`) if that is lower.
+const RECEIVE_BUFFER: usize = 2 << 20;
+
+/// Asks for more room for datagrams than there is by default (about a hundred), so that a burst is not dropped
+/// while this process is not run. It takes memory only while it holds something.
+fn widen_buffer(socket: &impl AsFd) {
+    if let Err(e) = rustix::net::sockopt::set_socket_recv_buffer_size(socket, RECEIVE_BUFFER) {
+        log::debug!(target: "agent", "keeping the small buffer for datagrams: {e}");
+    }
 }
 
 /// Connections that the kernel may hold until they are accepted; it takes its own limit

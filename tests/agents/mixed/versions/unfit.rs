@@ -28,8 +28,8 @@ fn says_rarely(agent: &Agent, about: &str, start: Instant) {
 }
 
 /// The bytes of an alive message in HashiCorp's dialect whose vector has been cut to this length.
-fn with_short_vector(stand_in: &StandIn, length: u8) -> Vec<u8> {
-    let mut bytes = encode(Dialect::Hashicorp, &Message::from(stand_in.alive(9, THEIRS)));
+fn with_short_vector(stand_in: &StandIn, incarnation: u32, length: u8) -> Vec<u8> {
+    let mut bytes = encode(Dialect::Hashicorp, &Message::from(stand_in.alive(incarnation, THEIRS)));
     let at = bytes.windows(4).position(|w| w == b"Vsn\xa6").expect("it has a vector") + 3;
     bytes[at] = 0xa0 | length;
     bytes.drain(at + 1 + usize::from(length)..at + 7);
@@ -45,18 +45,18 @@ fn an_unfit_vector_is_refused_and_harms_nobody() {
     let [o1, o2, h1] = all;
 
     let start = Instant::now();
-    // By gossip, in both dialects, again and again.
+    // By gossip, in both dialects, again and again; each time something else, as the same is looked at once.
     let stranger = StandIn::start("unfit", net.gossip(9), UNFIT[0]);
     let mut sent = 0;
     while counter(o1, "refused_malformed") < 200 {
         for versions in UNFIT {
             for dialect in BOTH {
-                let alive = Message::from(stranger.alive(1, versions));
+                let alive = Message::from(stranger.alive(1 + sent, versions));
                 stranger.send(o1.gossip(), &encode(dialect, &alive));
             }
         }
         for length in 0..6 {
-            stranger.send(o1.gossip(), &with_short_vector(&stranger, length));
+            stranger.send(o1.gossip(), &with_short_vector(&stranger, 1 + sent, length));
         }
         sent += 1;
         assert!(sent < 10_000, "it is not counted");
