@@ -11,7 +11,7 @@ use std::time::Duration;
 /// How long after news a member informs its neighbours, in milliseconds.
 const PATIENCE_MS: std::ops::Range<u64> = 10..20;
 /// The least time between two such messages.
-const SPACING: Duration = Duration::from_millis(100);
+const SPACING: Duration = Duration::from_millis(150);
 /// How many bytes are sent in a second to members that ask for something.
 const MAX_BYTES: usize = 512 * 1024;
 /// How much later everything is sent once more, in milliseconds.
