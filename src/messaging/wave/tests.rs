@@ -299,7 +299,7 @@ fn older_news_about_a_member_is_forgotten_and_stale_news_is_sent_to_nobody() {
 }
 
 #[test]
-fn who_has_heard_something_else_for_a_second_is_asked() {
+fn a_member_that_has_heard_something_else_is_asked_and_offered_what_there_is() {
     let mut w = Waving::with_many(50);
     assert_eq!(w.waves.digests(), None);
     w.say(event(4, "x"), None);
@@ -309,12 +309,22 @@ fn who_has_heard_something_else_for_a_second_is_asked() {
     assert_eq!((digest.to, digest.ids), (LamportTime(4), id(&event(4, "x"))));
     let other = NewsDigest { ids: 7, ..digest };
     let says = |digest| vec![Digests { events: Some(digest), queries: None }.into()];
-    assert!(w.hear("m1", says(other)).1.is_empty(), "it may be on its way");
-    w.bench.now += Duration::from_secs(1);
-    assert!(
-        matches!(&w.hear("m1", says(other)).1[..], [(_, m)] if matches!(m[..], [Message::Wave(WaveMessage::Ask(_))]))
-    );
     assert!(w.hear("m1", says(digest)).1.is_empty());
+    let looks_into_it = |w: &mut Waving| {
+        let sent = w.hear("m1", says(other)).1;
+        let asks = |m: &[Message]| matches!(m, [Message::Wave(WaveMessage::Ask(_))]);
+        let offers = |m: &[Message]| *m == [Have { ids: vec![id(&event(4, "x"))], answer: false }.into()];
+        matches!(&sent[..], [(_, ask), (_, offer)] if asks(ask) && offers(offer))
+    };
+    assert!(looks_into_it(&mut w));
+    assert!(w.hear("m2", says(other)).1.is_empty(), "once a second");
+    w.bench.now += Duration::from_secs(1);
+    assert!(looks_into_it(&mut w));
+    // A member that has been here for longer sees what this one cannot.
+    let earlier = NewsDigest { from: LamportTime::ZERO, ..other };
+    w.waves.store.begin([LamportTime(3); 2]);
+    w.bench.now += Duration::from_secs(1);
+    assert!(w.hear("m1", says(earlier)).1.is_empty());
 }
 
 #[test]
