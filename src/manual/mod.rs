@@ -54,6 +54,7 @@ topics![
     "metrics",
     "timings",
     "limits",
+    "performance",
     "changes",
 ];
 
