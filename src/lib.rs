@@ -21,6 +21,7 @@
 //! wire/         messages and their bytes: dialects and framing            (no sockets)
 //! model/        the nouns: Member, Tags, LamportTime, Incarnation, Moment, Coordinate
 //! telemetry/    counters and the logger; any floor may count and log
+//! channel.rs    bounded channels between threads, below all floors
 //! ```
 //!
 //! **Rules do no I/O.** They take an input, `now` and a random source, and fill an out-parameter with
@@ -117,6 +118,7 @@
 //! until its own next deadline), no global configuration, no callbacks into locked state.
 
 pub mod agent;
+mod channel;
 pub mod cli;
 pub mod config;
 mod manual;

@@ -32,9 +32,9 @@ pub(crate) use sender::HandlerSender;
 
 use super::clock::Clock;
 use super::thread::Thread;
+use crate::channel::{Sender, bounded};
 use crate::config::EventScript;
 use actor::{Children, HandlerActor, HandlerParts, Order};
-use crossbeam_channel::{Sender, bounded};
 use mio::{Poll, Waker};
 use std::io;
 use std::time::Duration;
@@ -79,7 +79,7 @@ impl HandlersHandle {
     pub(crate) fn set_scripts(&self, scripts: Vec<EventScript>) {
         // The order first, so that the thread has it before the first event that only the new scripts want.
         let order = Order::SetScripts(scripts.clone());
-        if self.orders.send_timeout(order, ORDER_PATIENCE).is_err() {
+        if self.orders.send_within(order, ORDER_PATIENCE).is_err() {
             log::error!(target: "agent", "The event handlers were not changed: their thread does not answer");
             return;
         }

@@ -8,8 +8,9 @@
 //! is woken for each message this costs as much as the wake-up.
 
 use super::clock::Clock;
+use crate::channel::{Sender, bounded};
 use crate::model::Moment;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Receiver;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
@@ -60,7 +61,7 @@ impl<T> Mailbox<T> {
 
     /// Sends, and waits for room if it must; for the few that may wait. Says whether there was room.
     pub(crate) fn send_within(&self, message: T, patience: Duration) -> bool {
-        let sent = self.sender.send_timeout(message, patience).is_ok();
+        let sent = self.sender.send_within(message, patience).is_ok();
         self.wake();
         sent
     }

@@ -15,7 +15,8 @@ use super::line::{Entry, LogLine};
 use super::syslog::{Syslog, SyslogOptions};
 use super::writer::{Command, Format, Writer};
 use super::zone::Zone;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crate::channel::{self, Sender};
+use crossbeam_channel::{Receiver, TrySendError, bounded};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::fmt;
 use std::io::{self, Write};
@@ -114,7 +115,7 @@ impl Logger {
         terminal: impl Write + Send + 'static,
     ) -> Result<(Logger, LoggerHandle), InstallError> {
         let syslog = options.syslog.map(Syslog::connect).transpose().map_err(InstallError::Syslog)?;
-        let (queue, commands) = bounded(QUEUE_LINES);
+        let (queue, commands) = channel::bounded(QUEUE_LINES);
         let (alive, ended) = bounded(0);
         let filter = build_filter(options.level, options.directives.as_deref());
         let shared = Arc::new(Shared::new(filter, !options.gated, Zone::of_process()));
@@ -139,7 +140,7 @@ impl Logger {
 impl Logger {
     /// Whether the log thread has taken everything that was handed to it.
     pub(super) fn queue_is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.len() == 0
     }
 }
 
@@ -171,7 +172,7 @@ impl LoggerHandle {
     /// For the banner and the `==>` lines: the terminal may be a pipe that nobody reads, and only
     /// the log thread may find that out. Waits a quarter of a second at most for room.
     pub fn say(&self, text: impl Into<String>) {
-        if self.queue.send_timeout(Command::Say(text.into()), SAY_PATIENCE).is_err() {
+        if self.queue.send_within(Command::Say(text.into()), SAY_PATIENCE).is_err() {
             self.shared.count_drop();
         }
     }
@@ -223,9 +224,7 @@ impl LoggerHandle {
     pub fn stop(&self, patience: Duration) -> bool {
         let started = Instant::now();
         // A second call finds the queue closed, and the thread ended.
-        if let Err(error) = self.queue.send_timeout(Command::Stop, patience)
-            && error.is_timeout()
-        {
+        if let Err(TrySendError::Full(_)) = self.queue.send_within(Command::Stop, patience) {
             return false;
         }
         let left = patience.saturating_sub(started.elapsed());

@@ -88,6 +88,7 @@ pub(crate) struct HandlerSettings {
 pub(crate) type SelfFn = Box<dyn Fn() -> Member + Send>;
 
 /// What the main thread wants.
+#[derive(Debug)]
 pub(crate) enum Order {
     /// These are the handlers from now on.
     SetScripts(Vec<EventScript>),

@@ -1,10 +1,11 @@
 //! The way to the thread for what has events for it, and the count of those that handlers miss.
 
+use crate::channel::{Sender, bounded};
 use crate::config::EventScript;
 use crate::messaging::filter::EventFilter;
 use crate::model::Event;
 use crate::telemetry::counters;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Receiver;
 use mio::Waker;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

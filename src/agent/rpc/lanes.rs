@@ -9,10 +9,11 @@
 //! | log | lines for monitors | dropped and counted |
 
 use super::control::RpcMessage;
+use crate::channel::{Sender, bounded};
 use crate::messaging::QueryProgress;
 use crate::rpc::{RpcReply, Token};
 use crate::telemetry::counters;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, TrySendError};
 use mio::Waker;
 use std::collections::VecDeque;
 use std::sync::Arc;
