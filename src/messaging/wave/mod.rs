@@ -34,8 +34,7 @@ use crate::telemetry::counters;
 use crate::wire::Shared;
 use crate::wire::datagram::Packer;
 use crate::wire::message::{Forward, Message, NewsId, WaveMessage};
-use pending::{Asking, Charges, Checks};
-use std::collections::VecDeque;
+use pending::{Asking, Charges, Checks, FIRST_RING_SPACING, SECOND_RING, SECOND_RING_SPACING, Starts};
 use std::net::SocketAddr;
 use std::time::Duration;
 use store::{NewsItem, Store, id_of};
@@ -43,10 +42,6 @@ use turn::{How, WAVES, send};
 
 pub use turn::WaveTurn;
 
-/// How much later than the first ring the second starts.
-const SECOND_RING: Duration = Duration::from_millis(5);
-/// The least time between two waves of one origin; what comes within it shares datagrams.
-const SPACING: Duration = Duration::from_millis(5);
 /// News that was first heard longer ago is not forwarded any more.
 pub const FRESH: Duration = Duration::from_secs(2);
 /// Waves are used if at least one member in so many takes part in them.
@@ -74,23 +69,12 @@ impl Arrived {
     }
 }
 
-/// A wave of this process that has not started on all rings.
-#[derive(Debug)]
-struct Start {
-    at: Moment,
-    ring: usize,
-    news: Vec<NewsId>,
-}
-
 /// All that is known of news, and what is still to be done about it.
 #[derive(Debug, Default)]
 pub struct Waves {
     store: Store,
-    starts: VecDeque<Start>,
-    /// News of this process for the next wave.
-    fresh: Vec<NewsId>,
-    start_at: Option<Moment>,
-    last_start: Moment,
+    /// News for the next wave of this process on each ring.
+    starts: [Starts; WAVES],
     checks: Checks,
     asking: Asking,
     charges: Charges,
@@ -102,9 +86,9 @@ pub struct Waves {
 impl Waves {
     /// When [`Waves::tick`] has something to do.
     pub fn next_deadline(&self) -> Moment {
-        let starts = self.starts.front().map(|start| start.at);
-        let own = [starts, self.start_at].into_iter().flatten().min().unwrap_or(Moment::NEVER);
-        own.min(self.checks.next_deadline())
+        let starts = self.starts.iter().map(Starts::next_deadline).min().unwrap_or(Moment::NEVER);
+        starts
+            .min(self.checks.next_deadline())
             .min(self.asking.next_deadline())
             .min(self.charges.next_deadline())
     }
@@ -286,7 +270,7 @@ impl Waves {
             self.forward(ring, end, &[id], turn);
         }
         match how {
-            How::Local | How::Gossip => self.start(id, turn.now),
+            How::Local | How::Gossip => self.starts[0].add(id, turn.now, FIRST_RING_SPACING),
             How::Wave | How::Check => {}
         }
         self.checks.learned(id, how, turn.now, turn.rng);
@@ -295,11 +279,6 @@ impl Waves {
         {
             self.charges.learned(id, turn.now, turn.rng);
         }
-    }
-
-    fn start(&mut self, id: NewsId, now: Moment) {
-        self.fresh.push(id);
-        self.start_at.get_or_insert(now.max(self.last_start + SPACING));
     }
 
     // ---- waves -------------------------------------------------------------------------
@@ -332,23 +311,20 @@ impl Waves {
     /// Does what has come due.
     pub fn tick(&mut self, turn: &mut WaveTurn) {
         let now = turn.now;
-        if self.start_at.is_some_and(|at| at <= now) {
-            self.start_at = None;
-            self.last_start = now;
-            let news = std::mem::take(&mut self.fresh);
+        if let Some(news) = self.starts[0].take(now) {
             counters::WAVES_STARTED.inc();
             self.begin_ring(0, &news, turn);
-            // What was heard from members that take no part comes from several of them anyway.
-            let own = |id: &NewsId| self.store.get(*id).is_some_and(|item| item.how == How::Local);
-            let own: Vec<NewsId> = news.into_iter().filter(own).collect();
-            if turn.members.rings().len() > arcs::SMALL && !own.is_empty() {
-                self.starts.push_back(Start { at: now + SECOND_RING, ring: 1, news: own });
+            if turn.members.rings().len() > arcs::SMALL {
+                for id in news {
+                    // What was heard from members that take no part comes from several of them anyway.
+                    if self.store.get(id).is_some_and(|item| item.how == How::Local) {
+                        self.starts[1].add(id, now + SECOND_RING, SECOND_RING_SPACING);
+                    }
+                }
             }
         }
-        while self.starts.front().is_some_and(|start| start.at <= now)
-            && let Some(Start { ring, news, .. }) = self.starts.pop_front()
-        {
-            self.begin_ring(ring, &news, turn);
+        if let Some(news) = self.starts[1].take(now) {
+            self.begin_ring(1, &news, turn);
         }
         self.look_after_charges(turn);
         self.check(turn);

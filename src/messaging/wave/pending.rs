@@ -1,4 +1,4 @@
-//! What is still to be said about news, and when: to neighbours, by a newcomer, and to members that take no
+//! What is still to be said about news, and when: in waves, to neighbours, by a newcomer, and to members that take no
 //! part in waves.
 
 use super::turn::How;
@@ -8,6 +8,13 @@ use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+/// The least time between two waves of one origin on the first ring: the first of a burst goes at once, and what comes
+/// within this time shares datagrams.
+pub(super) const FIRST_RING_SPACING: Duration = Duration::from_millis(20);
+/// How much later than the first ring the second starts, and the least time between two waves on it. What it is for has
+/// come by the first ring already, unless that was lost; so it may wait for more to share datagrams with.
+pub(super) const SECOND_RING: Duration = Duration::from_millis(5);
+pub(super) const SECOND_RING_SPACING: Duration = Duration::from_millis(60);
 /// How long after news a member informs its neighbours, in milliseconds.
 const PATIENCE_MS: std::ops::Range<u64> = 10..20;
 /// The least time between two such messages.
@@ -18,6 +25,33 @@ const MAX_BYTES: usize = 512 * 1024;
 const AGAIN_MS: std::ops::Range<u64> = 200..400;
 /// The most news that waits to be sent again.
 const MAX_WAITING: usize = 8192;
+
+/// News for the next wave of this process on one ring.
+#[derive(Debug, Default)]
+pub(super) struct Starts {
+    news: Vec<NewsId>,
+    at: Option<Moment>,
+    last: Moment,
+}
+
+impl Starts {
+    /// Adds news to the next wave, which starts at `earliest`, and not before `spacing` since the last.
+    pub(super) fn add(&mut self, id: NewsId, earliest: Moment, spacing: Duration) {
+        self.news.push(id);
+        self.at.get_or_insert(earliest.max(self.last + spacing));
+    }
+
+    pub(super) fn next_deadline(&self) -> Moment {
+        self.at.unwrap_or(Moment::NEVER)
+    }
+
+    /// The news of the wave that is to start now, if one is.
+    pub(super) fn take(&mut self, now: Moment) -> Option<Vec<NewsId>> {
+        self.at.take_if(|at| *at <= now)?;
+        self.last = now;
+        Some(std::mem::take(&mut self.news))
+    }
+}
 
 /// What neighbours are still to be informed of.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use crate::messaging::{Ticket, user_events};
 use crate::model::{LamportTime, MAX_LAMPORT_JUMP, Moment, NodeName};
 use crate::wire::message::{Message, NewsDigest, NewsId, SerfMessage};
 use crate::wire::{Dialect, Shared};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 /// How long news is kept whole.
@@ -108,7 +108,7 @@ impl NewsItem {
 #[derive(Debug, Default)]
 struct Seen {
     times: BTreeMap<LamportTime, Vec<NewsId>>,
-    ids: BTreeSet<NewsId>,
+    ids: HashSet<NewsId>,
     /// Earlier times are not known any more, or never were.
     floor: LamportTime,
     /// The latest time of what has been known for a while.
@@ -118,7 +118,8 @@ struct Seen {
 /// All that is known.
 #[derive(Debug, Default)]
 pub(super) struct Store {
-    items: BTreeMap<NewsId, NewsItem>,
+    /// Looked into several times for each datagram, and never walked through.
+    items: HashMap<NewsId, NewsItem>,
     order: VecDeque<(Moment, NewsId)>,
     bytes: usize,
     /// The latest news about each member: how it is, and what it means to do.
