@@ -6,7 +6,7 @@
 //! afterwards (corrected gossip, Hoefler et al. 2017).
 
 use crate::model::NodeName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 /// How many rings there are: two for waves, the last for checks.
@@ -25,6 +25,8 @@ pub(super) enum RingPlace {
     OnRings,
     /// Beside the last: it takes no part in waves.
     Beside,
+    /// Beside the last, and it does not even read the native dialect.
+    BesideHashicorp,
 }
 
 /// A ring: who is at which position.
@@ -35,6 +37,7 @@ pub type Ring = BTreeMap<u64, NodeName>;
 pub struct Rings {
     rings: [Ring; RINGS],
     beside: Ring,
+    hashicorp: BTreeSet<NodeName>,
 }
 
 /// The position of a name on a ring. The same in every version and on every host: FNV-1a, and a finish
@@ -57,14 +60,19 @@ impl Rings {
             let at = position(name, ring);
             match place {
                 RingPlace::OnRings => drop(members.insert(at, name.clone())),
-                RingPlace::Nowhere | RingPlace::Beside => {
+                RingPlace::Nowhere | RingPlace::Beside | RingPlace::BesideHashicorp => {
                     members.remove(&at);
                 }
             }
         }
         let at = position(name, CHECK_RING);
+        if place == RingPlace::BesideHashicorp {
+            self.hashicorp.insert(name.clone());
+        } else {
+            self.hashicorp.remove(name);
+        }
         match place {
-            RingPlace::Beside => drop(self.beside.insert(at, name.clone())),
+            RingPlace::Beside | RingPlace::BesideHashicorp => drop(self.beside.insert(at, name.clone())),
             RingPlace::Nowhere | RingPlace::OnRings => {
                 self.beside.remove(&at);
             }
@@ -89,6 +97,11 @@ impl Rings {
     /// How many members are present and take no part.
     pub fn beside(&self) -> usize {
         self.beside.len()
+    }
+
+    /// How many members are present and do not read the native dialect.
+    pub fn hashicorp(&self) -> usize {
+        self.hashicorp.len()
     }
 
     /// The members without part in waves that `me` looks after: each is looked after by the `times`

@@ -229,7 +229,8 @@ impl Members {
         let place = match row.is_present() {
             false => RingPlace::Nowhere,
             true if row.versions.speaks_waves() => RingPlace::OnRings,
-            true => RingPlace::Beside,
+            true if row.versions.speaks_native() => RingPlace::Beside,
+            true => RingPlace::BesideHashicorp,
         };
         if place != row.place {
             row.place = place;

@@ -65,7 +65,10 @@ impl Gossip {
             return self.queue.give_up(ticket);
         }
         self.queue.push(message, ticket, members.present());
-        self.next_burst.get_or_insert(now.max(self.last_burst + BURST_SPACING));
+        // What travels in waves as well may wait for a tick, and share datagrams.
+        if members.rings().beside() > 0 {
+            self.next_burst.get_or_insert(now.max(self.last_burst + BURST_SPACING));
+        }
         self.next_tick.get_or_insert(now + members.config().gossip_interval);
     }
 

@@ -65,7 +65,7 @@ impl Members {
     }
 
     fn check_rings(&self) {
-        let (mut on_rings, mut beside) = (0, 0);
+        let (mut on_rings, mut beside, mut hashicorp) = (0, 0, 0);
         for (name, row) in &self.rows {
             assert!(self.addresses.names(row.addr).any(|n| n == name), "{name} is not found by its address");
         }
@@ -78,8 +78,10 @@ impl Members {
                 }
             } else {
                 beside += 1;
+                hashicorp += usize::from(!row.versions.speaks_native());
             }
         }
-        assert_eq!((on_rings, beside), (self.rings.len(), self.rings.beside()), "rings");
+        let kept = (self.rings.len(), self.rings.beside(), self.rings.hashicorp());
+        assert_eq!((on_rings, beside, hashicorp), kept, "rings");
     }
 }

@@ -85,8 +85,7 @@ impl Members {
 
     /// The dialect by which the size of news is judged: the longest that anyone present needs.
     pub fn widest_dialect(&self) -> Dialect {
-        let hashicorp = |row: &Row| row.is_present() && !row.versions.speaks_native();
-        if self.rows.values().any(hashicorp) { Dialect::Hashicorp } else { Dialect::Native }
+        if self.rings.hashicorp() > 0 { Dialect::Hashicorp } else { Dialect::Native }
     }
 
     /// Whether anyone else is alive and staying.

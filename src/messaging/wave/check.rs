@@ -76,11 +76,13 @@ impl Waves {
         }
         let mut plan: BTreeMap<NodeName, BTreeSet<NewsId>> = BTreeMap::new();
         let mut due = Vec::new();
+        let any = self.checks.retries.first().is_some_and(|(at, ..)| *at <= now);
+        let near = [0, 1].map(|at| if any { side(turn.members, at) } else { Vec::new() });
         while let Some((at, id, side)) = self.checks.retries.first().copied()
             && at <= now
         {
             self.checks.retries.pop_first();
-            self.plan_retry(id, side, turn, &mut plan);
+            self.plan_retry(id, side, &near[side], turn, &mut plan);
             due.push(id);
         }
         for (name, ids) in plan {
@@ -94,10 +96,13 @@ impl Waves {
     /// The first message to the neighbour on one side.
     fn inform_side(&mut self, at: usize, ids: &[NewsId], turn: &mut WaveTurn) {
         let near = if at < sides(turn.members) { side(turn.members, at).first().copied() } else { None };
+        let busy = self.is_busy(turn);
         let mut offered = Vec::new();
         for id in ids {
             let Some(item) = self.store.get_mut(*id) else { continue };
-            let confirmed = near.is_none_or(|row| item.is_confirmed_by(&row.name));
+            // While much is said of members, the digests of tables are left to repair what is missed all the same.
+            let is_left = busy && item.is_membership() && item.ticket.is_none();
+            let confirmed = is_left || near.is_none_or(|row| item.is_confirmed_by(&row.name));
             item.checks[at].attempts = 1;
             item.checks[at].done = confirmed;
             // It does not know that this process has it, even if it has said so of itself.
@@ -128,10 +133,10 @@ impl Waves {
         &mut self,
         id: NewsId,
         at: usize,
+        near: &[&Row],
         turn: &mut WaveTurn,
         plan: &mut BTreeMap<NodeName, BTreeSet<NewsId>>,
     ) {
-        let near = side(turn.members, at);
         let Some(item) = self.store.get_mut(id) else { return };
         let is_of_use = item.is_of_use(turn.now);
         let check = &mut item.checks[at];

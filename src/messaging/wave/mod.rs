@@ -34,7 +34,10 @@ use crate::telemetry::counters;
 use crate::wire::Shared;
 use crate::wire::datagram::Packer;
 use crate::wire::message::{Forward, Message, NewsId, WaveMessage};
-use pending::{Asking, Charges, Checks, FIRST_RING_SPACING, SECOND_RING, SECOND_RING_SPACING, Starts};
+use pending::{
+    Asking, Bustle, Charges, Checks, FIRST_RING_SPACING, SECOND_RING, SECOND_RING_SPACING, Starts,
+};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 use store::{NewsItem, Store, id_of};
@@ -75,6 +78,8 @@ pub struct Waves {
     store: Store,
     /// News for the next wave of this process on each ring.
     starts: [Starts; WAVES],
+    /// How much was said of members lately.
+    bustle: Bustle,
     checks: Checks,
     asking: Asking,
     charges: Charges,
@@ -182,13 +187,16 @@ impl Waves {
             // The rules say what is wrong with it.
             return true;
         }
-        item.parts.extend(part);
+        if !timed {
+            // What is said of members is accepted once the table has taken it for news.
+            item.parts.extend(part);
+        }
         self.store.insert(id, item);
         if timed {
             self.store.remember(id, message, now);
-            self.accept(id, turn);
+            let parts = self.accept(id, turn);
+            debug_assert!(parts.is_empty(), "the datagram's part is forwarded with all that is in it");
         }
-        // What is said of members is accepted once the table has taken it for news.
         true
     }
 
@@ -201,7 +209,8 @@ impl Waves {
             if !self.store.knows(id, news.message()) && fits(&news, turn.members) {
                 self.store.insert(id, NewsItem::new(news.clone(), How::Check, turn.now));
                 self.store.remember(id, news.message(), turn.now);
-                self.accept(id, turn);
+                let parts = self.accept(id, turn);
+                debug_assert!(parts.is_empty(), "it came by no wave");
             }
         }
         self.begin_to_ask(turn);
@@ -216,6 +225,8 @@ impl Waves {
         broadcasts: impl IntoIterator<Item = (Message, Option<Ticket>)>,
         turn: &mut WaveTurn,
     ) {
+        // What came together goes on together.
+        let mut forwards: BTreeMap<(usize, u64), Vec<NewsId>> = BTreeMap::new();
         for (message, ticket) in broadcasts {
             let news = Shared::new(message);
             if !fits(&news, turn.members) {
@@ -223,12 +234,13 @@ impl Waves {
                 self.finished.extend(ticket);
                 continue;
             }
-            let is_about_members = matches!(news.message(), Message::Membership(m) if !m.is_intent());
             if !is_used(turn.members) {
                 self.gossip.push((news, ticket));
                 continue;
             }
-            if is_about_members {
+            if let Message::Membership(message) = news.message()
+                && (!message.is_intent() || self.is_busy(turn))
+            {
                 self.gossip.push((news.clone(), None));
             }
             let id = id_of(&news);
@@ -245,17 +257,24 @@ impl Waves {
                 self.finished.extend(item.ticket.replace(ticket));
             }
             if !accepted {
-                self.accept(id, turn);
+                for part in self.accept(id, turn) {
+                    forwards.entry(part).or_default().push(id);
+                }
             }
             if is_waited_for {
                 self.ask_for_confirmation(id, turn);
             }
         }
+        for ((ring, end), ids) in forwards {
+            self.forward(ring, end, &ids, turn);
+        }
     }
 
-    /// The rules have taken an item for news, or will: it is passed on.
-    fn accept(&mut self, id: NewsId, turn: &mut WaveTurn) {
-        let Some(item) = self.store.get_mut(id) else { return };
+    /// The rules have taken an item for news, or will: it is passed on. Answers with the parts of rings for
+    /// which it is to be forwarded.
+    #[must_use]
+    fn accept(&mut self, id: NewsId, turn: &mut WaveTurn) -> Vec<(usize, u64)> {
+        let Some(item) = self.store.get_mut(id) else { return Vec::new() };
         item.accepted = true;
         let (how, parts, news) = (item.how, std::mem::take(&mut item.parts), item.news.clone());
         self.finished.extend(self.store.supersede(id));
@@ -264,28 +283,36 @@ impl Waves {
             if store::timed(news.message()).is_some() {
                 self.gossip.push((news, None));
             }
-            return;
+            return Vec::new();
         }
-        for (ring, end) in parts {
-            self.forward(ring, end, &[id], turn);
+        let is_membership = matches!(news.message(), Message::Membership(_));
+        if is_membership {
+            self.bustle.note(turn.now);
         }
+        let can_wait = is_membership && self.is_busy(turn);
         match how {
             How::Local | How::Gossip => self.starts[0].add(id, turn.now, FIRST_RING_SPACING),
             How::Wave | How::Check => {}
         }
-        self.checks.learned(id, how, turn.now, turn.rng);
+        self.checks.learned(id, how, can_wait, turn.now, turn.rng);
         if turn.members.rings().beside() > 0
             && !matches!(news.message(), Message::Membership(m) if !m.is_intent())
         {
             self.charges.learned(id, turn.now, turn.rng);
         }
+        parts
+    }
+
+    /// Whether so much is said of members that it is left to gossip.
+    fn is_busy(&mut self, turn: &WaveTurn) -> bool {
+        self.bustle.is_great(turn.members.rings().len(), turn.now)
     }
 
     // ---- waves -------------------------------------------------------------------------
 
     /// Sends news on to the members of a part of a ring, unless it was.
     fn forward(&mut self, ring: usize, end: u64, ids: &[NewsId], turn: &mut WaveTurn) {
-        let news = self.not_yet_forwarded(ring, ids, turn.now);
+        let news = self.not_yet_forwarded(ring, ids, turn);
         if news.is_empty() {
             return;
         }
@@ -295,12 +322,15 @@ impl Waves {
         }
     }
 
-    fn not_yet_forwarded(&mut self, ring: usize, ids: &[NewsId], now: Moment) -> Vec<Shared> {
+    /// What has not gone on this ring yet, and is to.
+    fn not_yet_forwarded(&mut self, ring: usize, ids: &[NewsId], turn: &WaveTurn) -> Vec<Shared> {
+        let (now, busy) = (turn.now, self.is_busy(turn));
         let mut news = Vec::new();
         for id in ids {
             if let Some(item) = self.store.get_mut(*id)
                 && !std::mem::replace(&mut item.forwarded[ring], true)
                 && now.since(item.learned) < FRESH
+                && !(busy && item.is_membership())
             {
                 news.push(item.news.clone());
             }
@@ -334,7 +364,10 @@ impl Waves {
 
     /// Starts a wave on one ring.
     fn begin_ring(&mut self, ring: usize, ids: &[NewsId], turn: &mut WaveTurn) {
-        let news = self.not_yet_forwarded(ring, ids, turn.now);
+        let news = self.not_yet_forwarded(ring, ids, turn);
+        if news.is_empty() {
+            return;
+        }
         let me = position(turn.members.me(), ring);
         let small = turn.members.rings().len() <= arcs::SMALL;
         let delegates = if small { arcs::everyone(turn.members) } else { arcs::cut(turn.members, ring, me) };

@@ -15,16 +15,55 @@ pub(super) const FIRST_RING_SPACING: Duration = Duration::from_millis(20);
 /// come by the first ring already, unless that was lost; so it may wait for more to share datagrams with.
 pub(super) const SECOND_RING: Duration = Duration::from_millis(5);
 pub(super) const SECOND_RING_SPACING: Duration = Duration::from_millis(60);
+/// How many pieces of news about members travel in waves in a second, in the whole cluster's datagrams: so many shared
+/// by all members, each of which passes on every piece. Beyond that, as when hundreds join at once, they go with the
+/// turns of gossip, where dozens share a datagram, and neighbours check what is missing.
+const MEMBERSHIP_WAVES: usize = 5000;
+/// And this many in any cluster, so that what happens to a few members travels at once in the largest.
+const LEAST_MEMBERSHIP_WAVES: usize = 10;
 /// How long after news a member informs its neighbours, in milliseconds.
 const PATIENCE_MS: std::ops::Range<u64> = 10..20;
 /// The least time between two such messages.
 const SPACING: Duration = Duration::from_millis(150);
+/// The same while much is said of members.
+const BUSY_SPACING: Duration = Duration::from_secs(1);
 /// How many bytes are sent in a second to members that ask for something.
 const MAX_BYTES: usize = 512 * 1024;
 /// How much later everything is sent once more, in milliseconds.
 const AGAIN_MS: std::ops::Range<u64> = 200..400;
 /// The most news that waits to be sent again.
 const MAX_WAITING: usize = 8192;
+
+/// How much is said of members.
+#[derive(Debug, Default)]
+pub(super) struct Bustle {
+    since: Moment,
+    this_second: usize,
+    last_second: usize,
+}
+
+impl Bustle {
+    /// A piece of news about a member.
+    pub(super) fn note(&mut self, now: Moment) {
+        self.turn_over(now);
+        self.this_second += 1;
+    }
+
+    /// Whether there is too much of it for waves, among so many members.
+    pub(super) fn is_great(&mut self, members: usize, now: Moment) -> bool {
+        self.turn_over(now);
+        let most = (MEMBERSHIP_WAVES / members.max(1)).max(LEAST_MEMBERSHIP_WAVES);
+        self.this_second.max(self.last_second) > most
+    }
+
+    fn turn_over(&mut self, now: Moment) {
+        let age = now.since(self.since);
+        if age >= Duration::from_secs(1) {
+            self.last_second = if age < Duration::from_secs(2) { self.this_second } else { 0 };
+            (self.since, self.this_second) = (now, 0);
+        }
+    }
+}
 
 /// News for the next wave of this process on one ring.
 #[derive(Debug, Default)]
@@ -69,13 +108,14 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    pub(super) fn learned(&mut self, id: NewsId, how: How, now: Moment, rng: &mut Rng) {
+    /// Something is to be checked; with the rest, if it `can_wait`.
+    pub(super) fn learned(&mut self, id: NewsId, how: How, can_wait: bool, now: Moment, rng: &mut Rng) {
         self.unchecked.push(id);
+        let soon = now + Duration::from_millis(rng.u64(PATIENCE_MS));
         let at = match how {
+            _ if can_wait => soon.max(self.last + BUSY_SPACING),
             How::Check => now,
-            How::Local | How::Wave | How::Gossip => {
-                (now + Duration::from_millis(rng.u64(PATIENCE_MS))).max(self.last + SPACING)
-            }
+            How::Local | How::Wave | How::Gossip => soon.max(self.last + SPACING),
         };
         self.check_at = Some(self.check_at.map_or(at, |planned| planned.min(at)));
     }

@@ -93,6 +93,10 @@ impl NewsItem {
         self.accepted && now.since(self.learned) < kept
     }
 
+    pub(super) fn is_membership(&self) -> bool {
+        matches!(self.news.message(), Message::Membership(_))
+    }
+
     pub(super) fn confirm(&mut self, name: &NodeName) {
         if self.confirmers.len() < MAX_CONFIRMERS && !self.confirmers.contains(name) {
             self.confirmers.push(name.clone());
