@@ -17,6 +17,9 @@ use std::time::Duration;
 /// datagrams.
 const BURST_SPACING: Duration = Duration::from_millis(5);
 
+/// Where gossip is only a second way for news, a tick comes this many times as seldom: most of what a tick costs is
+/// the datagrams, not what they carry.
+const SECOND_WAY_TICKS: u32 = 2;
 /// The most rounds of datagrams on one tick.
 const MAX_ROUNDS: usize = 8;
 /// A datagram with less room than this is full: hardly any message is smaller.
@@ -48,12 +51,23 @@ pub struct Gossip {
     reached: VecDeque<NodeName>,
 }
 
-/// How often each broadcast is sent. Where everyone takes part in waves, what is queued here travels
-/// by them as well, and one tick's worth is enough.
+/// Whether everyone takes part in waves, and checks with neighbours: then gossip is a second way for news, which may
+/// wait, and share datagrams with more.
+fn is_second_way(members: &Members) -> bool {
+    members.rings().beside() == 0
+}
+
+/// How often each broadcast is sent; one tick's worth where that is enough.
 fn transmit_limit(members: &Members) -> u32 {
     let config = members.config();
     let least = config.gossip_nodes as u32;
-    if members.rings().beside() == 0 { least } else { config.transmit_limit(members.present()) }
+    if is_second_way(members) { least } else { config.transmit_limit(members.present()) }
+}
+
+/// The time between two ticks.
+fn interval(members: &Members) -> Duration {
+    let interval = members.config().gossip_interval;
+    if is_second_way(members) { SECOND_WAY_TICKS * interval } else { interval }
 }
 
 impl Gossip {
@@ -65,11 +79,10 @@ impl Gossip {
             return self.queue.give_up(ticket);
         }
         self.queue.push(message, ticket, members.present());
-        // What travels in waves as well may wait for a tick, and share datagrams.
-        if members.rings().beside() > 0 {
+        if !is_second_way(members) {
             self.next_burst.get_or_insert(now.max(self.last_burst + BURST_SPACING));
         }
-        self.next_tick.get_or_insert(now + members.config().gossip_interval);
+        self.next_tick.get_or_insert(now + interval(members));
     }
 
     /// When [`Gossip::tick`] has something to do.
@@ -102,7 +115,7 @@ impl Gossip {
                     break;
                 }
             }
-            self.next_tick = Some(now + config.gossip_interval);
+            self.next_tick = Some(now + interval(members));
         }
         if out.is_empty() && (on_tick || members.gossip_targets(1, now, rng, |_| true).is_empty()) {
             // Nobody is left to inform, or nothing that is left fits a datagram: waiting changes

@@ -300,7 +300,7 @@ impl Waves {
         {
             self.checks.compared = Some(turn.now);
             counters::NEWS_COMPARED.inc();
-            say(row, &ask(), turn);
+            say(row, &Message::from(Ask { most: MOST_LISTED as u32 }), turn);
             self.offer(MOST_LISTED, row, turn);
         }
     }
@@ -322,6 +322,7 @@ impl Waves {
         if n > 1 && n >= 2 * self.asking.known.max(1) {
             self.asking.until = turn.now + NEWCOMER_TIME;
             self.asking.next = Some(turn.now);
+            self.asking.most = MOST_LISTED;
             self.store.begin(turn.clocks);
         }
         self.asking.known = self.asking.known.max(n);
@@ -338,14 +339,12 @@ impl Waves {
         }
         let others = |row: &Row| row.is_present() && row.versions.speaks_waves();
         for row in turn.members.random_rows(2, turn.rng, others) {
-            say(row, &ask(), turn);
+            say(row, &Message::from(Ask { most: self.asking.most as u32 }), turn);
         }
+        // After that only what is newer.
+        self.asking.most = MAX_IDS;
         self.asking.next = Some(now + NEWCOMER_INTERVAL).filter(|at| *at <= self.asking.until);
     }
-}
-
-fn ask() -> Message {
-    Ask { most: MOST_LISTED as u32 }.into()
 }
 
 fn say_have(row: &Row, ids: &[NewsId], answer: bool, turn: &mut WaveTurn) {

@@ -140,6 +140,8 @@ impl Checks {
 pub(super) struct Asking {
     /// How many took part when an exchange was last taken in.
     pub(super) known: usize,
+    /// How many ids it asks for next time.
+    pub(super) most: usize,
     pub(super) next: Option<Moment>,
     pub(super) until: Moment,
 }
