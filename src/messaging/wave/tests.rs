@@ -131,6 +131,69 @@ fn a_few_are_sent_news_directly_and_many_by_parts_on_two_rings() {
     assert!((1..=arcs::CUTS).contains(&second.len()), "{}", second.len());
 }
 
+#[test]
+fn what_one_origin_says_in_a_short_time_shares_datagrams_on_both_rings() {
+    let mut many = Waving::with_many(99);
+    let at_once = delegated(&many.say(event(1, "0"), None)).len();
+    let (start, mut later) = (many.bench.now, Vec::new());
+    for i in 1..10 {
+        later.extend(many.run(MS(9)));
+        many.bench.now = start + MS(10 * i);
+        later.extend(many.say(event(1 + i, &i.to_string()), None).into_iter().map(|sent| (MS(0), sent)));
+    }
+    later.extend(many.run(MS(300)));
+    let of = |ring: u8| {
+        let sent = |sent: &Sent| delegated(std::slice::from_ref(sent)).iter().any(|(_, on, _)| *on == ring);
+        later.iter().filter(|(_, s)| sent(s)).count()
+    };
+    assert!((1..=arcs::CUTS).contains(&at_once));
+    // Nine more in 90 ms: every 20 ms on the first ring, and every 60 ms on the second.
+    assert!((4 * at_once..=5 * at_once).contains(&of(0)), "{} after {at_once}", of(0));
+    assert!((2 * arcs::CUTS - 4..=3 * arcs::CUTS).contains(&of(1)), "{}", of(1));
+}
+
+#[test]
+fn what_came_together_goes_on_together() {
+    let mut many = Waving::with_many(99);
+    let end = position(&name("me"), 0);
+    let (to_all, events) = (forward(0, end), (0..5).map(|i| event(1, &i.to_string())));
+    let (_, sent) = many.hear("m5", std::iter::once(to_all.clone()).chain(events).collect());
+    assert!(delegated(&sent).len() > 4 && sent.iter().all(|(_, messages)| messages.len() == 6), "{sent:?}");
+    // What is said of members is passed on once the table has taken it for news.
+    let (rules, sent) = many.hear("m6", vec![to_all, alive("x1", 1).into(), alive("x2", 1).into()]);
+    assert_eq!((rules.len(), sent.len()), (2, 0));
+    let ((), sent) =
+        many.turn(|waves, turn| waves.spread(rules.into_iter().map(|message| (message, None)), turn));
+    assert!(delegated(&sent).len() > 4 && sent.iter().all(|(_, messages)| messages.len() == 3), "{sent:?}");
+}
+
+#[test]
+fn where_much_is_said_of_members_it_is_left_to_gossip_and_one_check() {
+    let mut many = Waving::with_many(99);
+    let count = |sent: &[(Duration, Sent)]| {
+        sent.iter().map(|(_, sent)| delegated(std::slice::from_ref(sent)).len()).sum::<usize>()
+    };
+    // A hundred share 5,000 a second.
+    let hundreds = (0..200).map(|i| (alive(&format!("x{i}"), 1).into(), None));
+    let ((), sent) = many.turn(|waves, turn| waves.spread(hundreds, turn));
+    let later = many.run(MS(4000));
+    assert!(sent.is_empty() && count(&later) == 0, "{later:?}");
+    assert_eq!(many.waves.take_gossip().len(), 200);
+    // Both neighbours are informed, once.
+    assert!(later.len() <= 4 && later.iter().all(|(_, (_, messages))| messages.len() == 1), "{later:?}");
+    many.bench.now += MS(4000);
+    // An event is none of that, and a while later neither is what is said of a member.
+    assert!(!delegated(&many.say(event(1, "x"), None)).is_empty());
+    many.bench.now += MS(100);
+    assert!(!delegated(&many.say(alive("late", 1).into(), None)).is_empty());
+    // What an intent says goes with gossip, too, while there is so much.
+    many.waves.take_gossip();
+    let hundreds = (0..200).map(|i| (leave(&format!("x{i}"), 2).into(), None));
+    many.turn(|waves, turn| waves.spread(hundreds, turn));
+    let gossiped = many.waves.take_gossip().len();
+    assert!((140..160).contains(&gossiped), "{gossiped}");
+}
+
 /// Follows a wave through everyone; answers how often each is reached.
 fn reached(n: usize, ring: usize, suspected: &[usize]) -> BTreeMap<String, usize> {
     let mut benches = BTreeMap::new();
