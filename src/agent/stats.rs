@@ -31,7 +31,6 @@ impl StatsFacts {
     pub(super) fn stats(&mut self, members: &Members, now: Moment) -> Stats {
         self.process.refresh(now);
         let me = members.my_row();
-        let seen = Seen::in_rows(members);
         let handlers = self.handlers.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into()));
         let counted = counters::ALL.iter().filter(|counter| counter.value() > 0);
         let counted = counted.map(|c| (format!("{}_total", c.name()).into(), number(c.value())));
@@ -39,11 +38,14 @@ impl StatsFacts {
             ("agent", [("name".into(), (&me.name).into())].into()),
             ("runtime", self.runtime()),
             ("serf", self.serf(members)),
-            ("tags", me.tags.0.clone()),
+            ("tags", me.meta.tags().0),
             ("event_handlers", handlers.collect()),
-            ("native", self.native(members, &seen)),
+            ("native", self.native(members)),
             ("counters", counted.collect()),
-            ("probe_trouble", seen.trouble),
+            (
+                "probe_trouble",
+                members.troubled_rows().map(|row| ((&row.name).into(), trouble(row))).collect(),
+            ),
         ];
         groups.into_iter().map(|(name, group)| (name.to_string(), group)).collect()
     }
@@ -82,45 +84,20 @@ impl StatsFacts {
     }
 
     /// What Serf does not have. No key ends in one of Serf's, so that `grep 'members = '` finds one line.
-    fn native(&self, members: &Members, seen: &Seen) -> Group {
+    fn native(&self, members: &Members) -> Group {
+        let hashicorp = members.rings().hashicorp();
         texts([
             ("incarnation", number(members.my_row().incarnation)),
             ("membership_queue", depth(&self.depths.membership)),
             ("resident_bytes", number(self.process.resident_bytes)),
-            ("speaking_hashicorp", number(seen.hashicorp)),
-            ("speaking_native", number(seen.native)),
+            ("speaking_hashicorp", number(hashicorp)),
+            ("speaking_native", number(members.present() - hashicorp)),
             ("threads", number(self.process.threads)),
         ])
     }
 }
 
-/// What a walk through the members shows.
-#[derive(Default)]
-struct Seen {
-    /// Members that are present and speak HashiCorp's dialect alone.
-    hashicorp: usize,
-    /// Members that are present and speak the native dialect.
-    native: usize,
-    /// Members whose datagrams or streams do not come through as they should, with the counts.
-    trouble: Group,
-}
-
-impl Seen {
-    fn in_rows(members: &Members) -> Seen {
-        let mut seen = Seen::default();
-        for row in members.rows() {
-            if row.is_present() {
-                let count = if row.versions.speaks_native() { &mut seen.native } else { &mut seen.hashicorp };
-                *count += 1;
-            }
-            if row.probes.udp_failed > 0 || row.probes.tcp_failed > 0 {
-                seen.trouble.insert((&row.name).into(), trouble(row));
-            }
-        }
-        seen
-    }
-}
-
+/// How probes of a member and exchanges with it went.
 fn trouble(row: &Row) -> Text {
     let p = row.probes;
     let (udp, tcp) = ((p.udp_ok, p.udp_failed), (p.tcp_ok, p.tcp_failed));

@@ -150,7 +150,7 @@ mod tests {
         MemberInfo::from(&Member {
             name: NodeName::new(name).unwrap(),
             addr: addr.parse().unwrap(),
-            tags: Tags::from_pairs(tags).unwrap(),
+            meta: Tags::from_pairs(tags).unwrap().encode().unwrap().into(),
             status,
             versions: Versions::OURS,
             incarnation: Incarnation::default(),

@@ -29,7 +29,7 @@ const ROUND_CLUSTER: usize = 32;
 impl Members {
     /// Everything this process knows; `serf` is what it remembers of events and queries.
     pub fn push_pull(&self, join: bool, serf: SerfState) -> PushPull {
-        let rows = self.rows.values().chain(self.forgotten.rows()).map(Row::peer_row).collect();
+        let rows = self.rows().chain(self.forgotten.rows()).map(Row::peer_row).collect();
         PushPull {
             join,
             ltime: self.clock.time(),
@@ -41,7 +41,7 @@ impl Members {
     }
 
     /// Takes in everything another member knows.
-    pub fn merge(&mut self, msg: &PushPull, now: Moment, rng: &mut Rng, fx: &mut Effects) {
+    pub fn merge(&mut self, msg: &PushPull, now: Moment, fx: &mut Effects) {
         // One less: no message with that time has been sent yet.
         if !self.clock.witness(msg.ltime.previous()) {
             counters::REFUSED_ABSURD.inc();
@@ -57,7 +57,7 @@ impl Members {
         // A process that knew nobody learns what everyone else knows already.
         let spread = if self.present() > 1 { Spread::Yes } else { Spread::No };
         for row in &msg.rows {
-            self.merge_row(row, spread, now, rng, fx);
+            self.merge_row(row, spread, now, fx);
         }
         for PeerIntent { node, ltime, left } in &msg.intents {
             let (ltime, node) = (*ltime, node.clone());
@@ -69,7 +69,7 @@ impl Members {
         }
     }
 
-    fn merge_row(&mut self, row: &PeerRow, spread: Spread, now: Moment, rng: &mut Rng, fx: &mut Effects) {
+    fn merge_row(&mut self, row: &PeerRow, spread: Spread, now: Moment, fx: &mut Effects) {
         // Of itself this process hears whatever the vector: it knows better, and says so.
         if row.node != self.me && !self.admits_versions(&row.node, row.addr, &row.versions, now) {
             return;
@@ -87,11 +87,11 @@ impl Members {
         let suspect =
             || Suspect { incarnation: row.incarnation, node: row.node.clone(), from: self.me.clone() };
         match row.state {
-            PeerState::Alive => self.admit_alive(&alive(), spread, now, rng, fx),
+            PeerState::Alive => self.admit_alive(&alive(), spread, now, fx),
             PeerState::Suspect => {
                 let suspect = suspect();
                 if !known || self.rows[&row.node].incarnation < row.incarnation {
-                    self.admit_alive(&alive(), spread, now, rng, fx);
+                    self.admit_alive(&alive(), spread, now, fx);
                 }
                 self.suspect(&suspect, now, fx);
             }
@@ -154,9 +154,10 @@ impl Members {
     /// How an exchange with a member went that this process began. A member whose datagrams come through while its
     /// streams do not stays alive, so that nothing else would show it.
     pub fn exchanged(&mut self, node: &NodeName, worked: bool) {
-        let Some(Row { probes, .. }) = self.rows.get_mut(node) else { return };
-        let count = if worked { &mut probes.tcp_ok } else { &mut probes.tcp_failed };
-        *count = count.saturating_add(1);
+        self.record(node, |probes| {
+            let count = if worked { &mut probes.tcp_ok } else { &mut probes.tcp_failed };
+            *count = count.saturating_add(1);
+        });
     }
 
     /// A random member to exchange everything with.
@@ -212,7 +213,7 @@ impl ExchangeSchedule {
         if members.present() > ROUND_CLUSTER {
             return;
         }
-        let hashicorp = members.rows().filter(|row| row.is_alive() && is_hashicorp(row)).count();
+        let hashicorp = members.rings().hashicorp();
         let ours = members.present().saturating_sub(hashicorp).max(1);
         self.round.left = hashicorp.div_ceil(ours);
         self.round.done.clear();

@@ -9,67 +9,61 @@
 //! which gives the member itself, if it is alive after all, the chance to refute.
 
 use super::row::Row;
+use super::timed::Timed;
 use crate::model::{Moment, NodeName};
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Tombstones after their time, with an index by age.
+/// Tombstones after their time, each with the moment since when the member has been gone.
 #[derive(Debug, Default)]
-pub(super) struct Forgotten {
-    rows: BTreeMap<NodeName, Row>,
-    by_age: BTreeSet<(Moment, NodeName)>,
-}
+pub(super) struct Forgotten(Timed<Box<Row>>);
 
 impl Forgotten {
     /// Remembers a row that has been taken out of the table.
-    pub(crate) fn insert(&mut self, row: Row) {
-        self.remove(&row.name);
-        self.by_age.insert((row.since, row.name.clone()));
-        self.rows.insert(row.name.clone(), row);
+    pub(crate) fn insert(&mut self, row: Box<Row>) {
+        self.0.insert(row.name.clone(), row.since, row);
     }
 
     /// Ends the memory of one member.
-    pub(crate) fn remove(&mut self, name: &NodeName) -> Option<Row> {
-        let row = self.rows.remove(name)?;
-        self.by_age.remove(&(row.since, name.clone()));
-        Some(row)
+    pub(crate) fn remove(&mut self, name: &NodeName) -> Option<Box<Row>> {
+        self.0.remove(name)
     }
 
     /// The last that was known of a member.
     pub(crate) fn get(&self, name: &NodeName) -> Option<&Row> {
-        self.rows.get(name)
+        self.0.get(name).map(|row| &**row)
     }
 
     /// Everyone, by name.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.rows.values()
+        self.0.iter().map(|(_, row)| &**row)
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+        self.0.len()
     }
 
-    /// Ends the memory of all that have been gone for `keep`.
-    pub(crate) fn expire(&mut self, keep: Duration, now: Moment) {
-        while self.by_age.first().is_some_and(|(since, _)| *since + keep <= now) {
+    /// Ends the memory of all that have been gone for `keep`, but of no more than `most` at once.
+    pub(crate) fn expire(&mut self, keep: Duration, most: usize, now: Moment) {
+        for _ in 0..most {
+            if self.0.earliest() + keep > now {
+                break;
+            }
             self.drop_oldest();
         }
     }
 
     /// Ends the memory of the member that has been gone longest.
     pub(crate) fn drop_oldest(&mut self) {
-        if let Some((_, name)) = self.by_age.pop_first() {
-            self.rows.remove(&name);
-        }
+        drop(self.0.pop());
     }
 
     /// Panics if the index does not agree with the rows.
     pub(crate) fn check_invariants(&self) {
-        assert_eq!(self.rows.len(), self.by_age.len());
-        for (name, row) in &self.rows {
-            assert!(!row.is_present(), "{name} is present and forgotten");
-            assert!(self.by_age.contains(&(row.since, name.clone())), "{name} has no age");
+        self.0.check_invariants();
+        for row in self.rows() {
+            assert!(!row.is_present(), "{} is present and forgotten", row.name);
+            assert_eq!(self.0.moment(&row.name), Some(row.since), "{}", row.name);
         }
     }
 }

@@ -134,15 +134,14 @@ impl Members {
         match self.rows.get(name) {
             _ if *name == self.me => {}
             Some(row) if row.is_present() => {
-                self.prunes.insert(name.clone(), now + PRUNE_DELAY);
+                self.prunes.insert(name.clone(), now + PRUNE_DELAY, ());
             }
             Some(row) => {
                 let (incarnation, ltime) = (row.incarnation, row.status_ltime);
                 if self.pruned.len() >= MAX_INTENTS {
-                    let oldest = self.pruned.iter().min_by_key(|(_, p)| p.at).map(|(name, _)| name.clone());
-                    oldest.and_then(|oldest| self.pruned.remove(&oldest));
+                    self.pruned.pop();
                 }
-                self.pruned.insert(name.clone(), Pruned { incarnation, ltime, at: now });
+                self.pruned.insert(name.clone(), now, Pruned { incarnation, ltime });
                 // Every trace of it: not even remembered as a tombstone that is sent to others.
                 drop(self.erase(name, now, fx));
             }
@@ -150,15 +149,14 @@ impl Members {
         }
     }
 
-    pub(super) fn expire_prunes(&mut self, now: Moment, fx: &mut Effects) {
-        while let Some(name) = self.prunes.iter().find(|(_, at)| **at <= now).map(|(name, _)| name.clone()) {
-            self.prunes.remove(&name);
-            let from_incarnation = self.rows.get(&name).filter(|r| r.is_present()).map(|r| r.incarnation);
-            if let Some(incarnation) = from_incarnation {
-                self.dead(&Dead { incarnation, node: name.clone(), from: name.clone() }, now, fx);
-            }
-            self.prune(&name, now, fx);
+    /// A member that is to be pruned has had its time to leave or to object.
+    pub(super) fn prune_is_due(&mut self, name: &NodeName, now: Moment, fx: &mut Effects) {
+        self.prunes.remove(name);
+        let from_incarnation = self.rows.get(name).filter(|r| r.is_present()).map(|r| r.incarnation);
+        if let Some(incarnation) = from_incarnation {
+            self.dead(&Dead { incarnation, node: name.clone(), from: name.clone() }, now, fx);
         }
+        self.prune(name, now, fx);
     }
 
     fn witness(&mut self, what: &'static str, node: &NodeName, ltime: LamportTime, now: Moment) -> bool {
@@ -181,13 +179,10 @@ impl Members {
         if self.intents.get(node).is_some_and(|known| (known.ltime, !known.leave) >= (ltime, !leave)) {
             return false;
         }
-        if self.intents.len() >= MAX_INTENTS && !self.intents.contains_key(node) {
-            let oldest = self.intents.iter().min_by_key(|(_, i)| i.at).map(|(name, _)| name.clone());
-            if let Some(oldest) = oldest {
-                self.intents.remove(&oldest);
-            }
+        if self.intents.len() >= MAX_INTENTS && self.intents.get(node).is_none() {
+            self.intents.pop();
         }
-        self.intents.insert(node.clone(), EarlyIntent { leave, ltime, at: now });
+        self.intents.insert(node.clone(), now, EarlyIntent { leave, ltime });
         true
     }
 

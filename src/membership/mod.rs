@@ -5,6 +5,7 @@
 //! | `receive` | which message goes to which of them, and in which order |
 //! | `config` | memberlist's and Serf's numbers, by profile |
 //! | `table` | the rows; beneath it views of them, their order for probing, what comes due |
+//! | `timed` | values by name and by moment |
 //! | `row` | one member: SWIM state and Serf status in one |
 //! | `swim` | alive, suspect, dead; refutation |
 //! | `versions` | which members understand each other |
@@ -49,6 +50,7 @@ mod swim;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod timed;
 mod versions;
 mod vivaldi;
 

@@ -8,7 +8,7 @@
 use super::crash::CrashEvidence;
 use super::effects::{Effects, StreamPing, StreamRequest, Target, Transmit};
 use super::exchange::random_up_to;
-use super::row::{ProbeRecord, Row, State};
+use super::row::{Row, State};
 use super::table::{Members, Presence};
 use crate::model::{Incarnation, Moment, NodeName};
 use crate::telemetry::{counters, metrics};
@@ -180,7 +180,7 @@ impl Prober {
         // A process that mistrusts itself may be overloaded, and has no streams to waste.
         let waits_with_tcp = degraded || config.crash_patience.is_zero();
         let stream_delay = if waits_with_tcp { timeout } else { config.stream_delay() };
-        let Some(row) = members.next_to_probe(now, rng) else { return };
+        let Some(row) = members.next_to_probe(rng) else { return };
         let seq_no = self.seq();
         let ping = Message::from(Ping { seq_no, node: row.name.clone(), source: source.clone() });
         let mut messages = vec![ping];
@@ -236,7 +236,7 @@ impl Prober {
             };
             fx.send(peer.target(), Message::from(ask));
         }
-        record(members, &round.node, |r| r.udp_failed = r.udp_failed.saturating_add(1));
+        members.record(&round.node, |r| r.udp_failed = r.udp_failed.saturating_add(1));
     }
 
     /// Nobody has had an answer from the member.
@@ -255,7 +255,7 @@ impl Prober {
             return;
         }
         counters::PROBES_FAILED.inc();
-        record(members, &round.node, |r| r.tcp_failed = r.tcp_failed.saturating_add(1));
+        members.record(&round.node, |r| r.tcp_failed = r.tcp_failed.saturating_add(1));
         // Nacks that are missing show that those that were asked do not hear this process either;
         // with nobody to ask, the failure itself is all there is to go by.
         let missing = if round.nacks_expected > 0 {
@@ -302,7 +302,7 @@ impl Prober {
         round.tcp = Some(outcome == StreamPing::Answered);
         match outcome {
             StreamPing::Answered => {
-                record(members, &round.node, |r| r.tcp_ok = r.tcp_ok.saturating_add(1));
+                members.record(&round.node, |r| r.tcp_ok = r.tcp_ok.saturating_add(1));
                 self.evidence.answered(&round.node);
             }
             StreamPing::Refused => {
@@ -393,7 +393,7 @@ impl Prober {
         metrics::PROBE_TIME.record_time(now.since(round.sent));
         members.awareness.apply(-1);
         self.evidence.answered(&round.node);
-        record(members, &round.node, |r| r.udp_ok = r.udp_ok.saturating_add(1));
+        members.record(&round.node, |r| r.udp_ok = r.udp_ok.saturating_add(1));
         if let Some(digest) = msg.digest {
             self.compare(digest, &round.node, members, now, fx);
         }
@@ -473,10 +473,4 @@ impl ProbeRound {
 /// How long gossip takes to level a difference.
 fn settling_time(members: &Members) -> Duration {
     members.config().gossip_interval * 5
-}
-
-fn record(members: &mut Members, node: &NodeName, f: impl FnOnce(&mut ProbeRecord)) {
-    if let Some(row) = members.rows.get_mut(node) {
-        f(&mut row.probes);
-    }
 }

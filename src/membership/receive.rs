@@ -38,7 +38,7 @@ pub fn receive(
                     received.outcomes.push(outcome);
                 }
             }
-            Message::Membership(m) => membership(m, members, now, rng, fx),
+            Message::Membership(m) => membership(m, members, now, fx),
             Message::Serf(m) => received.serf.push(m),
             // What is said of news has been dealt with by the rules of waves.
             Message::Wave(_) => {}
@@ -80,15 +80,9 @@ fn probe(
     None
 }
 
-fn membership(
-    message: MembershipMessage,
-    members: &mut Members,
-    now: Moment,
-    rng: &mut Rng,
-    fx: &mut Effects,
-) {
+fn membership(message: MembershipMessage, members: &mut Members, now: Moment, fx: &mut Effects) {
     match message {
-        MembershipMessage::Alive(m) => members.alive(&m, now, rng, fx),
+        MembershipMessage::Alive(m) => members.alive(&m, now, fx),
         MembershipMessage::Suspect(m) => members.suspect(&m, now, fx),
         MembershipMessage::Dead(m) => members.dead(&m, now, fx),
         MembershipMessage::JoinIntent(m) => members.join_intent(&m, now, fx),

@@ -6,7 +6,6 @@
 
 use super::effects::StreamRequest;
 use super::exchange::random_up_to;
-use super::row::State;
 use super::table::{Members, Presence};
 use crate::model::Moment;
 use crate::wire::message::Ping;
@@ -43,8 +42,7 @@ impl ReconnectSchedule {
         if members.presence() != Presence::Here || failed == 0 || rng.f64() >= chance {
             return None;
         }
-        let dead = members.rows().filter(|row| matches!(row.state, State::Dead));
-        let row = dead.take(rng.usize(0..failed) + 1).last()?;
+        let row = members.failed_rows().nth(rng.usize(0..failed))?;
         let (node, to) = (row.name.clone(), row.target());
         if !row.answers_stream_pings() {
             return Some(StreamRequest::Reach { whom: node.to_string(), to });

@@ -4,13 +4,16 @@ use super::effects::Target;
 use super::rings::RingPlace;
 use super::suspicion::Suspicion;
 use super::vivaldi::RoundTrips;
-use crate::model::{Coordinate, Incarnation, LamportTime, Member, Moment, NodeName, Status, Tags, Versions};
+use crate::model::{Coordinate, Incarnation, LamportTime, Member, Meta, Moment, NodeName, Status, Versions};
 use crate::wire::Dialect;
 use crate::wire::message::{Alive, PeerRow, PeerState};
 use std::net::SocketAddr;
 
 /// The memberlist protocol from which on members answer pings over TCP.
 const STREAM_PING_PROTOCOL: u8 = 3;
+
+/// The place in the order of probing of a row that is not in it.
+pub(super) const NOWHERE: u32 = u32::MAX;
 
 /// SWIM's state of a member. Serf's status follows from it and from `leaving`, so that a
 /// member cannot be alive and left at once.
@@ -19,7 +22,7 @@ pub enum State {
     /// Answers.
     Alive,
     /// Did not answer someone; has until the suspicion's deadline to say so.
-    Suspect(Suspicion),
+    Suspect(Box<Suspicion>),
     /// Given up.
     Dead,
     /// Went on its own wish, or by `force-leave` after it was given up.
@@ -33,10 +36,8 @@ pub struct Row {
     pub name: NodeName,
     /// Its gossip address.
     pub addr: SocketAddr,
-    /// Its encoded tags, as it said them.
-    pub meta: Vec<u8>,
-    /// The same, decoded.
-    pub tags: Tags,
+    /// Its tags, as it said them.
+    pub meta: Meta,
     /// What it speaks.
     pub versions: Versions,
     /// The highest incarnation that was ever admitted, whatever the state.
@@ -53,13 +54,13 @@ pub struct Row {
     pub probes: ProbeRecord,
     /// Where it is on the network, since it first said so in an ack.
     pub located: Option<Box<Located>>,
-    /// When it was last informed that it counts as dead, because it said to be alive in a run that
-    /// is over.
-    pub(super) challenged: Option<Moment>,
+    /// Until when it is not informed once more that it counts as dead, when it says to be alive in a run
+    /// that is over.
+    pub(super) challenged_until: Moment,
     /// Whether only one dialect is spoken here.
     pub(super) native_only: bool,
-    /// Whether it is in the probe order.
-    pub(super) in_order: bool,
+    /// Its place in the order of probing.
+    pub(super) place_in_order: u32,
     /// Which rings it is on.
     pub(super) place: RingPlace,
 }
@@ -87,7 +88,35 @@ pub struct Located {
     pub(super) round_trips: RoundTrips,
 }
 
+impl ProbeRecord {
+    /// Whether something has not come through.
+    pub fn is_troubled(&self) -> bool {
+        self.udp_failed > 0 || self.tcp_failed > 0
+    }
+}
+
 impl Row {
+    /// A member that has just been heard of for the first time, alive.
+    pub(super) fn new(name: NodeName, addr: SocketAddr, meta: &[u8], versions: Versions, now: Moment) -> Row {
+        Row {
+            name,
+            addr,
+            meta: meta.into(),
+            versions,
+            incarnation: Incarnation::default(),
+            state: State::Alive,
+            since: now,
+            leaving: false,
+            status_ltime: LamportTime::ZERO,
+            probes: ProbeRecord::default(),
+            located: None,
+            challenged_until: Moment::ZERO,
+            native_only: false,
+            place_in_order: NOWHERE,
+            place: RingPlace::default(),
+        }
+    }
+
     /// Serf's view of the state.
     pub fn status(&self) -> Status {
         match (&self.state, self.leaving) {
@@ -129,7 +158,7 @@ impl Row {
         Member {
             name: self.name.clone(),
             addr: self.addr,
-            tags: self.tags.clone(),
+            meta: self.meta.clone(),
             status: self.status(),
             versions: self.versions,
             incarnation: self.incarnation,
@@ -142,7 +171,7 @@ impl Row {
             incarnation: self.incarnation,
             node: self.name.clone(),
             addr: self.addr,
-            meta: self.meta.clone(),
+            meta: self.meta.as_bytes().to_vec(),
             versions: self.versions,
         }
     }
@@ -152,7 +181,7 @@ impl Row {
         PeerRow {
             node: self.name.clone(),
             addr: self.addr,
-            meta: self.meta.clone(),
+            meta: self.meta.as_bytes().to_vec(),
             incarnation: self.incarnation,
             state: match self.state {
                 State::Alive => PeerState::Alive,
@@ -178,7 +207,7 @@ impl Row {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         let incarnation = self.incarnation.0.to_le_bytes();
         let bytes = self.name.as_bytes().iter().copied().chain(incarnation).chain([u8::from(self.leaving)]);
-        for byte in bytes.chain(self.versions.to_bytes()).chain(self.meta.iter().copied()) {
+        for byte in bytes.chain(self.versions.to_bytes()).chain(self.meta.as_bytes().iter().copied()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
         hash

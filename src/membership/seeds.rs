@@ -22,12 +22,10 @@
 
 use super::effects::StreamRequest;
 use super::exchange::random_up_to;
-use super::row::Row;
 use super::table::{Members, Presence};
 use crate::model::{HostPort, Moment, canonical_ip};
 use crate::telemetry::counters;
 use fastrand::Rng;
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -123,11 +121,10 @@ impl Seeds {
         if members.presence() != Presence::Here || self.asked.is_some_and(|at| now < at + PATIENCE) {
             return None;
         }
-        let taken = addresses_of_the_present(members);
         let alone = members.present() <= 1;
         let leads_on = |seed: &&Seed| {
             let asked_for = alone || seed.origin == Origin::Configured;
-            asked_for && (seed.addrs.is_empty() || seed.addrs.iter().any(|a| !taken.contains(a)))
+            asked_for && (seed.addrs.is_empty() || seed.addrs.iter().any(|a| !members.has_address(*a)))
         };
         let missing: Vec<&Seed> = self.known.iter().filter(leads_on).collect();
         if missing.is_empty() && members.failed() == 0 && !alone {
@@ -157,14 +154,9 @@ impl Seeds {
             let canonical = |a: SocketAddr| SocketAddr::new(canonical_ip(a.ip()), a.port());
             seed.addrs = addrs.into_iter().map(canonical).take(MAX_ADDRESSES).collect();
         }
-        let taken = addresses_of_the_present(members);
-        let others: Vec<SocketAddr> = seed.addrs.iter().filter(|a| !taken.contains(a)).copied().collect();
+        let others: Vec<SocketAddr> =
+            seed.addrs.iter().filter(|a| !members.has_address(**a)).copied().collect();
         let addr = rng.choice(others)?;
         Some(StreamRequest::Reach { whom: seed.text.clone(), to: members.stranger(addr) })
     }
-}
-
-/// The addresses of everyone present, this process included.
-fn addresses_of_the_present(members: &Members) -> BTreeSet<SocketAddr> {
-    members.rows().filter(|row| row.is_present()).map(|row: &Row| row.addr).collect()
 }

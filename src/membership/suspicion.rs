@@ -50,12 +50,12 @@ impl Suspicion {
         self.start + timeout(self.confirmations(), self.wanted, self.min, self.max)
     }
 
-    /// When the suspect is next to be informed by this process; never, unless it is an accuser.
-    pub fn remind_at(&self) -> Moment {
-        self.remind_at
+    /// When the suspect is next to be informed by this process, or to be declared dead.
+    pub fn due(&self) -> Moment {
+        self.deadline().min(self.remind_at)
     }
 
-    /// Sets when the suspect is next to be informed.
+    /// Sets when the suspect is next to be informed by this process; never, unless it is an accuser.
     pub fn remind(&mut self, at: Moment) {
         self.remind_at = at;
     }

@@ -1,7 +1,6 @@
 //! SWIM's rules: what an alive, suspect or dead message changes (SWIM §4, Lifeguard §IV).
 
 use super::effects::{Effects, Transmit};
-use super::rings::RingPlace;
 use super::row::{Row, State};
 use super::suspicion::Suspicion;
 use super::table::{MAX_PRESENT, Members, Presence};
@@ -11,7 +10,6 @@ use crate::model::{
 };
 use crate::telemetry::counters;
 use crate::wire::message::{Alive, Dead, Message, Suspect};
-use fastrand::Rng;
 use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,18 +25,11 @@ pub(super) enum Spread {
 
 impl Members {
     /// Someone is alive.
-    pub fn alive(&mut self, msg: &Alive, now: Moment, rng: &mut Rng, fx: &mut Effects) {
-        self.admit_alive(msg, Spread::Yes, now, rng, fx);
+    pub fn alive(&mut self, msg: &Alive, now: Moment, fx: &mut Effects) {
+        self.admit_alive(msg, Spread::Yes, now, fx);
     }
 
-    pub(super) fn admit_alive(
-        &mut self,
-        msg: &Alive,
-        spread: Spread,
-        now: Moment,
-        rng: &mut Rng,
-        fx: &mut Effects,
-    ) {
+    pub(super) fn admit_alive(&mut self, msg: &Alive, spread: Spread, now: Moment, fx: &mut Effects) {
         let addr = SocketAddr::new(canonical_ip(msg.addr.ip()), msg.addr.port());
         // What is said of this very process is put right, whatever vector it names: a member that
         // believes that would go on speaking to this process in the wrong tongue, or not at all.
@@ -71,7 +62,7 @@ impl Members {
             });
         }
         match self.rows.get(&msg.node) {
-            None => self.admit_stranger(msg, addr, spread, now, rng, fx),
+            None => self.admit_stranger(msg, addr, spread, now, fx),
             Some(row) => {
                 if msg.incarnation == row.incarnation && row.addr == addr && row.is_present() {
                     return self.admit_second_run(msg, now, spread, fx);
@@ -91,7 +82,7 @@ impl Members {
                         self.challenge(&msg.node, now, fx)
                     };
                 }
-                self.admit_known(msg, addr, spread, now, rng, fx);
+                self.admit_known(msg, addr, spread, now, fx);
             }
         }
     }
@@ -104,10 +95,10 @@ impl Members {
     fn challenge(&mut self, node: &NodeName, now: Moment, fx: &mut Effects) {
         let (pause, from) = (self.config.probe_interval, self.me.clone());
         let Some(row) = self.rows.get_mut(node) else { return };
-        if row.is_present() || row.challenged.is_some_and(|at| now.since(at) < pause) {
+        if row.is_present() || now < row.challenged_until {
             return;
         }
-        row.challenged = Some(now);
+        row.challenged_until = now + pause;
         let suspect = Suspect { incarnation: row.incarnation, node: node.clone(), from };
         let (to, messages) = (row.target(), vec![Message::from(suspect)]);
         fx.transmits.push(Transmit { to, messages, probe: None, piggybacks: false });
@@ -119,12 +110,12 @@ impl Members {
         addr: SocketAddr,
         spread: Spread,
         now: Moment,
-        rng: &mut Rng,
         fx: &mut Effects,
     ) {
         if let Some(pruned) = self.pruned.get(&msg.node)
             && msg.incarnation <= pruned.incarnation
-            && now.since(pruned.at) <= self.config.gossip_to_the_dead
+            && let Some(at) = self.pruned.moment(&msg.node)
+            && now.since(at) <= self.config.gossip_to_the_dead
         {
             return;
         }
@@ -144,40 +135,19 @@ impl Members {
         }
         let before = self.forgotten.remove(&msg.node).map_or(LamportTime::ZERO, |gone| gone.status_ltime);
         let intent = self.intents.remove(&msg.node).filter(|intent| intent.ltime > before);
-        let row = Row {
-            name: msg.node.clone(),
-            addr,
-            meta: msg.meta.clone(),
-            tags: decode_tags(&msg.node, &msg.meta),
-            versions: msg.versions,
-            incarnation: msg.incarnation,
-            state: State::Alive,
-            since: now,
-            leaving: intent.is_some_and(|i| i.leave),
-            status_ltime: intent.map_or(before, |i| i.ltime),
-            probes: Default::default(),
-            located: None,
-            challenged: None,
-            native_only: self.config.native_only,
-            in_order: false,
-            place: RingPlace::default(),
-        };
+        check_tags(&msg.node, &msg.meta);
+        let mut row = Row::new(msg.node.clone(), addr, &msg.meta, msg.versions, now);
+        row.incarnation = msg.incarnation;
+        row.leaving = intent.is_some_and(|i| i.leave);
+        row.status_ltime = intent.map_or(before, |i| i.ltime);
+        row.native_only = self.config.native_only;
         let event = MemberEvent { kind: MemberEventKind::Join, member: row.member() };
         self.insert(row, now);
-        self.enlist(&msg.node, rng);
         self.pass_on(msg, addr, spread, fx);
         self.report(event, fx);
     }
 
-    fn admit_known(
-        &mut self,
-        msg: &Alive,
-        addr: SocketAddr,
-        spread: Spread,
-        now: Moment,
-        rng: &mut Rng,
-        fx: &mut Effects,
-    ) {
+    fn admit_known(&mut self, msg: &Alive, addr: SocketAddr, spread: Spread, now: Moment, fx: &mut Effects) {
         let event = self.change(&msg.node, now, |row| {
             let returns = !row.is_present();
             if row.addr != addr {
@@ -192,10 +162,10 @@ impl Members {
             row.versions = msg.versions;
             // As in memberlist, a member is updated when its tags are; an address changes only for
             // a member that returns, and what it speaks is nobody's news.
-            let differs = row.meta != msg.meta;
+            let differs = row.meta.as_bytes() != msg.meta;
             if differs {
-                row.meta = msg.meta.clone();
-                row.tags = decode_tags(&msg.node, &msg.meta);
+                row.meta = msg.meta.as_slice().into();
+                check_tags(&msg.node, &msg.meta);
             }
             if !row.is_alive() {
                 row.state = State::Alive;
@@ -209,7 +179,6 @@ impl Members {
             let kind = kind.or(differs.then_some(MemberEventKind::Update));
             kind.map(|kind| MemberEvent { kind, member: row.member() })
         });
-        self.enlist(&msg.node, rng);
         self.pass_on(msg, addr, spread, fx);
         if let Some(Some(event)) = event {
             if event.kind == MemberEventKind::Join {
@@ -228,14 +197,14 @@ impl Members {
     fn admit_second_run(&mut self, msg: &Alive, now: Moment, spread: Spread, fx: &mut Effects) {
         let rank = |versions: &Versions| Reverse((versions.protocol_max, versions.to_bytes()));
         let row = &self.rows[&msg.node];
-        if (rank(&row.versions), &row.meta) >= (rank(&msg.versions), &msg.meta) {
+        if (rank(&row.versions), row.meta.as_bytes()) >= (rank(&msg.versions), &*msg.meta) {
             return;
         }
         let changed = self.change(&msg.node, now, |row| {
-            let differs = row.meta != msg.meta;
+            let differs = row.meta.as_bytes() != msg.meta;
             row.versions = msg.versions;
-            row.meta = msg.meta.clone();
-            row.tags = decode_tags(&msg.node, &msg.meta);
+            row.meta = msg.meta.as_slice().into();
+            check_tags(&msg.node, &msg.meta);
             let event = || MemberEvent { kind: MemberEventKind::Update, member: row.member() };
             (row.addr, differs.then(event))
         });
@@ -269,7 +238,7 @@ impl Members {
             // believes, and could never refute anything again.
             return self.refuse_jump("alive", &msg.node, msg.incarnation, now);
         }
-        let same = msg.meta == me.meta && msg.versions == me.versions;
+        let same = msg.meta == me.meta.as_bytes() && msg.versions == me.versions;
         if msg.incarnation == me.incarnation && same {
             return;
         }
@@ -309,7 +278,7 @@ impl Members {
                 // so far; it gets the whole time to refute this as well.
                 State::Alive | State::Suspect(_) => {
                     let suspicion = Suspicion::new(msg.from.clone(), wanted, min, max, now);
-                    row.state = State::Suspect(suspicion);
+                    row.state = State::Suspect(Box::new(suspicion));
                     row.since = now;
                     counters::SUSPICIONS.inc();
                     true
@@ -326,31 +295,29 @@ impl Members {
         }
     }
 
-    /// As an accuser, informs suspects directly of what they are suspected of, once every probe
+    /// A suspect has had its time, or is to be reminded.
+    ///
+    /// As an accuser this process informs it directly of what it is suspected of, once every probe
     /// interval. Gossip about it ends after a few ticks; a suspect that could not be reached
     /// during those must not be declared dead without ever having heard of it.
-    pub(super) fn remind_suspects(&mut self, now: Moment, fx: &mut Effects) {
-        let due: Vec<NodeName> = self.suspects.iter().filter(|n| self.reminder(n) <= now).cloned().collect();
-        for node in due {
-            self.remind_next(&node, now);
-            if let Some(row) = self.rows.get(&node) {
-                let (incarnation, from) = (row.incarnation, self.me.clone());
-                fx.send(row.target(), Message::from(Suspect { incarnation, node, from }));
-            }
+    pub(super) fn suspect_is_due(&mut self, node: &NodeName, now: Moment, fx: &mut Effects) {
+        let Some(row) = self.rows.get(node) else { return };
+        let State::Suspect(suspicion) = &row.state else { return };
+        let (incarnation, from) = (row.incarnation, self.me.clone());
+        if suspicion.deadline() > now {
+            fx.send(row.target(), Message::from(Suspect { incarnation, node: node.clone(), from }));
+            return self.remind_next(node, now);
         }
-    }
-
-    fn reminder(&self, node: &NodeName) -> Moment {
-        match self.rows.get(node) {
-            Some(Row { state: State::Suspect(s), .. }) => s.remind_at(),
-            _ => Moment::NEVER,
-        }
+        log::info!(
+            target: "memberlist",
+            "Marking {node} as failed, suspect timeout reached ({} peer confirmations)", suspicion.confirmations()
+        );
+        self.dead(&Dead { incarnation, node: node.clone(), from }, now, fx);
     }
 
     fn remind_next(&mut self, node: &NodeName, now: Moment) {
-        if let Some(Row { state: State::Suspect(s), .. }) = self.rows.get_mut(node) {
-            s.remind(now + self.config.probe_interval);
-        }
+        let next = now + self.config.probe_interval;
+        self.change_suspicion(node, |suspicion| suspicion.remind(next));
     }
 
     /// Someone is dead, or says itself that it leaves.
@@ -459,9 +426,8 @@ impl Members {
         let meta = tags.encode()?;
         let me = self.me.clone();
         let changed = self.change(&me, now, |row| {
-            let changed = row.meta != meta;
-            row.meta = meta;
-            row.tags = tags;
+            let changed = row.meta.as_bytes() != meta;
+            row.meta = meta.into();
             changed
         });
         if changed == Some(true) && self.presence != Presence::Gone {
@@ -491,36 +457,11 @@ impl Members {
             self.report(event, fx);
         }
     }
-
-    pub(super) fn expire_suspicions(&mut self, now: Moment, fx: &mut Effects) {
-        let due: Vec<(NodeName, Incarnation, u32)> = self
-            .suspects
-            .iter()
-            .filter_map(|name| {
-                let row = self.rows.get(name)?;
-                match &row.state {
-                    State::Suspect(s) if s.deadline() <= now => {
-                        Some((name.clone(), row.incarnation, s.confirmations()))
-                    }
-                    _ => None,
-                }
-            })
-            .collect();
-        for (node, incarnation, confirmations) in due {
-            log::info!(
-                target: "memberlist",
-                "Marking {node} as failed, suspect timeout reached ({confirmations} peer confirmations)"
-            );
-            let from = self.me.clone();
-            self.dead(&Dead { incarnation, node, from }, now, fx);
-        }
-    }
 }
 
-/// Tags that do not decode are shown as none; the metadata itself is kept and passed on as is.
-fn decode_tags(name: &NodeName, meta: &[u8]) -> Tags {
-    Tags::decode(meta).unwrap_or_else(|why| {
+/// Says so in the log when tags do not decode.
+fn check_tags(name: &NodeName, meta: &[u8]) {
+    if let Err(why) = Tags::decode(meta) {
         log::error!(target: "serf", "Failed to decode tags of '{name}': {why}");
-        Tags::default()
-    })
+    }
 }

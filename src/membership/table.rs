@@ -14,7 +14,8 @@ use super::effects::Effects;
 use super::forgotten::Forgotten;
 use super::rings::{RingPlace, Rings};
 use super::rivals::Rivals;
-use super::row::{Row, State};
+use super::row::{ProbeRecord, Row, State};
+use super::timed::Timed;
 use super::vivaldi::Vivaldi;
 use crate::model::{
     Incarnation, LamportClock, LamportTime, MemberEvent, MemberEventKind, Moment, NodeName, Tags, TagsError,
@@ -54,8 +55,10 @@ pub enum Presence {
 pub(super) struct EarlyIntent {
     pub leave: bool,
     pub ltime: LamportTime,
-    pub at: Moment,
 }
+
+/// Members by a moment.
+type Index = BTreeSet<(Moment, NodeName)>;
 
 /// What is remembered of a pruned name, so that news still under way does not bring it back.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +67,6 @@ pub(super) struct Pruned {
     pub incarnation: Incarnation,
     /// Lamport time of the last intent about it.
     pub ltime: LamportTime,
-    pub at: Moment,
 }
 
 /// The members that are here. One row a member, this process included.
@@ -72,20 +74,29 @@ pub(super) struct Pruned {
 pub struct Members {
     pub(super) config: Config,
     pub(super) me: NodeName,
-    pub(super) rows: BTreeMap<NodeName, Row>,
-    /// Names of everyone worth probing or gossiping to, in the order of probing.
+    pub(super) rows: BTreeMap<NodeName, Box<Row>>,
+    /// The order of probing; see `table/order.rs`.
     order: Vec<NodeName>,
     cursor: usize,
-    pub(super) suspects: BTreeSet<NodeName>,
+    /// Whether the one at the cursor is to be probed next, whatever the lot would say.
+    is_drawn: bool,
+    /// Suspects, each by when something is to be done about it.
+    suspects: Index,
     /// Members to be forgotten at a given time, because an operator asked for that while they
     /// were still alive.
-    pub(super) prunes: BTreeMap<NodeName, Moment>,
+    pub(super) prunes: Timed<()>,
     /// Dead members, and members that left, each by the time since when.
-    dead: BTreeSet<(Moment, NodeName)>,
-    left: BTreeSet<(Moment, NodeName)>,
+    dead: Index,
+    left: Index,
+    /// The dead up to this one hear no gossip any more.
+    silenced: Option<(Moment, NodeName)>,
+    /// Members with which something has not come through.
+    troubled: BTreeSet<NodeName>,
     pub(super) clock: LamportClock,
-    pub(super) intents: BTreeMap<NodeName, EarlyIntent>,
-    pub(super) pruned: BTreeMap<NodeName, Pruned>,
+    /// Each with the moment when it came.
+    pub(super) intents: Timed<EarlyIntent>,
+    /// Each with the moment when it was pruned.
+    pub(super) pruned: Timed<Pruned>,
     pub(super) forgotten: Forgotten,
     pub(super) presence: Presence,
     pub(super) awareness: Awareness,
@@ -132,13 +143,16 @@ impl Members {
             rows: BTreeMap::new(),
             order: Vec::new(),
             cursor: 0,
+            is_drawn: false,
             suspects: BTreeSet::new(),
-            prunes: BTreeMap::new(),
+            prunes: Timed::default(),
             dead: BTreeSet::new(),
             left: BTreeSet::new(),
+            silenced: None,
+            troubled: BTreeSet::new(),
             clock,
-            intents: BTreeMap::new(),
-            pruned: BTreeMap::new(),
+            intents: Timed::default(),
+            pruned: Timed::default(),
             forgotten: Forgotten::default(),
             presence: Presence::Here,
             complaints: RateLimit::new(1, COMPLAINT_INTERVAL),
@@ -148,24 +162,10 @@ impl Members {
             digest: 0,
             digest_since: now,
         };
-        let row = Row {
-            name: me.name,
-            addr: SocketAddr::new(canonical_ip(me.addr.ip()), me.addr.port()),
-            meta,
-            tags: me.tags,
-            versions: Versions::OURS,
-            incarnation: Incarnation::FIRST,
-            state: State::Alive,
-            since: now,
-            leaving: false,
-            status_ltime: LamportTime::ZERO,
-            probes: Default::default(),
-            located: None,
-            challenged: None,
-            native_only: members.config.native_only,
-            in_order: false,
-            place: RingPlace::default(),
-        };
+        let addr = SocketAddr::new(canonical_ip(me.addr.ip()), me.addr.port());
+        let mut row = Row::new(me.name, addr, &meta, Versions::OURS, now);
+        row.incarnation = Incarnation::FIRST;
+        row.native_only = members.config.native_only;
         let event = MemberEvent { kind: MemberEventKind::Join, member: row.member() };
         members.insert(row, now);
         members.report(event, fx);
@@ -188,12 +188,10 @@ impl Members {
         f: impl FnOnce(&mut Row) -> T,
     ) -> Option<T> {
         let row = self.rows.get_mut(name)?;
-        let (before, key) = (row.fingerprint(), (row.since, name.clone()));
-        let was_at = row.addr;
-        match row.state {
-            State::Dead => drop(self.dead.remove(&key)),
-            State::Left => drop(self.left.remove(&key)),
-            _ => {}
+        let (before, was_at) = (row.fingerprint(), row.addr);
+        let was = key(row);
+        if let Some(set) = set_of(&row.state, &mut self.suspects, &mut self.dead, &mut self.left) {
+            set.remove(&was);
         }
         let result = f(row);
         self.reindex(name, before, Some(was_at), now);
@@ -202,28 +200,20 @@ impl Members {
 
     pub(super) fn insert(&mut self, row: Row, now: Moment) {
         let name = row.name.clone();
-        self.rows.insert(name.clone(), row);
+        self.rows.insert(name.clone(), Box::new(row));
         self.reindex(&name, 0, None, now);
     }
 
     fn reindex(&mut self, name: &NodeName, before: u64, was_at: Option<SocketAddr>, now: Moment) {
         let Some(row) = self.rows.get_mut(name) else { return };
-        let key = (row.since, name.clone());
-        match row.state {
-            State::Suspect(_) => {
-                self.suspects.insert(name.clone());
-            }
-            State::Alive => {
-                self.suspects.remove(name);
-            }
-            State::Dead => {
-                self.suspects.remove(name);
-                self.dead.insert(key);
-            }
-            State::Left => {
-                self.suspects.remove(name);
-                self.left.insert(key);
-            }
+        let is = key(row);
+        let hears = match row.state {
+            State::Alive | State::Suspect(_) => true,
+            State::Dead => self.silenced.as_ref().is_none_or(|last| is > *last),
+            State::Left => false,
+        };
+        if let Some(set) = set_of(&row.state, &mut self.suspects, &mut self.dead, &mut self.left) {
+            set.insert(is);
         }
         let after = row.fingerprint();
         let place = match row.is_present() {
@@ -239,7 +229,17 @@ impl Members {
         if was_at != Some(row.addr) {
             self.addresses.change(name, was_at, Some(row.addr));
         }
+        note_trouble(&mut self.troubled, row);
         self.set_digest(self.digest ^ before ^ after, now);
+        if hears { self.enlist(name) } else { self.strike(name) }
+    }
+
+    /// Notes how a probe of a member or an exchange with it went.
+    pub(super) fn record(&mut self, node: &NodeName, f: impl FnOnce(&mut ProbeRecord)) {
+        if let Some(row) = self.rows.get_mut(node) {
+            f(&mut row.probes);
+            note_trouble(&mut self.troubled, row);
+        }
     }
 
     fn set_digest(&mut self, digest: u64, now: Moment) {
@@ -250,28 +250,22 @@ impl Members {
     }
 
     /// Forgets a member altogether. This process's own row stays.
-    pub(super) fn erase(&mut self, name: &NodeName, now: Moment, fx: &mut Effects) -> Option<Row> {
+    pub(super) fn erase(&mut self, name: &NodeName, now: Moment, fx: &mut Effects) -> Option<Box<Row>> {
         if *name == self.me {
             return None;
         }
+        self.strike(name);
         let row = self.rows.remove(name)?;
-        let key = (row.since, name.clone());
-        self.dead.remove(&key);
-        self.left.remove(&key);
-        self.suspects.remove(name);
+        if let Some(set) = set_of(&row.state, &mut self.suspects, &mut self.dead, &mut self.left) {
+            set.remove(&key(&row));
+        }
+        self.troubled.remove(name);
         self.prunes.remove(name);
         self.set_digest(self.digest ^ row.fingerprint(), now);
-        self.rings.set(name, RingPlace::Nowhere);
-        self.addresses.change(name, Some(row.addr), None);
-        if row.in_order
-            && let Some(at) = self.order.iter().position(|n| n == name)
-        {
-            self.order.remove(at);
-            if at < self.cursor {
-                // Everyone behind it moves up; nobody may slip past this round unprobed.
-                self.cursor -= 1;
-            }
+        if row.place != RingPlace::Nowhere {
+            self.rings.set(name, RingPlace::Nowhere);
         }
+        self.addresses.change(name, Some(row.addr), None);
         self.report(MemberEvent { kind: MemberEventKind::Reap, member: row.member() }, fx);
         Some(row)
     }
@@ -316,5 +310,34 @@ impl Members {
         if let Some(passed) = self.complaints.pass(about.clone(), kind, now) {
             log::warn!(target: "memberlist", "{}{passed}", text(self));
         }
+    }
+}
+
+/// The index that a member is in because of its state; none while it is just alive.
+fn set_of<'a>(
+    state: &State,
+    suspects: &'a mut Index,
+    dead: &'a mut Index,
+    left: &'a mut Index,
+) -> Option<&'a mut Index> {
+    match state {
+        State::Alive => None,
+        State::Suspect(_) => Some(suspects),
+        State::Dead => Some(dead),
+        State::Left => Some(left),
+    }
+}
+
+/// What it is found by in that index: when something is due about a suspect, and since when others are gone.
+fn key(row: &Row) -> (Moment, NodeName) {
+    let at = if let State::Suspect(suspicion) = &row.state { suspicion.due() } else { row.since };
+    (at, row.name.clone())
+}
+
+fn note_trouble(troubled: &mut BTreeSet<NodeName>, row: &Row) {
+    if row.probes.is_troubled() {
+        troubled.insert(row.name.clone());
+    } else if !troubled.is_empty() {
+        troubled.remove(&row.name);
     }
 }

@@ -175,7 +175,7 @@ mod tests {
         Member {
             name: NodeName::new(name).unwrap(),
             addr: "10.0.0.1:1".parse().unwrap(),
-            tags: Tags::default(),
+            meta: Tags::default().encode().unwrap().into(),
             status: Status::Alive,
             versions: Versions::OURS,
             incarnation: Incarnation(1),

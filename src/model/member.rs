@@ -2,7 +2,7 @@
 
 use super::incarnation::Incarnation;
 use super::name::NodeName;
-use super::tags::Tags;
+use super::tags::Meta;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
@@ -139,8 +139,8 @@ pub struct Member {
     pub name: NodeName,
     /// Where it receives gossip (UDP and TCP).
     pub addr: SocketAddr,
-    /// Its tags.
-    pub tags: Tags,
+    /// Its tags, encoded.
+    pub meta: Meta,
     /// What Serf says about it.
     pub status: Status,
     /// The protocols it understands and speaks.

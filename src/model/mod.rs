@@ -30,6 +30,6 @@ pub use moment::Moment;
 pub use name::{MAX_NAME_LEN, MAX_PLAIN_NAME_LEN, NameError, NodeName};
 pub use number::parse_number;
 pub(crate) use tags::write_raw;
-pub use tags::{MAX_META_LEN, Tags, TagsError};
+pub use tags::{MAX_META_LEN, Meta, Tags, TagsError};
 pub use text::{Text, lossy};
 pub use token::Token;

@@ -9,6 +9,7 @@
 use super::text::{Text, lossy};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// Largest encoded size of a member's tags, in bytes (memberlist's `MetaMaxSize`).
 pub const MAX_META_LEN: usize = 512;
@@ -20,6 +21,42 @@ const TAG_MAGIC: u8 = 255;
 /// A member's tags, ordered by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags(pub BTreeMap<Text, Text>);
+
+/// Tags as a member said them, encoded. They are decoded where they are shown: decoded they take many times the
+/// memory, and most of them are never looked at. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Meta(Arc<[u8]>);
+
+impl Meta {
+    /// What an `Alive` message carries.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The tags. Those that do not decode are shown as none.
+    pub fn tags(&self) -> Tags {
+        Tags::decode(&self.0).unwrap_or_default()
+    }
+}
+
+impl From<&[u8]> for Meta {
+    fn from(bytes: &[u8]) -> Meta {
+        Meta(bytes.into())
+    }
+}
+
+impl From<Vec<u8>> for Meta {
+    fn from(bytes: Vec<u8>) -> Meta {
+        Meta(bytes.into())
+    }
+}
+
+/// As the tags.
+impl fmt::Debug for Meta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tags().fmt(f)
+    }
+}
 
 /// Why tags were refused.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use super::record::MembersFilteredCall;
 use crate::messaging::expression::{BadExpression, Expression};
 use crate::model::{Member, Text};
+use std::cell::LazyCell;
 use std::fmt;
 
 /// The most tag expressions in one request; each is compiled.
@@ -65,12 +66,10 @@ impl MemberFilter {
 
     /// Whether the member passes every expression. A tag that it lacks counts as empty.
     pub fn matches(&self, member: &Member) -> bool {
+        let tags = LazyCell::new(|| member.meta.tags());
         self.name.as_ref().is_none_or(|re| re.is_match(&member.name))
             && self.status.as_ref().is_none_or(|re| re.is_match(member.status.as_str()))
-            && self
-                .tags
-                .iter()
-                .all(|(key, re)| re.is_match(member.tags.value(key).map_or(&[][..], Text::as_bytes)))
+            && self.tags.iter().all(|(key, re)| re.is_match(tags.value(key).map_or(&[][..], Text::as_bytes)))
     }
 }
 
@@ -84,7 +83,7 @@ mod tests {
         Member {
             name: NodeName::new(name).unwrap(),
             addr: "10.0.0.1:7946".parse().unwrap(),
-            tags: Tags::from_pairs(tags).unwrap(),
+            meta: Tags::from_pairs(tags).unwrap().encode().unwrap().into(),
             status,
             versions: Versions::OURS,
             incarnation: Incarnation(1),

@@ -72,8 +72,9 @@ fn write_member(out: &mut Vec<u8>, member: &Member) -> Result<(), rmp::encode::V
     field(out, "Port");
     write_uint(out, member.addr.port().into())?;
     field(out, "Tags");
-    write_map_len(out, u32::try_from(member.tags.0.len()).unwrap_or(u32::MAX))?;
-    for text in member.tags.0.iter().flat_map(|(k, v)| [k, v]) {
+    let tags = member.meta.tags().0;
+    write_map_len(out, u32::try_from(tags.len()).unwrap_or(u32::MAX))?;
+    for text in tags.iter().flat_map(|(k, v)| [k, v]) {
         write_raw(out, text.as_bytes());
     }
     let status = STATUSES.iter().position(|status| *status == member.status);
@@ -136,7 +137,7 @@ mod tests {
         Member {
             name: NodeName::new("x").unwrap(),
             addr: addr.parse().unwrap(),
-            tags: Tags::from_pairs(["role=web"]).unwrap(),
+            meta: Tags::from_pairs(["role=web"]).unwrap().encode().unwrap().into(),
             status,
             versions: Versions::OURS,
             incarnation: Incarnation::FIRST,

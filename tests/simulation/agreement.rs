@@ -40,7 +40,7 @@ pub(crate) fn view(members: &Members) -> Facts {
     let alive = members.rows().filter(|r| r.status() == Status::Alive);
     alive
         .map(|r| {
-            let fact = Fact { addr: r.addr, meta: r.meta.clone(), incarnation: r.incarnation };
+            let fact = Fact { addr: r.addr, meta: r.meta.as_bytes().to_vec(), incarnation: r.incarnation };
             (r.name.clone(), fact)
         })
         .collect()
@@ -67,7 +67,7 @@ impl World {
         let live = self.processes.iter().filter(|p| p.stays()).filter_map(|p| p.node.as_ref());
         live.map(|node| {
             let me = node.members().my_row();
-            let fact = Fact { addr: me.addr, meta: me.meta.clone(), incarnation: me.incarnation };
+            let fact = Fact { addr: me.addr, meta: me.meta.as_bytes().to_vec(), incarnation: me.incarnation };
             (me.name.clone(), fact)
         })
         .collect()

@@ -9,7 +9,8 @@ use crate::membership_laws::{
 use crate::world::World;
 use serf::membership::{Config, Effects, Members, Profile, SelfDescription};
 use serf::model::{
-    Incarnation, LamportTime, Member, MemberEvent, MemberEventKind, Moment, NodeName, Status, Tags, Versions,
+    Incarnation, LamportTime, Member, MemberEvent, MemberEventKind, Meta, Moment, NodeName, Status, Tags,
+    Versions,
 };
 use serf::wire::message::LeaveIntent;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +28,8 @@ fn addr(n: u8) -> SocketAddr {
 }
 
 fn event(kind: MemberEventKind, status: Status) -> MemberEvent {
-    let (name, addr, tags) = (name("a"), addr(1), Tags::default());
-    let member = Member { name, addr, tags, status, versions: Versions::OURS, incarnation: Incarnation(1) };
+    let (name, addr, meta) = (name("a"), addr(1), Meta::from(&b"\xff\x80"[..]));
+    let member = Member { name, addr, meta, status, versions: Versions::OURS, incarnation: Incarnation(1) };
     MemberEvent { kind, member }
 }
 

@@ -6,13 +6,14 @@ use crate::model::{Event, Member, Text};
 /// The variables that a script sees on top of the agent's own. A name may occur more than once
 /// (tags `a-b` and `a.b` are both `SERF_TAG_A_B`); then the last one counts.
 pub(crate) fn environment(me: &Member, event: &Event) -> Vec<(String, Text)> {
-    let role = me.tags.value("role").cloned().unwrap_or_default();
+    let tags = me.meta.tags();
+    let role = tags.value("role").cloned().unwrap_or_default();
     let mut variables = vec![
         ("SERF_EVENT".to_string(), event.kind().into()),
         ("SERF_SELF_NAME".to_string(), Text::from(&me.name)),
         ("SERF_SELF_ROLE".to_string(), role),
     ];
-    variables.extend(me.tags.0.iter().map(|(name, value)| (tag_variable(name), value.clone())));
+    variables.extend(tags.0.into_iter().map(|(name, value)| (tag_variable(&name), value)));
     match event {
         Event::Members(_) => {}
         Event::User(event) => {
@@ -65,9 +66,10 @@ fn member_line(member: &Member, out: &mut Vec<u8>) {
     // As in Serf, an IPv4 address mapped into IPv6 is written as what it is.
     out.extend_from_slice(member.addr.ip().to_canonical().to_string().as_bytes());
     out.push(b'\t');
-    push_clean(member.tags.value("role").map_or(&[], Text::as_bytes), out);
+    let tags = member.meta.tags();
+    push_clean(tags.value("role").map_or(&[], Text::as_bytes), out);
     out.push(b'\t');
-    push_clean(&member.tags.to_bytes(), out);
+    push_clean(&tags.to_bytes(), out);
     out.push(b'\n');
 }
 

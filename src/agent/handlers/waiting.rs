@@ -1,7 +1,7 @@
 //! What waits for one script: its events, oldest first, and how many of them may. Pure.
 
 use super::reply::Chance;
-use crate::model::{Event, Text};
+use crate::model::{Event, Member};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -73,18 +73,14 @@ impl Waiting {
 /// About how much memory an event takes, in bytes. The same event may wait in several lanes and
 /// is reckoned in each, though they share it.
 pub(crate) fn weight(event: &Event) -> usize {
-    // A node of a map, a string, a member: what they take besides their text.
-    const TAG: usize = 64;
+    // A member, an event: what they take besides their text.
     const MEMBER: usize = 160;
     const EVENT: usize = 128;
     EVENT
         + match event {
             Event::Members(events) => {
-                let tag = |(name, value): (&Text, &Text)| TAG + name.len() + value.len();
-                let members = events.members.iter();
-                members
-                    .map(|m| MEMBER + m.name.as_bytes().len() + m.tags.0.iter().map(tag).sum::<usize>())
-                    .sum()
+                let text = |m: &Member| m.name.as_bytes().len() + m.meta.as_bytes().len();
+                events.members.iter().map(|m| MEMBER + text(m)).sum()
             }
             Event::User(event) => event.name.len() + event.payload.len(),
             Event::Query(query) => query.name.len() + query.payload.len(),

@@ -47,7 +47,7 @@ fn member(name: &str, status: Status) -> Member {
     Member {
         name: NodeName::new(name).unwrap(),
         addr: "10.0.0.1:7946".parse().unwrap(),
-        tags: Tags::from_pairs(["role=web"]).unwrap(),
+        meta: Tags::from_pairs(["role=web"]).unwrap().encode().unwrap().into(),
         status,
         versions: Versions::OURS,
         incarnation: Incarnation(1),

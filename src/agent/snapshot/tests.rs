@@ -45,11 +45,11 @@ fn addr(host: u8) -> SocketAddr {
 }
 
 fn event(kind: MemberEventKind, who: &str, host: u8) -> MemberEvent {
-    let (name, addr, tags) = (name(who), addr(host), Tags::default());
+    let (name, addr, meta) = (name(who), addr(host), Tags::default().encode().unwrap().into());
     let member = crate::model::Member {
         name,
         addr,
-        tags,
+        meta,
         status: Status::Alive,
         versions: Versions::OURS,
         incarnation: crate::model::Incarnation::FIRST,

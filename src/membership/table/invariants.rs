@@ -1,9 +1,9 @@
 //! What must hold after every step.
 
-use super::{MAX_INTENTS, MAX_TOMBSTONES, Members, Presence};
+use super::{MAX_INTENTS, MAX_TOMBSTONES, Members, Presence, key};
 use crate::membership::rings::{RINGS, position};
 use crate::membership::rivals::MAX_RIVALS;
-use crate::membership::row::State;
+use crate::membership::row::{NOWHERE, State};
 
 impl Members {
     /// Panics if something that is derived from the rows does not agree with them. For tests
@@ -18,16 +18,16 @@ impl Members {
                 State::Alive => {}
                 State::Suspect(_) => {
                     suspects += 1;
-                    assert!(self.suspects.contains(name), "{name} is not indexed as a suspect");
+                    assert!(self.suspects.contains(&key(row)), "{name} is not indexed as a suspect");
                     assert!(*name != self.me, "suspects itself");
                 }
                 State::Dead => {
                     dead += 1;
-                    assert!(self.dead.contains(&(row.since, name.clone())), "{name} not among the dead");
+                    assert!(self.dead.contains(&key(row)), "{name} not among the dead");
                 }
                 State::Left => {
                     left += 1;
-                    assert!(self.left.contains(&(row.since, name.clone())), "{name} not among the left");
+                    assert!(self.left.contains(&key(row)), "{name} not among the left");
                 }
             }
         }
@@ -42,26 +42,41 @@ impl Members {
         assert!(self.intents.len() <= MAX_INTENTS, "too many early intents");
         assert!(self.pruned.len() <= MAX_INTENTS, "too many pruned names");
         assert!(self.rivals.len() <= MAX_RIVALS, "too many rivals");
-        assert!(!self.pruned.contains_key(&self.me), "this process cannot be pruned");
-        for name in self.prunes.keys() {
+        assert!(self.pruned.get(&self.me).is_none(), "this process cannot be pruned");
+        for (name, ()) in self.prunes.iter() {
             assert!(*name != self.me && self.rows.contains_key(name), "{name} is to be pruned in vain");
         }
-        let mut names: Vec<_> = self.order.iter().collect();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), self.order.len(), "a name is twice in the probe order");
-        for name in &self.order {
-            assert!(self.rows.get(name).is_some_and(|r| r.in_order), "{name} is not enlisted");
-        }
+        self.check_order();
+        self.prunes.check_invariants();
+        self.intents.check_invariants();
+        self.pruned.check_invariants();
+        let troubled = self.rows.iter().filter(|(_, row)| row.probes.is_troubled()).map(|(name, _)| name);
+        assert!(troubled.eq(&self.troubled), "troubled members");
         let me = self.rows.get(&self.me).expect("own row is missing");
         match self.presence {
             Presence::Here => assert!(me.is_alive() && !me.leaving, "does not believe itself alive"),
             Presence::Leaving => assert!(me.is_alive() && me.leaving),
             Presence::Gone => assert!(matches!(me.state, State::Left)),
         }
-        for row in self.rows.values().filter(|r| r.is_present() && r.name != self.me) {
-            assert!(row.in_order, "{} is present and never probed", row.name);
+    }
+
+    fn check_order(&self) {
+        assert!(self.cursor <= self.order.len());
+        for (at, name) in self.order.iter().enumerate() {
+            let place = self.rows.get(name).map(|row| row.place_in_order as usize);
+            assert_eq!(place, Some(at), "the place of {name} in the order of probing");
         }
+        let mut placed = 0;
+        for (name, row) in self.rows.iter().filter(|(name, _)| **name != self.me) {
+            let hears = match row.state {
+                State::Alive | State::Suspect(_) => true,
+                State::Dead => self.silenced.as_ref().is_none_or(|last| key(row) > *last),
+                State::Left => false,
+            };
+            assert_eq!(row.place_in_order != NOWHERE, hears, "{name} in the order of probing");
+            placed += usize::from(hears);
+        }
+        assert_eq!(placed, self.order.len(), "order of probing");
     }
 
     fn check_rings(&self) {

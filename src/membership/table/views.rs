@@ -35,17 +35,17 @@ impl Members {
 
     /// One row, if the name is known.
     pub fn row(&self, name: impl AsRef<[u8]>) -> Option<&Row> {
-        self.rows.get(name.as_ref())
+        self.rows.get(name.as_ref()).map(|row| &**row)
     }
 
     /// All rows, by name.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.rows.values()
+        self.rows.values().map(|row| &**row)
     }
 
     /// A copy of every member, by name.
     pub fn members(&self) -> Vec<Member> {
-        self.rows.values().map(Row::member).collect()
+        self.rows().map(Row::member).collect()
     }
 
     /// How many rows there are, whatever their state.
@@ -61,6 +61,16 @@ impl Members {
     /// How many members take part, this process included: the n of every scaling rule.
     pub fn present(&self) -> usize {
         self.rows.len() - self.dead.len() - self.left.len()
+    }
+
+    /// Those that have failed, the one that did longest ago first.
+    pub fn failed_rows(&self) -> impl Iterator<Item = &Row> {
+        self.dead.iter().filter_map(|(_, name)| self.row(name))
+    }
+
+    /// Members with which something has not come through.
+    pub fn troubled_rows(&self) -> impl Iterator<Item = &Row> {
+        self.troubled.iter().filter_map(|name| self.row(name))
     }
 
     /// How many have failed.
@@ -90,7 +100,7 @@ impl Members {
 
     /// Whether anyone else is alive and staying.
     pub fn has_company(&self) -> bool {
-        self.rows.values().any(|r| r.name != self.me && r.status() == Status::Alive)
+        self.order.iter().filter_map(|name| self.row(name)).any(|row| row.status() == Status::Alive)
     }
 
     /// The Lamport time of intents.
@@ -118,6 +128,7 @@ impl Members {
     pub fn entries(&self) -> usize {
         let rows =
             self.rows.len() + self.order.len() + self.suspects.len() + self.dead.len() + self.left.len();
+        let rows = rows + self.troubled.len();
         let memories = self.forgotten.len() + self.pruned.len() + self.prunes.len() + self.intents.len();
         rows + memories + self.complaints.len()
     }
@@ -141,7 +152,7 @@ impl Members {
     /// The row of this name, if it has this address. Nothing is sent to an address that only a
     /// message names: otherwise this process could be used to aim traffic at a third party.
     pub fn row_at(&self, name: &NodeName, addr: SocketAddr) -> Option<&Row> {
-        self.rows.get(name).filter(|row| row.addr == addr)
+        self.row(name).filter(|row| row.addr == addr)
     }
 
     /// Whether a member that is present has this address.
@@ -156,7 +167,7 @@ impl Members {
 
     /// All that is known to be or to have been at an address.
     pub fn rows_at(&self, addr: SocketAddr) -> impl Iterator<Item = &Row> {
-        self.addresses.names(addr).filter_map(|name| self.rows.get(name))
+        self.addresses.names(addr).filter_map(|name| self.row(name)).filter(move |row| row.addr == addr)
     }
 
     /// How news travels among the members that are present.

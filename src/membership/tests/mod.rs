@@ -225,7 +225,7 @@ impl Bench {
     }
 
     pub(crate) fn merge_all(&mut self, message: &PushPull) {
-        self.members.merge(message, self.now, &mut self.rng, &mut self.fx);
+        self.members.merge(message, self.now, &mut self.fx);
         self.members.check_invariants();
     }
 

@@ -357,3 +357,72 @@ fn a_slight_delay_is_no_lateness_but_help_gets_its_whole_time() {
     b.run(MS(1));
     assert!(b.is_suspect(&who));
 }
+
+#[test]
+fn a_round_reaches_everyone_once_whoever_goes_comes_or_is_disputed_meanwhile() {
+    for seed in 0..200 {
+        let mut b = Bench::alone();
+        (b.rng, b.now) = (Rng::with_seed(seed), b.now + S(1));
+        let mut unprobed: Vec<String> = (0..12).map(|i| format!("m{i}")).collect();
+        unprobed.iter().for_each(|who| b.alive(who, 1));
+        let mut probed = Vec::new();
+        for step in 0..100 {
+            match b.rng.u8(0..6) {
+                0 => {
+                    let who = format!("new{step}");
+                    b.alive(&who, 1);
+                    unprobed.push(who);
+                }
+                1 if unprobed.len() + probed.len() > 3 => {
+                    // Some are gone for good at once, some hear gossip for a while yet.
+                    let at = b.rng.usize(0..unprobed.len() + probed.len());
+                    let who = if at < unprobed.len() {
+                        unprobed.swap_remove(at)
+                    } else {
+                        probed.swap_remove(at - unprobed.len())
+                    };
+                    let by = if b.rng.bool() { "x" } else { &who };
+                    b.dead(&who, 1, by);
+                }
+                2 if !unprobed.is_empty() => {
+                    let who = unprobed[b.rng.usize(0..unprobed.len())].clone();
+                    b.members.probe_next(&name(&who));
+                    let Bench { members, rng, .. } = &mut b;
+                    assert_eq!(members.next_to_probe(rng).unwrap().name, name(&who), "seed {seed}");
+                    unprobed.retain(|other| *other != who);
+                    probed.push(who);
+                }
+                _ => {
+                    if unprobed.is_empty() {
+                        std::mem::swap(&mut unprobed, &mut probed);
+                    }
+                    let Bench { members, rng, .. } = &mut b;
+                    let who = members.next_to_probe(rng).unwrap().name.to_string();
+                    assert!(unprobed.contains(&who), "{who} once more, before {unprobed:?} (seed {seed})");
+                    unprobed.retain(|other| *other != who);
+                    probed.push(who);
+                }
+            }
+            b.members.check_invariants();
+        }
+    }
+}
+
+#[test]
+fn many_that_die_at_once_are_dealt_with_piece_by_piece() {
+    let mut b = Bench::alone();
+    for i in 0..1000 {
+        let who = format!("m{i}");
+        b.alive(&who, 1);
+        b.suspect(&who, 1, "x");
+    }
+    b.forget();
+    b.now += S(600);
+    let mut pieces = Vec::new();
+    while b.members.next_deadline() <= b.now {
+        let before = b.members.failed();
+        b.act(|members, now, fx| members.tick(now, fx));
+        pieces.push(b.members.failed() - before);
+    }
+    assert_eq!(pieces, [256, 256, 256, 232]);
+}

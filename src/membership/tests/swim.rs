@@ -27,7 +27,7 @@ fn a_later_incarnation_with_other_tags_is_an_update_and_with_the_same_only_news(
     let meta = Tags::from_pairs(["role=web"]).unwrap().encode().unwrap();
     b.news(Message::from(Alive { meta, ..alive("a", 3) }));
     assert_eq!(b.delivered(), ["member-update a alive"]);
-    assert_eq!(b.members.row("a").unwrap().tags.value("role"), Some(&"web".into()));
+    assert_eq!(b.members.row("a").unwrap().meta.tags().value("role"), Some(&"web".into()));
 }
 
 #[test]
@@ -462,7 +462,7 @@ fn new_tags_are_restated_and_the_same_tags_are_not() {
     let big = Tags::from_pairs([format!("k={}", "x".repeat(600))]).unwrap();
     assert!(b.act(|m, now, fx| m.set_tags(big, now, fx)).is_err());
     b.silent();
-    assert_eq!(b.members.my_row().tags.value("role"), Some(&"web".into()));
+    assert_eq!(b.members.my_row().meta.tags().value("role"), Some(&"web".into()));
 }
 
 #[test]
@@ -474,5 +474,5 @@ fn new_tags_of_a_process_that_has_left_bring_it_back_for_nobody() {
     b.silent();
     b.act(|m, now, fx| m.come_back(now, fx));
     assert_eq!(b.said(), ["alive me 2"]);
-    assert_eq!(b.members.my_row().tags.value("role"), Some(&"web".into()));
+    assert_eq!(b.members.my_row().meta.tags().value("role"), Some(&"web".into()));
 }

@@ -4,6 +4,7 @@ use crate::membership::Row;
 use crate::messaging::expression::{BadExpression, Expression};
 use crate::model::{NodeName, Text};
 use crate::wire::message::QueryFilter;
+use std::cell::LazyCell;
 
 /// The filters of a query, ready to be asked about any number of members.
 #[derive(Debug)]
@@ -32,10 +33,11 @@ impl Audience<'_> {
 
     /// Whether a member passes every filter. A tag that it lacks counts as empty.
     pub(super) fn includes(&self, row: &Row) -> bool {
+        let tags = LazyCell::new(|| row.meta.tags());
         self.0.iter().all(|test| match test {
             FilterTest::Nodes(nodes) => nodes.contains(&row.name),
             FilterTest::Tag(tag, expression) => {
-                expression.is_match(row.tags.value(tag).map_or(&[][..], Text::as_bytes))
+                expression.is_match(tags.value(tag).map_or(&[][..], Text::as_bytes))
             }
         })
     }

@@ -444,7 +444,7 @@ fn answer_ping(Ping { node, seq_no, .. }: &Ping, members: &Members) -> StreamMes
 
 fn merge(theirs: PushPull, ignore_past: bool, turn: &mut ExchangeTurn) {
     let now = turn.now;
-    change(turn, |members, rng, fx| members.merge(&theirs, now, rng, fx));
+    change(turn, |members, _, fx| members.merge(&theirs, now, fx));
     turn.fx.push(ExchangeEffect::MergeSerf { theirs: theirs.serf, ignore_past });
 }
 

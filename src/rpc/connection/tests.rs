@@ -112,7 +112,7 @@ fn members(count: usize) -> Vec<Member> {
         .map(|i| Member {
             name: NodeName::new(format!("node-{i}")).unwrap(),
             addr: "10.0.0.1:7946".parse().unwrap(),
-            tags: Tags::default(),
+            meta: Tags::default().encode().unwrap().into(),
             status: Status::Alive,
             versions: Versions::OURS,
             incarnation: Incarnation(1),

@@ -101,7 +101,7 @@ impl From<&Member> for MemberInfo {
             },
             protocol_min: versions.protocol_min,
             status: member.status.to_string(),
-            tags: member.tags.0.clone(),
+            tags: member.meta.tags().0,
         }
     }
 }

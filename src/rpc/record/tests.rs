@@ -13,7 +13,7 @@ fn member() -> Member {
     Member {
         name: NodeName::new("a").unwrap(),
         addr: "127.8.201.1:7956".parse().unwrap(),
-        tags: Tags::from_pairs(["k=v"]).unwrap(),
+        meta: Tags::from_pairs(["k=v"]).unwrap().encode().unwrap().into(),
         status: Status::Alive,
         versions: Versions {
             protocol_min: 1,

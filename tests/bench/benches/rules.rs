@@ -7,7 +7,7 @@ use serf::membership::{CHECK_RING, Config, Direction, Effects, Members, Profile,
 use serf::membership::{neighbours, position};
 use serf::messaging::Gossip;
 use serf::model::{Incarnation, LamportTime, Moment, NodeName, Tags, UserEvent, Versions};
-use serf::wire::message::{Alive, Message, PeerRow, PeerState, PushPull};
+use serf::wire::message::{Alive, Message, PeerRow, PeerState, PushPull, Suspect};
 use serf::wire::seal::{self, Key};
 use serf::wire::{Dialect, Shared, decode, encode};
 use std::hint::black_box;
@@ -69,7 +69,7 @@ fn table(rows: u32) -> Members {
     let mut fx = Effects::default();
     let config = Config::for_profile(Profile::Lan);
     let mut members = Members::new(config, me, NOW, &mut fx).expect("no tags");
-    members.merge(&state(rows), NOW, &mut Rng::with_seed(1), &mut fx);
+    members.merge(&state(rows), NOW, &mut fx);
     members
 }
 
@@ -123,12 +123,12 @@ fn tables(c: &mut Criterion) {
             b.iter(|| {
                 incarnation += 1;
                 fx = Effects::default();
-                members.alive(&alive(rows / 2, incarnation), NOW, &mut rng, &mut fx);
+                members.alive(&alive(rows / 2, incarnation), NOW, &mut fx);
             });
         });
         group.bench_function(id("alive message without"), |b| {
             let known = alive(rows / 3, 1);
-            b.iter(|| members.alive(black_box(&known), NOW, &mut rng, &mut fx));
+            b.iter(|| members.alive(black_box(&known), NOW, &mut fx));
         });
         group.bench_function(id("three random members"), |b| {
             b.iter(|| members.random_rows(3, &mut rng, |row| row.is_alive()).len());
@@ -141,12 +141,73 @@ fn tables(c: &mut Criterion) {
         group.bench_function(id("counts and digest"), |b| {
             b.iter(|| (members.present(), members.failed(), members.left(), members.digest()));
         });
-        if rows <= 10_000 {
-            let theirs = state(rows);
-            group.bench_function(id("merge what is known"), |b| {
-                b.iter(|| members.merge(black_box(&theirs), NOW, &mut rng, &mut fx));
+        group.bench_function(id("copy of all, for a list"), |b| b.iter(|| members.members().len()));
+        group.bench_function(id("queue an event"), |b| {
+            let mut gossip = Gossip::default();
+            let message = Shared::new(event(1));
+            b.iter(|| gossip.push(black_box(&message).clone(), None, &members, NOW));
+        });
+        group.sample_size(10);
+        let theirs = state(rows);
+        group.bench_function(id("merge what is known"), |b| {
+            b.iter(|| members.merge(black_box(&theirs), NOW, &mut fx));
+        });
+    }
+}
+
+/// A table of which a tenth is suspected.
+fn with_suspects(rows: u32) -> Members {
+    let (mut members, mut fx) = (table(rows), Effects::default());
+    for number in (1..rows).step_by(10) {
+        let suspect = Suspect { incarnation: Incarnation(1), node: name(number), from: name(0) };
+        members.suspect(&suspect, NOW, &mut fx);
+    }
+    members
+}
+
+/// A tenth of the members at once: while they are suspected, when they die, and when they are forgotten.
+fn tenths(c: &mut Criterion) {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut group = c.benchmark_group("a tenth of the members");
+    group.sample_size(10);
+    let mut fx = Effects::default();
+    let dead_at = NOW + Duration::from_secs(600);
+    for rows in ROWS {
+        let id = |what: &str| BenchmarkId::new(what, rows);
+        let mut suspects = with_suspects(rows);
+        suspects.excuse_lateness(DAY);
+        group.bench_function(id("is suspected: plan and tick"), |b| {
+            b.iter(|| {
+                suspects.tick(NOW, &mut fx);
+                suspects.next_deadline()
             });
-        }
+        });
+        let mut until_done = |members: &mut Members, now: Moment| {
+            while members.next_deadline() <= now {
+                fx = Effects::default();
+                members.tick(now, &mut fx);
+            }
+        };
+        group.bench_function(id("dies: all of it"), |b| {
+            b.iter_batched_ref(|| with_suspects(rows), |m| until_done(m, dead_at), BatchSize::PerIteration);
+        });
+        group.bench_function(id("is forgotten: all of it"), |b| {
+            let dead = || {
+                let (mut members, mut fx) = (with_suspects(rows), Effects::default());
+                while members.next_deadline() <= dead_at {
+                    members.tick(dead_at, &mut fx);
+                }
+                members
+            };
+            b.iter_batched_ref(dead, |m| until_done(m, dead_at + DAY), BatchSize::PerIteration);
+        });
+        let mut one_tick = |members: &mut Members, now: Moment| {
+            let mut fx = Effects::default();
+            members.tick(now, &mut fx);
+        };
+        group.bench_function(id("dies: the first piece"), |b| {
+            b.iter_batched_ref(|| with_suspects(rows), |m| one_tick(m, dead_at), BatchSize::PerIteration);
+        });
     }
 }
 
@@ -170,5 +231,5 @@ fn queues(c: &mut Criterion) {
     }
 }
 
-criterion_group!(rules, codecs, sealing, tables, queues);
+criterion_group!(rules, codecs, sealing, tables, tenths, queues);
 criterion_main!(rules);

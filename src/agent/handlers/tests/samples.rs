@@ -9,7 +9,7 @@ pub(crate) fn member(name: &str, ip: &str, tags: &[&str]) -> Member {
     Member {
         name: NodeName::new(name).unwrap(),
         addr: (ip.parse::<std::net::IpAddr>().unwrap(), 7946).into(),
-        tags: Tags::from_pairs(tags).unwrap(),
+        meta: Tags::from_pairs(tags).unwrap().encode().unwrap().into(),
         status: Status::Alive,
         versions: Versions::OURS,
         incarnation: Incarnation(1),
