@@ -13,6 +13,7 @@ mod member;
 mod moment;
 mod name;
 mod number;
+mod shared_bytes;
 mod tags;
 mod text;
 mod token;

@@ -1,10 +1,10 @@
 //! The name of a member, unique in its cluster.
 
+use super::shared_bytes::SharedBytes;
 use super::text::{Text, lossy};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::{Borrow, Cow};
 use std::fmt;
-use std::sync::Arc;
 
 /// The longest node name that is accepted, in bytes.
 ///
@@ -15,7 +15,7 @@ pub const MAX_NAME_LEN: usize = 512;
 
 /// A node name: 1 to [`MAX_NAME_LEN`] bytes, UTF-8 by custom only. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeName(Arc<[u8]>);
+pub struct NodeName(SharedBytes);
 
 /// Why a text is no node name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,17 +60,17 @@ impl NodeName {
         match name.len() {
             0 => Err(NameError::Empty),
             n if n > MAX_NAME_LEN => Err(NameError::TooLong(n)),
-            _ => Ok(NodeName(Arc::from(name))),
+            _ => Ok(NodeName(name.into())),
         }
     }
 
     /// Whether the name is one that `validate_node_names` lets pass: ASCII letters, digits, dashes
     /// and dots, at most [`MAX_PLAIN_NAME_LEN`] of them.
     pub fn check_plain(&self) -> Result<(), NameError> {
-        if !self.0.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')) {
+        if !self.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.')) {
             return Err(NameError::NotPlain(self.to_string()));
         }
-        match self.0.len() {
+        match self.as_bytes().len() {
             n if n > MAX_PLAIN_NAME_LEN => Err(NameError::TooLongForPlain(n)),
             _ => Ok(()),
         }
@@ -78,25 +78,25 @@ impl NodeName {
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_slice()
     }
 
     /// For people: see [`lossy`].
     pub fn to_lossy(&self) -> Cow<'_, str> {
-        lossy(&self.0)
+        lossy(self.as_bytes())
     }
 }
 
 /// Maps by name are asked by bytes.
 impl Borrow<[u8]> for NodeName {
     fn borrow(&self) -> &[u8] {
-        &self.0
+        self.0.as_slice()
     }
 }
 
 impl AsRef<[u8]> for NodeName {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.0.as_slice()
     }
 }
 
@@ -120,7 +120,7 @@ impl fmt::Debug for NodeName {
 
 impl Serialize for NodeName {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_bytes(&self.0)
+        s.serialize_bytes(self.as_bytes())
     }
 }
 

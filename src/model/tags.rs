@@ -6,10 +6,10 @@
 //! in the old "raw" form (never `str8`), as Serf writes them, so that the encoded length and
 //! with it the 512-byte limit agree to the byte.
 
+use super::shared_bytes::SharedBytes;
 use super::text::{Text, lossy};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 /// Largest encoded size of a member's tags, in bytes (memberlist's `MetaMaxSize`).
 pub const MAX_META_LEN: usize = 512;
@@ -25,17 +25,17 @@ pub struct Tags(pub BTreeMap<Text, Text>);
 /// Tags as a member said them, encoded. They are decoded where they are shown: decoded they take many times the
 /// memory, and most of them are never looked at. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Meta(Arc<[u8]>);
+pub struct Meta(SharedBytes);
 
 impl Meta {
     /// What an `Alive` message carries.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_slice()
     }
 
     /// The tags. Those that do not decode are shown as none.
     pub fn tags(&self) -> Tags {
-        Tags::decode(&self.0).unwrap_or_default()
+        Tags::decode(self.as_bytes()).unwrap_or_default()
     }
 }
 
@@ -47,7 +47,7 @@ impl From<&[u8]> for Meta {
 
 impl From<Vec<u8>> for Meta {
     fn from(bytes: Vec<u8>) -> Meta {
-        Meta(bytes.into())
+        bytes.as_slice().into()
     }
 }
 

@@ -359,7 +359,7 @@ fn a_slight_delay_is_no_lateness_but_help_gets_its_whole_time() {
 }
 
 #[test]
-fn a_round_reaches_everyone_once_whoever_goes_comes_or_is_disputed_meanwhile() {
+fn a_round_reaches_everyone_once_although_some_go_come_or_are_disputed_meanwhile() {
     for seed in 0..200 {
         let mut b = Bench::alone();
         (b.rng, b.now) = (Rng::with_seed(seed), b.now + S(1));
