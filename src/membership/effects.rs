@@ -67,6 +67,8 @@ pub enum StreamRequest {
         node: NodeName,
         /// To whom.
         to: Target,
+        /// Whether it knows exchanges of what differs.
+        differs: bool,
     },
     /// Exchange everything with a failed member, if its address still answers to its name. By now another
     /// cluster's agent may have the address, and an exchange, even one that is refused, would merge the two.

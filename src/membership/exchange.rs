@@ -5,7 +5,7 @@ use super::effects::{Effects, StreamRequest};
 use super::row::{Row, State};
 use super::swim::Spread;
 use super::table::{Members, Presence};
-use crate::model::{MemberEvent, MemberEventKind, Moment, NodeName};
+use crate::model::{LamportTime, MemberEvent, MemberEventKind, Moment, NodeName};
 use crate::telemetry::counters;
 use crate::wire::message::{
     Alive, Dead, JoinIntent, LeaveIntent, LeftOut, PeerIntent, PeerRow, PeerState, PushPull, SerfState,
@@ -26,10 +26,53 @@ const ROUND_PACE: Duration = Duration::from_millis(500);
 /// In larger clusters gossip is repeated more often, and the newcomers never end.
 const ROUND_CLUSTER: usize = 32;
 
+/// How many others a member is told of first. Where there are no more, the first message is the whole exchange.
+pub const FIRST_ROWS: usize = 64;
+/// The most bytes of names, tags and the rest in one message to a member that knows no exchange of what differs.
+const WHOLE_BYTES: usize = 7 << 20;
+/// Bytes of a row besides its name and its tags, in the dialect that has more of them.
+const ROW_BYTES: usize = 110;
+
 impl Members {
     /// Everything this process knows; `serf` is what it remembers of events and queries.
+    ///
+    /// Of a table that is too large for one message it is this process's own row and as many others as fit, from another
+    /// place on each time.
     pub fn push_pull(&self, join: bool, serf: SerfState) -> PushPull {
-        let rows = self.rows().chain(self.forgotten.rows()).map(Row::peer_row).collect();
+        let mut rows = Vec::new();
+        if self.text + ROW_BYTES * self.rows.len() <= WHOLE_BYTES {
+            rows.extend(self.rows().chain(self.forgotten.rows()).map(Row::peer_row));
+        } else {
+            let mut bytes = 0;
+            let start = self.next_in_order().unwrap_or(&self.me);
+            let others = self
+                .rows
+                .range::<NodeName, _>(start..)
+                .chain(self.rows.range::<NodeName, _>(..start))
+                .map(|(_, row)| &**row);
+            let others = others.filter(|row| row.name != self.me);
+            for row in [self.my_row()].into_iter().chain(others) {
+                bytes += ROW_BYTES + row.text();
+                if bytes > WHOLE_BYTES {
+                    break;
+                }
+                rows.push(row.peer_row());
+            }
+        }
+        self.push_pull_of(join, rows, serf)
+    }
+
+    /// What a member is told first by this one: all, if that is little; else how this process is, and some others.
+    pub fn introduction(&self, join: bool, serf: SerfState, rng: &mut Rng) -> PushPull {
+        if self.rows.len() + self.forgotten.len() <= FIRST_ROWS + 1 {
+            return self.push_pull(join, serf);
+        }
+        let others = self.random_rows(FIRST_ROWS, rng, Row::is_present);
+        let rows = [self.my_row()].into_iter().chain(others).map(Row::peer_row).collect();
+        self.push_pull_of(join, rows, serf)
+    }
+
+    fn push_pull_of(&self, join: bool, rows: Vec<PeerRow>, serf: SerfState) -> PushPull {
         PushPull {
             join,
             ltime: self.clock.time(),
@@ -42,18 +85,7 @@ impl Members {
 
     /// Takes in everything another member knows.
     pub fn merge(&mut self, msg: &PushPull, now: Moment, fx: &mut Effects) {
-        // One less: no message with that time has been sent yet.
-        if !self.clock.witness(msg.ltime.previous()) {
-            counters::REFUSED_ABSURD.inc();
-            let me = self.me.clone();
-            self.complain(&me, "push/pull time", now, |members| {
-                format!(
-                    "Ignoring the Lamport time {} of a push/pull; here it is {}",
-                    msg.ltime,
-                    members.time()
-                )
-            });
-        }
+        self.hear_time(msg.ltime, now);
         // A process that knew nobody learns what everyone else knows already.
         let spread = if self.present() > 1 { Spread::Yes } else { Spread::No };
         for row in &msg.rows {
@@ -69,7 +101,19 @@ impl Members {
         }
     }
 
-    fn merge_row(&mut self, row: &PeerRow, spread: Spread, now: Moment, fx: &mut Effects) {
+    /// Takes in the Lamport time of intents of another member.
+    pub(crate) fn hear_time(&mut self, ltime: LamportTime, now: Moment) {
+        // One less: no message with that time has been sent yet.
+        if !self.clock.witness(ltime.previous()) {
+            counters::REFUSED_ABSURD.inc();
+            let me = self.me.clone();
+            self.complain(&me, "push/pull time", now, |members| {
+                format!("Ignoring the Lamport time {ltime} of a push/pull; here it is {}", members.time())
+            });
+        }
+    }
+
+    pub(super) fn merge_row(&mut self, row: &PeerRow, spread: Spread, now: Moment, fx: &mut Effects) {
         // Of itself this process hears whatever the vector: it knows better, and says so.
         if row.node != self.me && !self.admits_versions(&row.node, row.addr, &row.versions, now) {
             return;
@@ -116,6 +160,10 @@ impl Members {
             if row.leaving || row.state == PeerState::Left {
                 let (ltime, node) = (row.status_ltime, row.node.clone());
                 self.admit_leave_intent(&LeaveIntent { ltime, node, prune: false }, now, fx);
+            } else {
+                // Others believe in a later intent than this process remembers of itself.
+                let (ltime, node) = (row.status_ltime, row.node.clone());
+                self.admit_join_intent(&JoinIntent { ltime, node }, now);
             }
             return;
         }
@@ -167,7 +215,7 @@ impl Members {
 
     fn exchange_with(&self, rng: &mut Rng, suits: impl Fn(&Row) -> bool) -> Option<StreamRequest> {
         let row = self.random_rows(1, rng, |row| row.is_alive() && suits(row)).into_iter().next()?;
-        Some(StreamRequest::PushPull { node: row.name.clone(), to: row.target() })
+        Some(row.exchange())
     }
 }
 
@@ -226,7 +274,15 @@ impl ExchangeSchedule {
     pub fn tick(&mut self, members: &Members, now: Moment, rng: &mut Rng) -> Option<StreamRequest> {
         let due = now >= self.next_deadline();
         if now >= self.periodic {
-            self.periodic = now + members.config().push_pull_period(members.present());
+            // Where all are native an exchange costs what differs, however many members there are.
+            let config = members.config();
+            let is_native = members.rings().hashicorp() == 0;
+            self.periodic = now
+                + if is_native {
+                    config.push_pull_interval
+                } else {
+                    config.push_pull_period(members.present())
+                };
         }
         if now >= self.extra {
             self.extra = Moment::NEVER;

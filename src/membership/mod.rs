@@ -14,6 +14,7 @@
 //! | `conflict`, `rivals` | two processes with one name |
 //! | `intent` | join and leave intents, leaving, force-leave, prune |
 //! | `exchange` | push/pull |
+//! | `difference`, `fruitless` | exchanges of what differs |
 //! | `reconnect`, `seeds`, `retry_join` | reaching for members that are missing |
 //! | `part` | ending without leaving |
 //! | `forgotten` | what is remembered of the reaped, so that stale gossip does not resurrect them |
@@ -30,9 +31,11 @@ mod config;
 mod conflict;
 mod coordinates;
 mod crash;
+mod difference;
 mod effects;
 mod exchange;
 mod forgotten;
+mod fruitless;
 mod intent;
 mod part;
 mod probe;
@@ -56,8 +59,10 @@ mod vivaldi;
 
 pub use awareness::Awareness;
 pub use config::{Config, Profile, ProfileError};
+pub use difference::NewsBudget;
+pub(crate) use difference::{bucket_of, buckets_for, id_of};
 pub use effects::{Effects, StreamPing, StreamRequest, Target, Transmit};
-pub use exchange::ExchangeSchedule;
+pub use exchange::{ExchangeSchedule, FIRST_ROWS};
 pub use probe::{MAX_RELAYS, ProbeOutcome, Prober};
 pub use receive::{Received, receive};
 pub use reconnect::ReconnectSchedule;

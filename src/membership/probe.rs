@@ -420,7 +420,7 @@ impl Prober {
     /// takes to level it. An exchange that does not help, because one of the two refuses what
     /// the other believes, is repeated ever more rarely, down to the periodic rate.
     fn compare(&mut self, theirs: u64, node: &NodeName, members: &Members, now: Moment, fx: &mut Effects) {
-        if theirs == members.digest() {
+        if theirs == members.digest() || members.is_fruitless(theirs, now) {
             self.differs_since = None;
             self.patience = settling_time(members);
             return;
@@ -435,7 +435,7 @@ impl Prober {
                 self.patience = (self.patience * 2).min(members.config().push_pull_interval);
                 if let Some(row) = members.row(node).filter(|r| r.is_alive()) {
                     log::debug!(target: "memberlist", "View differs from that of {node}; exchanging");
-                    fx.streams.push(StreamRequest::PushPull { node: node.clone(), to: row.target() });
+                    fx.streams.push(row.exchange());
                 }
             }
         }

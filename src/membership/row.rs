@@ -1,13 +1,16 @@
 //! One row of the membership table: a member's SWIM state and its Serf status in one.
 
-use super::effects::Target;
+use super::effects::{StreamRequest, Target};
 use super::rings::RingPlace;
 use super::suspicion::Suspicion;
 use super::vivaldi::RoundTrips;
 use crate::model::{Coordinate, Incarnation, LamportTime, Member, Meta, Moment, NodeName, Status, Versions};
 use crate::wire::Dialect;
 use crate::wire::message::{Alive, PeerRow, PeerState};
-use std::net::SocketAddr;
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::BitXorAssign;
 
 /// The memberlist protocol from which on members answer pings over TCP.
 const STREAM_PING_PROTOCOL: u8 = 3;
@@ -148,6 +151,12 @@ impl Row {
         }
     }
 
+    /// An exchange with it.
+    pub(super) fn exchange(&self) -> StreamRequest {
+        let differs = self.is_alive() && self.versions.speaks_differences();
+        StreamRequest::PushPull { node: self.name.clone(), to: self.target(), differs }
+    }
+
     /// Whether it knows pings over TCP.
     pub(super) fn answers_stream_pings(&self) -> bool {
         self.versions.protocol_max >= STREAM_PING_PROTOCOL
@@ -176,6 +185,11 @@ impl Row {
         }
     }
 
+    /// How many bytes its name and its tags have.
+    pub(super) fn text(&self) -> usize {
+        self.name.as_bytes().len() + self.meta.as_bytes().len()
+    }
+
     /// This row in a push/pull.
     pub fn peer_row(&self) -> PeerRow {
         PeerRow {
@@ -195,21 +209,77 @@ impl Row {
         }
     }
 
-    /// This row's share of the table's digest: whether it is present, in which incarnation, with which
+    /// This row's share of the table's two digests.
+    ///
+    /// The first is said in acks: whether it is present, in which incarnation, with which
     /// tags and versions (two runs of a member can both have come to the same incarnation), and
     /// whether it is about to leave. Suspicions pass and tombstones expire at each member's own
     /// pace, so they do not count.
-    pub(super) fn fingerprint(&self) -> u64 {
+    ///
+    /// The second decides whether an exchange has anything to do, and counts also the address and the
+    /// time of the last intent.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
         if !self.is_present() {
-            return 0;
+            return Fingerprint::default();
         }
         // FNV-1a: the same on every host and in every version, unlike the standard hasher.
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        let incarnation = self.incarnation.0.to_le_bytes();
-        let bytes = self.name.as_bytes().iter().copied().chain(incarnation).chain([u8::from(self.leaving)]);
-        for byte in bytes.chain(self.versions.to_bytes()).chain(self.meta.as_bytes().iter().copied()) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        hash
+        let mut add = |bytes: &[u8]| {
+            for byte in bytes {
+                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+            hash
+        };
+        add(self.name.as_bytes());
+        add(&self.incarnation.0.to_le_bytes());
+        add(&[u8::from(self.leaving)]);
+        add(&self.versions.to_bytes());
+        let digest = add(self.meta.as_bytes());
+        add(&address_bytes(self.addr));
+        let total = add(&self.status_ltime.0.to_le_bytes());
+        Fingerprint { digest, total }
     }
+
+    /// A hash with a key of what [`Row::fingerprint`] covers; nobody who does not know the key can find rows
+    /// whose hashes cancel out.
+    pub(super) fn keyed_hash(&self, key: &[u8; 16]) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(key);
+        for bytes in [self.name.as_bytes(), self.meta.as_bytes()] {
+            // With lengths, so that no two rows run into the same bytes.
+            hasher.write(&(bytes.len() as u64).to_le_bytes());
+            hasher.write(bytes);
+        }
+        hasher.write(&self.incarnation.0.to_le_bytes());
+        hasher.write(&[u8::from(self.leaving)]);
+        hasher.write(&self.versions.to_bytes());
+        hasher.write(&address_bytes(self.addr));
+        hasher.write(&self.status_ltime.0.to_le_bytes());
+        hasher.finish()
+    }
+}
+
+/// A row's share of the digests of a table; zero for those that are not present.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    pub digest: u64,
+    pub total: u64,
+}
+
+impl BitXorAssign for Fingerprint {
+    fn bitxor_assign(&mut self, other: Self) {
+        self.digest ^= other.digest;
+        self.total ^= other.total;
+    }
+}
+
+/// An address as an IPv6 address and a port.
+fn address_bytes(addr: SocketAddr) -> [u8; 18] {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let mut bytes = [0; 18];
+    bytes[..16].copy_from_slice(&ip.octets());
+    bytes[16..].copy_from_slice(&addr.port().to_le_bytes());
+    bytes
 }

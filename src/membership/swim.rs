@@ -124,12 +124,13 @@ impl Members {
             // from push/pull what is believed of it, and says so in a later incarnation.
             return;
         }
-        if self.present() >= MAX_PRESENT {
+        let text = msg.node.as_bytes().len() + msg.meta.len();
+        if self.present() >= MAX_PRESENT || !self.has_room_for(text, now, fx) {
             counters::REFUSED_FULL.inc();
             // About this process's own table, so that a thousand names make one line.
             let me = self.me.clone();
-            self.complain(&me, "full", now, |_| {
-                format!("Refusing '{}': the table is full ({MAX_PRESENT} members)", msg.node)
+            self.complain(&me, "full", now, |members| {
+                format!("Refusing '{}': the table is full ({} members)", msg.node, members.present())
             });
             return;
         }

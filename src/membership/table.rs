@@ -12,9 +12,10 @@ use super::awareness::Awareness;
 use super::config::Config;
 use super::effects::Effects;
 use super::forgotten::Forgotten;
+use super::fruitless::Fruitless;
 use super::rings::{RingPlace, Rings};
 use super::rivals::Rivals;
-use super::row::{ProbeRecord, Row, State};
+use super::row::{Fingerprint, ProbeRecord, Row, State};
 use super::timed::Timed;
 use super::vivaldi::Vivaldi;
 use crate::model::{
@@ -30,6 +31,8 @@ use std::time::Duration;
 /// The most members that can be present at once. Far beyond what gossip at these intervals
 /// serves; a bound on memory, not a goal.
 pub const MAX_PRESENT: usize = 100_000;
+/// The most bytes of names and tags of all of them. With it a table fits what one exchange may bring.
+pub(super) const MAX_TEXT: usize = 56 << 20;
 /// The most dead and left members that are remembered; beyond it the oldest are forgotten
 /// early. Keeps the table within what one push/pull can carry, however much churn there is.
 pub const MAX_TOMBSTONES: usize = 8_192;
@@ -109,8 +112,14 @@ pub struct Members {
     rings: Rings,
     /// Which members are at an address.
     addresses: Addresses,
-    digest: u64,
+    /// Of all rows that are present.
+    digests: Fingerprint,
+    /// Since when the digest in acks has been what it is.
     digest_since: Moment,
+    /// Bytes of the names and tags of all rows.
+    pub(super) text: usize,
+    /// Exchanges that have brought nothing.
+    pub(super) fruitless: Fruitless,
 }
 
 /// What this process says of itself when it starts.
@@ -159,8 +168,10 @@ impl Members {
             rivals: Rivals::default(),
             rings: Rings::default(),
             addresses: Addresses::default(),
-            digest: 0,
+            digests: Fingerprint::default(),
             digest_since: now,
+            text: 0,
+            fruitless: Fruitless::default(),
         };
         let addr = SocketAddr::new(canonical_ip(me.addr.ip()), me.addr.port());
         let mut row = Row::new(me.name, addr, &meta, Versions::OURS, now);
@@ -189,6 +200,7 @@ impl Members {
     ) -> Option<T> {
         let row = self.rows.get_mut(name)?;
         let (before, was_at) = (row.fingerprint(), row.addr);
+        self.text -= row.text();
         let was = key(row);
         if let Some(set) = set_of(&row.state, &mut self.suspects, &mut self.dead, &mut self.left) {
             set.remove(&was);
@@ -201,10 +213,10 @@ impl Members {
     pub(super) fn insert(&mut self, row: Row, now: Moment) {
         let name = row.name.clone();
         self.rows.insert(name.clone(), Box::new(row));
-        self.reindex(&name, 0, None, now);
+        self.reindex(&name, Fingerprint::default(), None, now);
     }
 
-    fn reindex(&mut self, name: &NodeName, before: u64, was_at: Option<SocketAddr>, now: Moment) {
+    fn reindex(&mut self, name: &NodeName, before: Fingerprint, was_at: Option<SocketAddr>, now: Moment) {
         let Some(row) = self.rows.get_mut(name) else { return };
         let is = key(row);
         let hears = match row.state {
@@ -216,6 +228,7 @@ impl Members {
             set.insert(is);
         }
         let after = row.fingerprint();
+        self.text += row.text();
         let place = match row.is_present() {
             false => RingPlace::Nowhere,
             true if row.versions.speaks_waves() => RingPlace::OnRings,
@@ -230,7 +243,7 @@ impl Members {
             self.addresses.change(name, was_at, Some(row.addr));
         }
         note_trouble(&mut self.troubled, row);
-        self.set_digest(self.digest ^ before ^ after, now);
+        self.count(before, after, now);
         if hears { self.enlist(name) } else { self.strike(name) }
     }
 
@@ -242,9 +255,11 @@ impl Members {
         }
     }
 
-    fn set_digest(&mut self, digest: u64, now: Moment) {
-        if digest != self.digest {
-            self.digest = digest;
+    /// Takes one fingerprint out of the digests, and puts another in.
+    fn count(&mut self, before: Fingerprint, after: Fingerprint, now: Moment) {
+        self.digests ^= before;
+        self.digests ^= after;
+        if before.digest != after.digest {
             self.digest_since = now;
         }
     }
@@ -261,7 +276,8 @@ impl Members {
         }
         self.troubled.remove(name);
         self.prunes.remove(name);
-        self.set_digest(self.digest ^ row.fingerprint(), now);
+        self.text -= row.text();
+        self.count(row.fingerprint(), Fingerprint::default(), now);
         if row.place != RingPlace::Nowhere {
             self.rings.set(name, RingPlace::Nowhere);
         }

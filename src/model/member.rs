@@ -87,6 +87,8 @@ impl Versions {
     pub const NATIVE_BASE: u8 = 64;
     /// From this value of `protocol_max` on a member takes part in waves (`messaging/wave`).
     pub const WAVES: u8 = Versions::NATIVE_BASE + 2;
+    /// From this value of `protocol_max` on a member exchanges what differs (`node/exchanges/difference.rs`).
+    pub const DIFFERENCES: u8 = Versions::NATIVE_BASE + 3;
     /// The newest of memberlist's own protocols, which anyone may speak: what the numbers between
     /// this one and [`Versions::NATIVE_BASE`] mean is not known.
     pub const MEMBERLIST_MAX: u8 = 5;
@@ -98,7 +100,7 @@ impl Versions {
     /// Our own vector.
     pub const OURS: Versions = Versions {
         protocol_min: 1,
-        protocol_max: Versions::WAVES,
+        protocol_max: Versions::DIFFERENCES,
         protocol_cur: 2,
         delegate_min: Versions::SERF_PROTOCOL_MIN,
         delegate_max: Versions::SERF_PROTOCOL_MAX,
@@ -124,6 +126,11 @@ impl Versions {
     /// Whether the member that announced this vector takes part in waves.
     pub fn speaks_waves(&self) -> bool {
         self.protocol_max >= Versions::WAVES
+    }
+
+    /// Whether the member that announced this vector exchanges what differs.
+    pub fn speaks_differences(&self) -> bool {
+        self.protocol_max >= Versions::DIFFERENCES
     }
 
     /// Whether the member that announced this vector understands the native dialect.

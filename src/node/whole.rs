@@ -9,7 +9,8 @@ use super::conversation::{
 };
 use super::departure::Departure;
 use super::exchanges::{
-    ExchangeEffect, ExchangeTurn, Exchanges, JoinError, JoinId, Purpose, StreamFailure, StreamId,
+    DialogueLine, ExchangeEffect, ExchangeTurn, Exchanges, JoinError, JoinId, Purpose, StreamFailure,
+    StreamId,
 };
 use super::heartbeat::{Batch, BeatContext, Heartbeat, HeartbeatTurn};
 use super::news;
@@ -23,6 +24,7 @@ use crate::messaging::name_vote::NameLost;
 use crate::messaging::wave::Arrived;
 use crate::messaging::{Gossip, QueryParams};
 use crate::model::{Event, MemberEvent, Moment, NodeName, QueryKey, Tags, TagsError, Token};
+use crate::wire::difference::DifferenceMessage;
 use crate::wire::message::SerfMessage;
 use crate::wire::stream::StreamMessage;
 use crate::wire::{Shared, read_datagram};
@@ -64,6 +66,10 @@ pub struct Outbox {
     pub connects: Vec<(Target, StreamMessage, Purpose)>,
     /// Answers on streams that others opened; they end with that.
     pub replies: Vec<(StreamId, StreamMessage)>,
+    /// What is said in exchanges of what differs, and whether the stream ends with it.
+    pub said: Vec<(DialogueLine, DifferenceMessage, bool)>,
+    /// Streams of such exchanges that end.
+    pub ended: Vec<DialogueLine>,
     /// Streams of others that end without an answer.
     pub closes: Vec<StreamId>,
     /// What has happened to members, before it is coalesced.
@@ -281,6 +287,11 @@ impl Node {
         out: &mut Outbox,
     ) {
         self.exchange(now, out, |exchanges, turn| exchanges.answered(purpose, peer, message, turn));
+    }
+
+    /// A stream that another member opened is gone.
+    pub fn stream_closed(&mut self, stream: StreamId) {
+        self.exchanges.closed(stream);
     }
 
     /// A stream of this member has not done its work.
@@ -519,10 +530,13 @@ impl Node {
             match effect {
                 ExchangeEffect::Recall(plan) => {
                     let mut fx = Vec::new();
-                    self.exchanges.proceed(plan, self.conversation.recall(), &self.table.members, &mut fx);
+                    let (members, rng) = (&self.table.members, &mut self.rngs.exchanges);
+                    self.exchanges.proceed(plan, self.conversation.recall(), members, rng, &mut fx);
                     self.exchange_effects(fx, now, out);
                 }
                 ExchangeEffect::Connect { to, message, purpose } => out.connects.push((to, message, purpose)),
+                ExchangeEffect::Say { line, message, last } => out.said.push((line, message, last)),
+                ExchangeEffect::End(line) => out.ended.push(line),
                 ExchangeEffect::Reply(stream, message) => out.replies.push((stream, message)),
                 ExchangeEffect::Close(stream) => out.closes.push(stream),
                 ExchangeEffect::MergeSerf { theirs, ignore_past } => {
@@ -539,6 +553,12 @@ impl Node {
                 ExchangeEffect::Joined(id, result) => self.joined(id, result, now, out),
                 ExchangeEffect::LookUp(seed) => out.lookups.push(seed),
             }
+        }
+        // The agent lets others have the table in between.
+        while self.exchanges.has_work() {
+            let mut fx = Vec::new();
+            self.exchanges.work(&self.table.members, &mut self.rngs.exchanges, &mut fx);
+            self.exchange_effects(fx, now, out);
         }
     }
 

@@ -8,7 +8,7 @@
 //! * `codec`: from one to the other; [`Shared`] is encoded once for many receivers.
 //! * [`compression`]: what HashiCorp's agents compress.
 //! * [`datagram`]: several messages in one UDP datagram, with a checksum and a size budget.
-//! * [`stream`]: messages over TCP.
+//! * [`stream`]: messages over TCP; [`difference`]: those by which two members find out what their tables differ in.
 //! * [`coordinate`]: what acks carry besides.
 //! * [`envelope`]: what goes around either, the cluster's [`label`] and encryption; [`seal`] is
 //!   the encryption, [`keyring`] its keys.
@@ -24,6 +24,7 @@ pub mod compression;
 pub mod coordinate;
 pub mod datagram;
 mod dialect;
+pub mod difference;
 pub mod envelope;
 mod error;
 mod hashicorp;

@@ -149,7 +149,7 @@ mod tests {
         let bytes = write_conflict_response(Some(&member("10.0.0.9:7946", Status::Failed)));
         let expected = b"\x06\x8b\xa4Name\xa1x\xa4Addr\xa4\x0a\x00\x00\x09\xa4Port\xcd\x1f\x0a\
             \xa4Tags\x81\xa4role\xa3web\xa6Status\x04\
-            \xabProtocolMin\x01\xabProtocolMax\x42\xabProtocolCur\x02\
+            \xabProtocolMin\x01\xabProtocolMax\x43\xabProtocolCur\x02\
             \xabDelegateMin\x02\xabDelegateMax\x05\xabDelegateCur\x05";
         assert_eq!(bytes, expected);
         assert_eq!(write_conflict_response(None), b"\x06\xc0");

@@ -9,6 +9,7 @@
 //! beyond [`MAX_FRAME`].
 
 use super::dialect::{Dialect, check_dialect};
+use super::difference::DifferenceMessage;
 use super::error::WireError;
 use super::{hashicorp, native};
 
@@ -19,6 +20,11 @@ const PING: u8 = 0xa1;
 const ACK: u8 = 0xa2;
 const ERROR: u8 = 0xa3;
 const USER: u8 = 0xa4;
+const HELLO: u8 = 0xa5;
+const COMPARE: u8 = 0xa6;
+const IDS: u8 = 0xa7;
+const ROWS: u8 = 0xa8;
+const DONE: u8 = 0xa9;
 
 const HEADER: usize = 9;
 
@@ -26,7 +32,8 @@ const HEADER: usize = 9;
 pub const MAX_SEALED_FRAME: usize = HEADER + MAX_FRAME + super::seal::MAX_OVERHEAD;
 /// Writes one frame.
 pub fn encode(dialect: Dialect, message: &StreamMessage) -> Vec<u8> {
-    match dialect {
+    let is_native = matches!(message, StreamMessage::Difference(_));
+    match if is_native { Dialect::Native } else { dialect } {
         Dialect::Native => {
             let mut out = vec![0; HEADER];
             let tag = match message {
@@ -38,6 +45,13 @@ pub fn encode(dialect: Dialect, message: &StreamMessage) -> Vec<u8> {
                     out.extend(native::encode(m));
                     USER
                 }
+                StreamMessage::Difference(m) => match m {
+                    DifferenceMessage::Hello(m) => write(&mut out, HELLO, m),
+                    DifferenceMessage::Compare(m) => write(&mut out, COMPARE, m),
+                    DifferenceMessage::Ids(m) => write(&mut out, IDS, m),
+                    DifferenceMessage::Rows(m) => write(&mut out, ROWS, m),
+                    DifferenceMessage::Done => DONE,
+                },
             };
             // A body is never near 4 GiB: tables are bounded.
             let len = (out.len() - HEADER) as u32;
@@ -121,8 +135,9 @@ pub fn decode(buffer: &[u8]) -> Result<Option<StreamMessage>, WireError> {
 fn native_frame_len(buffer: &[u8]) -> Result<Option<usize>, WireError> {
     let Some(&tag) = buffer.first() else { return Ok(None) };
     let limit = match tag {
-        PUSH_PULL => MAX_FRAME,
-        PING | ACK | ERROR | USER => MAX_SMALL_FRAME,
+        PUSH_PULL | COMPARE | IDS | ROWS => MAX_FRAME,
+        PING | ACK | ERROR | USER | HELLO => MAX_SMALL_FRAME,
+        DONE => 0,
         other => return Err(WireError::UnknownType(other)),
     };
     let Some(len) = buffer.get(1..5) else { return Ok(None) };
@@ -144,6 +159,11 @@ fn decode_native(frame: &[u8]) -> Result<StreamMessage, WireError> {
         PING => StreamMessage::Ping(native::read("ping", body)?),
         ACK => StreamMessage::Ack(native::read("ack", body)?),
         USER => StreamMessage::User(native::decode(body)?),
+        HELLO => StreamMessage::Difference(DifferenceMessage::Hello(native::read("hello", body)?)),
+        COMPARE => StreamMessage::Difference(DifferenceMessage::Compare(native::read("comparison", body)?)),
+        IDS => StreamMessage::Difference(DifferenceMessage::Ids(native::read("ids", body)?)),
+        ROWS => StreamMessage::Difference(DifferenceMessage::Rows(native::read("rows", body)?)),
+        DONE => StreamMessage::Difference(DifferenceMessage::Done),
         _ => StreamMessage::Error(native::read("error", body)?),
     })
 }

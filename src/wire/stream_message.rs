@@ -1,6 +1,7 @@
 //! What travels over TCP, and how long it may be; how it is framed is in `stream` and
 //! `hashicorp/stream`.
 
+use super::difference::DifferenceMessage;
 use super::message::{Ack, Message, Ping, PushPull};
 
 /// The largest body of a frame: a push/pull of some fifty thousand members.
@@ -19,6 +20,8 @@ pub enum StreamMessage {
     Ack(Ack),
     /// Why the sender refuses.
     Error(String),
+    /// A part of an exchange of what differs. In the native dialect only.
+    Difference(DifferenceMessage),
     /// Something that is otherwise said in datagrams. Read, and never written by our agents.
     User(Message),
 }

@@ -4,8 +4,9 @@
 use crate::process::Pid;
 use crate::world::{Event, Via, World};
 use serf::model::Moment;
-use serf::node::exchanges::{Purpose, StreamFailure, StreamId};
+use serf::node::exchanges::{DialogueLine, Purpose, StreamFailure, StreamId};
 use serf::wire::Dialect;
+use serf::wire::difference::DifferenceMessage;
 use serf::wire::stream::{self, StreamMessage};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub(crate) struct Stream {
     to: SocketAddr,
     from: SocketAddr,
     purpose: Purpose,
+    /// Messages so far: the opener's patience begins anew with each.
+    messages: u32,
 }
 
 /// What happens to a connection.
@@ -34,7 +37,7 @@ pub(crate) enum StreamEvent {
     /// Nothing listens at the address, and its host says so.
     Refused { id: u64 },
     /// The opener's patience has ended.
-    Fails { id: u64 },
+    Fails { id: u64, after: u32 },
 }
 
 impl World {
@@ -84,9 +87,9 @@ impl World {
         self.trace(|| {
             format!("process {opener} opens stream {id} to {to}: {purpose:?}, {} bytes", bytes.len())
         });
-        self.streams.insert(id, Stream { opener, to, from, purpose });
+        self.streams.insert(id, Stream { opener, to, from, purpose, messages: 0 });
         let patience = self.now + self.config.tcp_timeout;
-        self.calendar.enter(patience, Event::Stream(StreamEvent::Fails { id }));
+        self.calendar.enter(patience, Event::Stream(StreamEvent::Fails { id, after: 0 }));
         if let Some(arrival) = self.travel(from, to, bytes.len(), 3) {
             let request = StreamEvent::Request { id, at: to, from, bytes };
             self.calendar.enter(arrival, Event::Stream(request));
@@ -126,9 +129,11 @@ impl World {
                 Some(_) => self.fail(id, &StreamFailure::NothingListens("connection refused".to_string())),
                 None => {}
             },
-            StreamEvent::Fails { id } => match self.streams.get(&id).map(|s| s.opener) {
-                Some(pid) if self.processes[pid].paused => {
-                    self.processes[pid].stalled.push(StreamEvent::Fails { id });
+            StreamEvent::Fails { id, after } => match self.streams.get(&id) {
+                Some(stream) if stream.messages != after => {}
+                Some(stream) if self.processes[stream.opener].paused => {
+                    let pid = stream.opener;
+                    self.processes[pid].stalled.push(StreamEvent::Fails { id, after });
                 }
                 Some(_) => self.time_out(id),
                 None => {}
@@ -158,9 +163,86 @@ impl World {
         }
     }
 
+    /// A process goes on with an exchange of what differs.
+    pub(crate) fn say(&mut self, speaker: Pid, line: DialogueLine, message: DifferenceMessage, last: bool) {
+        let Some(id) = self.line(speaker, line) else { return };
+        self.tally.count("messages in exchanges");
+        let bytes = stream::encode(Dialect::Native, &StreamMessage::Difference(message));
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.messages += 1;
+        let (opener, to, from, messages) = (stream.opener, stream.to, stream.from, stream.messages);
+        let (here, there) = if opener == speaker { (from, to) } else { (to, from) };
+        self.tally.add("bytes in exchanges", bytes.len() as u64);
+        if last {
+            self.tally.count("exchanges done");
+        }
+        if opener == speaker && last {
+            // It is not interested in what comes of it.
+            self.streams.remove(&id);
+        } else {
+            let patience = self.now + self.config.tcp_timeout;
+            self.calendar.enter(patience, Event::Stream(StreamEvent::Fails { id, after: messages }));
+        }
+        if let Some(arrival) = self.travel(here, there, bytes.len(), 1) {
+            let event = if opener == speaker {
+                StreamEvent::Request { id, at: to, from, bytes }
+            } else {
+                StreamEvent::Answer { id, bytes }
+            };
+            self.calendar.enter(arrival, Event::Stream(event));
+        }
+    }
+
+    /// A process ends the stream of such an exchange.
+    pub(crate) fn end_line(&mut self, speaker: Pid, line: DialogueLine) {
+        let Some(id) = self.line(speaker, line) else { return };
+        let Some(stream) = self.streams.remove(&id) else { return };
+        if stream.opener == speaker {
+            self.tell_of_the_end(id, stream.to);
+        } else {
+            self.streams.insert(id, stream);
+            self.fail(id, &StreamFailure::Closed("closed by the other side".to_string()));
+        }
+    }
+
+    /// The one that answers sees that the stream is gone: nothing that could make it do something.
+    fn tell_of_the_end(&mut self, id: u64, answerer: SocketAddr) {
+        if let Some(pid) = self.at(answerer)
+            && let Some(node) = &mut self.processes[pid].node
+        {
+            node.stream_closed(StreamId(id as usize));
+        }
+    }
+
+    fn line(&self, speaker: Pid, line: DialogueLine) -> Option<u64> {
+        match line {
+            DialogueLine::Theirs(StreamId(id)) => Some(id as u64),
+            DialogueLine::Ours(ours) => {
+                let is_it = |stream: &&Stream| {
+                    stream.opener == speaker && matches!(stream.purpose, Purpose::Dialogue(id) if id == ours)
+                };
+                self.streams.iter().find(|(_, stream)| is_it(stream)).map(|(id, _)| *id)
+            }
+        }
+    }
+
     fn answered(&mut self, id: u64, bytes: &[u8]) {
-        let Some(Stream { opener, to, purpose, .. }) = self.streams.remove(&id) else { return };
         let message = decode(bytes);
+        if let Some(stream) = self.streams.get_mut(&id)
+            && let Purpose::Dialogue(_) = stream.purpose
+            && let StreamMessage::Difference(_) = message
+        {
+            stream.messages += 1;
+            let (opener, to, purpose) = (stream.opener, stream.to, stream.purpose.clone());
+            self.via = Via::Exchange;
+            self.act(opener, |node, now, out| {
+                node.stream_answered(purpose, to, message, now, out);
+                node.wake(now, out);
+            });
+            self.via = Via::Gossip;
+            return;
+        }
+        let Some(Stream { opener, to, purpose, .. }) = self.streams.remove(&id) else { return };
         match (&purpose, &message) {
             (Purpose::Ping(_), StreamMessage::Ack(_)) => self.tally.count("pings over TCP answered"),
             (Purpose::Ping(_), _) => self.tally.count("pings over TCP failed"),
@@ -191,6 +273,9 @@ impl World {
     fn fail(&mut self, id: u64, why: &StreamFailure) {
         let Some(Stream { opener, to, purpose, .. }) = self.streams.remove(&id) else { return };
         self.tally.count("streams failed");
+        if let Purpose::Dialogue(_) = purpose {
+            self.tell_of_the_end(id, to);
+        }
         if let Purpose::Ping(_) = purpose {
             self.tally.count("pings over TCP failed");
         }

@@ -353,6 +353,12 @@ impl World {
         for (stream, message) in out.replies {
             self.reply(stream, &message);
         }
+        for (line, message, last) in out.said {
+            self.say(pid, line, message, last);
+        }
+        for line in out.ended {
+            self.end_line(pid, line);
+        }
         for stream in out.closes {
             self.time_out(stream.0 as u64);
         }

@@ -13,9 +13,14 @@ use mio::net::TcpStream;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
 
 /// How many bytes one call of `read` may bring.
 const CHUNK: usize = 16 * 1024;
+/// The most bytes that one exchange may bring.
+const MOST_RECEIVED: usize = 64 << 20;
+/// How long an exchange may take in all, besides the time for its first message. What it has brought by then is kept.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// Why a stream ended without doing its work.
 #[derive(Debug)]
@@ -93,10 +98,13 @@ pub(crate) struct Stream {
     pub(crate) peer: SocketAddr,
     /// When it is given up.
     pub(crate) deadline: Moment,
+    /// When it is given up although messages come and go.
+    end: Moment,
     connected: bool,
     outbox: Vec<u8>,
     sent: usize,
     inbox: Vec<u8>,
+    received: usize,
 }
 
 impl Stream {
@@ -115,10 +123,12 @@ impl Stream {
             reads_from: Side::Opener,
             peer,
             deadline,
+            end: deadline + LONGEST,
             connected: true,
             outbox: Vec::new(),
             sent: 0,
             inbox: Vec::new(),
+            received: 0,
         }
     }
 
@@ -144,6 +154,10 @@ impl Stream {
     /// Queues the answer to the side that opened the stream; [`Stream::drive`] sends it.
     pub(crate) fn queue(&mut self, message: &StreamMessage) -> io::Result<()> {
         let bytes = self.options.envelope.wrap_answer(self.encode(message)).map_err(io::Error::other)?;
+        if self.sent == self.outbox.len() {
+            // What has been sent is of no use any more.
+            (self.outbox, self.sent) = (Vec::new(), 0);
+        }
         self.outbox.extend(bytes);
         Ok(())
     }
@@ -158,6 +172,11 @@ impl Stream {
             // One that does not listen learns nothing.
             let _ = self.flush();
         }
+    }
+
+    /// Gives it until then for the next message, but never longer in all than [`LONGEST`].
+    pub(crate) fn extend(&mut self, deadline: Moment) {
+        self.deadline = self.deadline.max(deadline).min(self.end);
     }
 
     /// Whether everything that was queued has been sent.
@@ -208,6 +227,10 @@ impl Stream {
             match self.socket.read(&mut chunk) {
                 Ok(0) => return Err(StreamError::Closed),
                 Ok(n) => {
+                    self.received += n;
+                    if self.received > MOST_RECEIVED {
+                        return Err(StreamError::Budget);
+                    }
                     self.inbox.extend_from_slice(chunk.get(..n).unwrap_or_default());
                     let buffered = self.inbox.len();
                     if let Some(message) = self.read().map_err(StreamError::Wire)? {
@@ -215,6 +238,8 @@ impl Stream {
                             metrics::REMOTE_STATE_BYTES.record_size(buffered);
                         }
                         self.inbox = Vec::new();
+                        // The label comes once.
+                        self.reads_from = Side::Answerer;
                         return Ok(Some(message));
                     }
                 }

@@ -13,10 +13,12 @@ use crate::agent::thread::{Actor, Stop, wait};
 use crate::membership::{Members, Target};
 use crate::model::Moment;
 use crate::node::exchanges::{
-    ExchangeEffect, ExchangeTurn, Exchanges, JoinId, Plan, Purpose, StreamFailure, StreamId,
+    DialogueId, DialogueLine, ExchangeEffect, ExchangeTurn, Exchanges, JoinId, Plan, Purpose, StreamFailure,
+    StreamId,
 };
 use crate::node::table::Outgoing;
 use crate::telemetry::{Passed, RateLimit, counters, metrics};
+use crate::wire::difference::DifferenceMessage;
 use crate::wire::message::SerfState;
 use crate::wire::stream::StreamMessage;
 use crossbeam_channel::Receiver;
@@ -43,6 +45,9 @@ pub(crate) const MAX_OUTBOUND: usize = 128;
 /// buffers most is closed.
 pub(crate) const MAX_BUFFERED: usize = 32 << 20;
 
+/// How long an exchange of what differs waits for the next message.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What a stream is doing.
 #[derive(Debug)]
 enum Role {
@@ -50,6 +55,8 @@ enum Role {
     Listens,
     /// The answer is being put together.
     Prepares,
+    /// An exchange of what differs is under way, that the other has begun.
+    Converses,
     /// The answer is being sent; the stream ends with that.
     Answers,
     /// This process opened it, for this.
@@ -59,7 +66,7 @@ enum Role {
 impl Role {
     fn is_inbound(&self) -> bool {
         match self {
-            Role::Listens | Role::Prepares | Role::Answers => true,
+            Role::Listens | Role::Prepares | Role::Converses | Role::Answers => true,
             Role::Asks(_) => false,
         }
     }
@@ -78,6 +85,8 @@ pub(crate) struct SyncActor {
     rng: Rng,
     streams: BTreeMap<Token, (Stream, Role)>,
     next_token: usize,
+    /// The streams of dialogues that this process has opened.
+    dialogues: BTreeMap<DialogueId, Token>,
     /// Joins under way, to answer them.
     joins: BTreeMap<JoinId, JoinRequest>,
     complaints: RateLimit<IpAddr>,
@@ -112,7 +121,8 @@ impl Actor for SyncActor {
     fn run(mut self, stop: &Stop) {
         let mut events = Events::with_capacity(128);
         loop {
-            let timeout = self.clock.until(self.next_deadline());
+            let works = self.exchanges.has_work();
+            let timeout = if works { Some(Duration::ZERO) } else { self.clock.until(self.next_deadline()) };
             if !wait(Self::NAME, &mut self.poll, &mut events, timeout) {
                 return;
             }
@@ -129,6 +139,8 @@ impl Actor for SyncActor {
                     token => self.drive(token),
                 }
             }
+            // A slice, so that neither the table nor this thread is kept from others for long.
+            self.look(|exchanges, members, rng, fx| exchanges.work(members, rng, fx));
             self.expire();
             let now = self.clock.now();
             self.look(|exchanges, members, rng, fx| exchanges.tick(members, now, rng, fx));
@@ -153,6 +165,7 @@ impl SyncActor {
             rng: parts.rng,
             streams: BTreeMap::new(),
             next_token: FIRST_STREAM,
+            dialogues: BTreeMap::new(),
             joins: BTreeMap::new(),
             complaints: refusals::complaints(),
             options: parts.options,
@@ -205,6 +218,12 @@ impl SyncActor {
             match effect {
                 ExchangeEffect::Recall(plan) => self.recall(plan),
                 ExchangeEffect::Connect { to, message, purpose } => self.connect(to, &message, purpose),
+                ExchangeEffect::Say { line, message, last } => self.say(line, message, last),
+                ExchangeEffect::End(line) => {
+                    if let Some(token) = self.token_of(line) {
+                        self.remove(token);
+                    }
+                }
                 ExchangeEffect::Reply(stream, message) => self.reply(Token(stream.0), &message),
                 ExchangeEffect::Close(stream) => self.remove(Token(stream.0)),
                 ExchangeEffect::MergeSerf { theirs, ignore_past } => {
@@ -250,7 +269,7 @@ impl SyncActor {
 
     /// Asks `serf-events` for its part of a push/pull; [`SyncActor::proceed`] goes on with it.
     fn recall(&mut self, plan: Plan) {
-        if let Plan::Answer { stream, .. } = &plan
+        if let Plan::Answer { stream, .. } | Plan::AnswerHello { stream, .. } = &plan
             && let Some((_, role)) = self.streams.get_mut(&Token(stream.0))
         {
             *role = Role::Prepares;
@@ -262,7 +281,14 @@ impl SyncActor {
     }
 
     fn proceed(&mut self, plan: Plan, serf: SerfState) {
-        self.look(|exchanges, members, _, fx| exchanges.proceed(plan, serf, members, fx));
+        if let Plan::AnswerHello { stream, .. } = &plan {
+            match self.streams.get_mut(&Token(stream.0)) {
+                Some((_, role)) => *role = Role::Converses,
+                // It was closed meanwhile.
+                None => return,
+            }
+        }
+        self.look(|exchanges, members, rng, fx| exchanges.proceed(plan, serf, members, rng, fx));
     }
 
     // ---- streams that others open ------------------------------------------------------
@@ -316,6 +342,38 @@ impl SyncActor {
         self.turn(|exchanges, turn| exchanges.heard(id, peer, message, turn));
     }
 
+    /// The stream of a dialogue.
+    fn token_of(&self, line: DialogueLine) -> Option<Token> {
+        match line {
+            DialogueLine::Theirs(stream) => Some(Token(stream.0)),
+            DialogueLine::Ours(id) => self.dialogues.get(&id).copied(),
+        }
+    }
+
+    /// Says something in an exchange of what differs.
+    fn say(&mut self, line: DialogueLine, message: DifferenceMessage, last: bool) {
+        let Some(token) = self.token_of(line) else { return };
+        let now = self.clock.now();
+        let Some((stream, role)) = self.streams.get_mut(&token) else { return };
+        if last {
+            *role = Role::Answers;
+            self.dialogues.retain(|_, other| *other != token);
+        }
+        stream.extend(now + PATIENCE);
+        let queued = stream.queue(&StreamMessage::Difference(message)).map_err(StreamError::Io);
+        match queued {
+            Ok(()) if last => self.drive(token),
+            // What the other answers is read when it is there: not from here, or two that are fast would
+            // go deeper with each message.
+            Ok(()) => {
+                if let Err(why) = stream.finish() {
+                    self.give_up(token, &why);
+                }
+            }
+            Err(why) => self.give_up(token, &why),
+        }
+    }
+
     /// Answers on a stream, which ends with that.
     fn reply(&mut self, token: Token, message: &StreamMessage) {
         let Some((stream, role)) = self.streams.get_mut(&token) else { return };
@@ -335,6 +393,9 @@ impl SyncActor {
         }
         counters::STREAMS_OPENED.inc();
         let deadline = self.clock.now() + self.tcp_timeout();
+        if let Role::Asks(Purpose::Dialogue(id)) = &role {
+            self.dialogues.insert(*id, Token(self.next_token));
+        }
         match Stream::connect(to, deadline, self.options.clone(), message) {
             Ok(stream) => self.add(stream, role),
             Err(e) => self.failed(role, addr, &StreamError::Io(e)),
@@ -343,6 +404,12 @@ impl SyncActor {
 
     /// An answer has come: the stream has done its work.
     fn answered(&mut self, token: Token, message: StreamMessage) {
+        if let Some((stream, Role::Asks(Purpose::Dialogue(id)))) = self.streams.get(&token)
+            && let StreamMessage::Difference(_) = message
+        {
+            let (purpose, peer) = (Purpose::Dialogue(*id), stream.peer);
+            return self.turn(|exchanges, turn| exchanges.answered(purpose, peer, message, turn));
+        }
         let Some((stream, role)) = self.remove_stream(token) else { return };
         let Role::Asks(purpose) = role else { return };
         if let StreamMessage::PushPull(_) = message {
@@ -355,7 +422,7 @@ impl SyncActor {
     /// A stream has not done its work.
     fn failed(&mut self, role: Role, peer: SocketAddr, why: &StreamError) {
         match role {
-            Role::Listens | Role::Prepares | Role::Answers => {
+            Role::Listens | Role::Prepares | Role::Converses | Role::Answers => {
                 counters::STREAMS_FAILED.inc();
                 if let Some(passed) = self.complain(peer, "receive") {
                     log::debug!(target: "memberlist", "Failed to receive a stream from {peer}: {why}{passed}");
@@ -449,7 +516,7 @@ impl SyncActor {
                 }
                 return;
             }
-            Role::Listens => false,
+            Role::Listens | Role::Converses => false,
             Role::Asks(_) => true,
         };
         match (stream.drive(), asks) {
@@ -481,6 +548,15 @@ impl SyncActor {
 
     fn remove_stream(&mut self, token: Token) -> Option<(Stream, Role)> {
         let (mut stream, role) = self.streams.remove(&token)?;
+        match &role {
+            Role::Listens | Role::Prepares | Role::Answers => {}
+            Role::Converses => self.exchanges.closed(StreamId(token.0)),
+            Role::Asks(purpose) => {
+                if let Purpose::Dialogue(id) = purpose {
+                    self.dialogues.remove(id);
+                }
+            }
+        }
         // Deregistering can only fail for a socket that was not registered.
         let _ = self.poll.registry().deregister(stream.socket());
         stream.shut();

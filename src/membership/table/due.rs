@@ -1,6 +1,6 @@
 //! What comes due: suspicions, prunes, and members to be forgotten.
 
-use super::{Index, MAX_TOMBSTONES, Members, key};
+use super::{Index, MAX_TEXT, MAX_TOMBSTONES, Members, key};
 use crate::membership::effects::Effects;
 use crate::membership::row::State;
 use crate::membership::suspicion::Suspicion;
@@ -113,6 +113,16 @@ impl Members {
                 break;
             }
         }
+    }
+
+    /// Whether names and tags of so many bytes may be added. Makes room by forgetting the oldest tombstones.
+    pub(in crate::membership) fn has_room_for(&mut self, text: usize, now: Moment, fx: &mut Effects) -> bool {
+        while self.text + text > MAX_TEXT {
+            let oldest = [self.oldest(&self.dead), self.oldest(&self.left)].into_iter().flatten().min();
+            let Some((_, name)) = oldest.cloned() else { return false };
+            self.erase(&name, now, fx);
+        }
+        true
     }
 
     /// Forgets the oldest tombstones beyond [`MAX_TOMBSTONES`], those that have been reaped first.

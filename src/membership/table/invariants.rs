@@ -3,17 +3,18 @@
 use super::{MAX_INTENTS, MAX_TOMBSTONES, Members, Presence, key};
 use crate::membership::rings::{RINGS, position};
 use crate::membership::rivals::MAX_RIVALS;
-use crate::membership::row::{NOWHERE, State};
+use crate::membership::row::{Fingerprint, NOWHERE, State};
 
 impl Members {
     /// Panics if something that is derived from the rows does not agree with them. For tests
     /// and the simulator, after every step.
     pub fn check_invariants(&self) {
-        let mut digest = 0;
+        let (mut digests, mut text) = (Fingerprint::default(), 0);
         let (mut dead, mut left, mut suspects) = (0, 0, 0);
         for (name, row) in &self.rows {
             assert_eq!(name, &row.name);
-            digest ^= row.fingerprint();
+            digests ^= row.fingerprint();
+            text += row.text();
             match row.state {
                 State::Alive => {}
                 State::Suspect(_) => {
@@ -32,7 +33,7 @@ impl Members {
             }
         }
         assert_eq!((dead, left, suspects), (self.dead.len(), self.left.len(), self.suspects.len()));
-        assert_eq!(digest, self.digest, "digest does not match the rows");
+        assert_eq!((digests, text), (self.digests, self.text), "digests do not match the rows");
         self.check_rings();
         assert!(dead + left + self.forgotten.len() <= MAX_TOMBSTONES, "too many tombstones");
         self.forgotten.check_invariants();

@@ -86,6 +86,11 @@ impl Members {
         None
     }
 
+    /// Who is at the place in the order that the probing has come to.
+    pub(in crate::membership) fn next_in_order(&self) -> Option<&NodeName> {
+        self.order.get(self.cursor)
+    }
+
     /// Makes a member the next one to probe.
     pub(in crate::membership) fn probe_next(&mut self, name: &NodeName) {
         let Some(at) = self.rows.get(name).map(|row| row.place_in_order as usize) else { return };

@@ -68,6 +68,11 @@ impl Members {
         self.dead.iter().filter_map(|(_, name)| self.row(name))
     }
 
+    /// Those that have left, the one that did longest ago first.
+    pub fn left_rows(&self) -> impl Iterator<Item = &Row> {
+        self.left.iter().filter_map(|(_, name)| self.row(name))
+    }
+
     /// Members with which something has not come through.
     pub fn troubled_rows(&self) -> impl Iterator<Item = &Row> {
         self.troubled.iter().filter_map(|name| self.row(name))
@@ -141,7 +146,12 @@ impl Members {
 
     /// A fingerprint of the present members. Two members with equal digests agree.
     pub fn digest(&self) -> u64 {
-        self.digest
+        self.digests.digest
+    }
+
+    /// The same over more of each row: two members with equal ones have nothing to exchange.
+    pub fn total(&self) -> u64 {
+        self.digests.total
     }
 
     /// Since when the digest has been what it is.

@@ -4,6 +4,7 @@ use super::join::{JoinError, JoinId};
 use crate::membership::{StreamPing, Target};
 use crate::model::{Moment, NodeName};
 use crate::node::table::{Outgoing, Table};
+use crate::wire::difference::{DifferenceMessage, Hello};
 use crate::wire::message::{SerfMessage, SerfState};
 use crate::wire::stream::StreamMessage;
 use fastrand::Rng;
@@ -27,6 +28,19 @@ pub struct ExchangeTurn<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamId(pub usize);
 
+/// Names a dialogue that this process has opened; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DialogueId(pub u64);
+
+/// The stream of a dialogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DialogueLine {
+    /// Another member has opened it.
+    Theirs(StreamId),
+    /// This process has.
+    Ours(DialogueId),
+}
+
 /// Why a stream is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -45,6 +59,8 @@ pub enum Purpose {
     },
     /// An exchange with a failed member or a seed, which may well not answer.
     Reach(String),
+    /// An exchange of what differs.
+    Dialogue(DialogueId),
     /// A TCP ping for the prober.
     Ping(u32),
 }
@@ -58,6 +74,24 @@ pub enum Plan {
         stream: StreamId,
         /// Whether the other joins.
         join: bool,
+        /// Whether the other goes on with an exchange of what differs if there is more to know.
+        goes_on: bool,
+    },
+    /// Answer a member that begins an exchange of what differs.
+    AnswerHello {
+        /// The stream.
+        stream: StreamId,
+        /// What it says.
+        hello: Box<Hello>,
+    },
+    /// Exchange what differs with a member.
+    Differ {
+        /// Its name.
+        node: NodeName,
+        /// Where it is.
+        to: Target,
+        /// Whether what this process is about to hear is news to nobody else.
+        is_newcomer: bool,
     },
     /// Open a stream to exchange with a member.
     Exchange {
@@ -96,6 +130,17 @@ pub enum ExchangeEffect {
         /// What for.
         purpose: Purpose,
     },
+    /// Go on with an exchange of what differs.
+    Say {
+        /// On which stream.
+        line: DialogueLine,
+        /// What.
+        message: DifferenceMessage,
+        /// Whether the stream ends with it; else an answer is awaited.
+        last: bool,
+    },
+    /// End the stream of such an exchange.
+    End(DialogueLine),
     /// Answer on a stream that another member opened; it ends with that.
     Reply(StreamId, StreamMessage),
     /// End a stream that another member opened.

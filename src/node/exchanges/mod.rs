@@ -4,23 +4,30 @@
 //! Streams themselves, their deadlines and their buffers are the business of the owner; here is
 //! decided what is said on them, and what comes of it.
 
+mod dialogues;
+mod difference;
 mod effects;
 mod join;
 #[cfg(test)]
 mod tests;
 
-pub use effects::{ExchangeEffect, ExchangeTurn, Plan, Purpose, StreamFailure, StreamId};
+pub use effects::{
+    DialogueId, DialogueLine, ExchangeEffect, ExchangeTurn, Plan, Purpose, StreamFailure, StreamId,
+};
 pub use join::{JoinError, JoinId};
 
 use crate::membership::{
-    Effects, ExchangeSchedule, Members, Origin, ReconnectSchedule, Seeds, StreamPing, StreamRequest,
+    Effects, ExchangeSchedule, FIRST_ROWS, Members, Origin, ReconnectSchedule, Seeds, StreamPing,
+    StreamRequest,
 };
 use crate::model::{Moment, NodeName};
 use crate::telemetry::{Passed, RateLimit, counters};
+use crate::wire::difference::DifferenceMessage;
 use crate::wire::message::{
-    Ack, LeftOut, MembershipMessage, Message, Ping, ProbeMessage, PushPull, SerfState,
+    Ack, LeftOut, MembershipMessage, Message, PeerRow, PeerState, Ping, ProbeMessage, PushPull, SerfState,
 };
 use crate::wire::stream::StreamMessage;
+use difference::Dialogue;
 use fastrand::Rng;
 use join::Join;
 use std::collections::BTreeMap;
@@ -40,6 +47,8 @@ pub struct Exchanges {
     seeds: Seeds,
     joins: BTreeMap<JoinId, Join>,
     next_join: u64,
+    dialogues: BTreeMap<DialogueLine, Dialogue>,
+    next_dialogue: u64,
     complaints: RateLimit<IpAddr>,
 }
 
@@ -54,6 +63,8 @@ impl Exchanges {
             seeds: Seeds::new(members, now, rng),
             joins: BTreeMap::new(),
             next_join: 0,
+            dialogues: BTreeMap::new(),
+            next_dialogue: 0,
             complaints: RateLimit::new(COMPLAINTS, COMPLAINT_INTERVAL),
         }
     }
@@ -114,6 +125,12 @@ impl Exchanges {
     ) {
         match message {
             StreamMessage::PushPull(theirs) => self.answer_exchange(stream, peer, theirs, turn),
+            StreamMessage::Difference(DifferenceMessage::Hello(hello)) => {
+                self.hear_hello(stream, hello, turn)
+            }
+            StreamMessage::Difference(message) => {
+                self.hear_in_dialogue(DialogueLine::Theirs(stream), peer, message, turn);
+            }
             StreamMessage::Ping(ping) => {
                 let reply = answer_ping(&ping, &turn.table.members);
                 turn.fx.push(ExchangeEffect::Reply(stream, reply));
@@ -153,7 +170,10 @@ impl Exchanges {
             return turn.fx.push(ExchangeEffect::Reply(stream, StreamMessage::Error(why)));
         }
         self.note_left_out(peer, &theirs, turn.now);
-        turn.fx.push(ExchangeEffect::Recall(Plan::Answer { stream, join: theirs.join }));
+        let is_present = |row: &&PeerRow| matches!(row.state, PeerState::Alive | PeerState::Suspect);
+        let goes_on = theirs.rows.iter().filter(is_present).all(|row| row.versions.speaks_differences());
+        let plan = Plan::Answer { stream, join: theirs.join, goes_on };
+        turn.fx.push(ExchangeEffect::Recall(plan));
         merge(theirs, false, turn);
     }
 
@@ -196,22 +216,66 @@ impl Exchanges {
     }
 
     /// Sends this process's side of a push/pull, with what the conversation remembers.
-    pub fn proceed(&self, plan: Plan, serf: SerfState, members: &Members, fx: &mut Vec<ExchangeEffect>) {
-        let state = |join| StreamMessage::PushPull(members.push_pull(join, serf));
+    pub fn proceed(
+        &mut self,
+        plan: Plan,
+        serf: SerfState,
+        members: &Members,
+        rng: &mut Rng,
+        fx: &mut Vec<ExchangeEffect>,
+    ) {
+        let connect = |to, state, purpose| ExchangeEffect::Connect {
+            to,
+            message: StreamMessage::PushPull(state),
+            purpose,
+        };
         fx.push(match plan {
-            Plan::Answer { stream, join } => ExchangeEffect::Reply(stream, state(join)),
+            Plan::Answer { stream, join, goes_on } => {
+                let state = if goes_on {
+                    members.introduction(join, serf, rng)
+                } else {
+                    members.push_pull(join, serf)
+                };
+                ExchangeEffect::Reply(stream, StreamMessage::PushPull(state))
+            }
+            Plan::AnswerHello { stream, hello } => {
+                return self.answer_hello(stream, *hello, serf, members, rng);
+            }
+            Plan::Differ { node, to, is_newcomer } => {
+                return self.open_dialogue((node, to), is_newcomer, serf, members, rng, fx);
+            }
             Plan::Exchange { node, to } => {
-                ExchangeEffect::Connect { to, message: state(false), purpose: Purpose::Exchange(node) }
+                connect(to, members.push_pull(false, serf), Purpose::Exchange(node))
             }
             Plan::Reach { whom, to } => {
-                ExchangeEffect::Connect { to, message: state(false), purpose: Purpose::Reach(whom) }
+                connect(to, members.introduction(false, serf, rng), Purpose::Reach(whom))
             }
             Plan::Join { id, addr } => {
                 // Whatever was there before may have been replaced by another kind of agent.
                 let to = members.stranger(addr);
-                ExchangeEffect::Connect { to, message: state(true), purpose: Purpose::Join(id) }
+                connect(to, members.introduction(true, serf, rng), Purpose::Join(id))
             }
         });
+    }
+
+    /// A member has been told of this process and some others, and has answered in kind: goes on with it if
+    /// there may be more to know on either side.
+    fn go_on_with(&self, peer: SocketAddr, was_alone: bool, heard: usize, turn: &mut ExchangeTurn) {
+        let members = &turn.table.members;
+        let is_all = members.len() <= FIRST_ROWS + 1 && heard <= FIRST_ROWS + 1;
+        let Some(row) = members.present_at(peer).filter(|row| row.name != *members.me() && !is_all) else {
+            return;
+        };
+        let (node, to) = (row.name.clone(), row.target());
+        let plan = if row.versions.speaks_differences() {
+            Plan::Differ { node, to, is_newcomer: was_alone }
+        } else if was_alone {
+            // It has said all it knows, and so has this process.
+            return;
+        } else {
+            Plan::Exchange { node, to }
+        };
+        turn.fx.push(ExchangeEffect::Recall(plan));
     }
 
     /// The other side has answered.
@@ -233,8 +297,13 @@ impl Exchanges {
         match (purpose, message) {
             (Purpose::Join(id), StreamMessage::PushPull(theirs)) => {
                 let ignore_past = self.joins.get(&id).is_some_and(|join| !join.replay);
+                let (was_alone, heard) = (turn.table.members.present() <= 1, theirs.rows.len());
                 merge(theirs, ignore_past, turn);
                 self.joined(id, turn);
+                self.go_on_with(peer, was_alone, heard, turn);
+            }
+            (Purpose::Dialogue(id), StreamMessage::Difference(message)) => {
+                self.hear_in_dialogue(DialogueLine::Ours(id), peer, message, turn);
             }
             (Purpose::Exchange(node), StreamMessage::PushPull(theirs)) => {
                 merge(theirs, false, turn);
@@ -242,7 +311,9 @@ impl Exchanges {
             }
             (Purpose::Reach(whom), StreamMessage::PushPull(theirs)) => {
                 log::info!(target: "serf", "{whom} ({peer}) answers");
+                let (was_alone, heard) = (turn.table.members.present() <= 1, theirs.rows.len());
                 merge(theirs, false, turn);
+                self.go_on_with(peer, was_alone, heard, turn);
                 self.schedule.joined(turn.now, turn.rng);
             }
             (Purpose::Reconnect { node, seq_no, to }, StreamMessage::Ack(ack)) if ack.seq_no == seq_no => {
@@ -259,6 +330,7 @@ impl Exchanges {
                 StreamMessage::PushPull(_)
                 | StreamMessage::Ping(_)
                 | StreamMessage::Ack(_)
+                | StreamMessage::Difference(_)
                 | StreamMessage::User(_),
             ) => self.failed(purpose, peer, &StreamFailure::Unexpected, turn),
         }
@@ -275,17 +347,16 @@ impl Exchanges {
         counters::STREAMS_FAILED.inc();
         let now = turn.now;
         match purpose {
+            Purpose::Dialogue(id) => {
+                if let Some(node) = self.dialogue_failed(id) {
+                    self.exchange_failed(&node, peer, why, turn);
+                }
+            }
             Purpose::Join(id) => {
                 log::debug!(target: "memberlist", "Failed to join {peer}: {why}");
                 self.step(id, |join| join.failed(format!("Failed to join {peer}: {why}")), turn.fx);
             }
-            Purpose::Exchange(node) => {
-                turn.table.members.exchanged(&node, false);
-                if let Some(passed) = self.complain(peer, "exchange", now) {
-                    let hint = hint(&node, &turn.table.members);
-                    log::error!(target: "memberlist", "Push/Pull with {node} ({peer}) failed: {why}{hint}{passed}");
-                }
-            }
+            Purpose::Exchange(node) => self.exchange_failed(&node, peer, why, turn),
             Purpose::Reach(whom) if why.is_refusal() => {
                 if let Some(passed) = self.complain(peer, "reach", now) {
                     log::warn!(target: "serf", "{whom} ({peer}) cannot be reconnected to: {why}{passed}");
@@ -315,6 +386,20 @@ impl Exchanges {
                 let outcome = if gone { StreamPing::Refused } else { StreamPing::Failed };
                 turn.fx.push(ExchangeEffect::PingDone { seq_no, outcome });
             }
+        }
+    }
+
+    fn exchange_failed(
+        &mut self,
+        node: &NodeName,
+        peer: SocketAddr,
+        why: &StreamFailure,
+        turn: &mut ExchangeTurn,
+    ) {
+        turn.table.members.exchanged(node, false);
+        if let Some(passed) = self.complain(peer, "exchange", turn.now) {
+            let hint = hint(node, &turn.table.members);
+            log::error!(target: "memberlist", "Push/Pull with {node} ({peer}) failed: {why}{hint}{passed}");
         }
     }
 
@@ -397,7 +482,12 @@ fn open(request: StreamRequest, fx: &mut Vec<ExchangeEffect>) {
             let purpose = Purpose::Ping(ping.seq_no);
             ExchangeEffect::Connect { to, message: StreamMessage::Ping(ping), purpose }
         }
-        StreamRequest::PushPull { node, to } => ExchangeEffect::Recall(Plan::Exchange { node, to }),
+        StreamRequest::PushPull { node, to, differs: true } => {
+            ExchangeEffect::Recall(Plan::Differ { node, to, is_newcomer: false })
+        }
+        StreamRequest::PushPull { node, to, differs: false } => {
+            ExchangeEffect::Recall(Plan::Exchange { node, to })
+        }
         StreamRequest::Reconnect { to, ping } => {
             log_attempt(&ping.node, to.addr);
             let purpose = Purpose::Reconnect { node: ping.node.clone(), seq_no: ping.seq_no, to };

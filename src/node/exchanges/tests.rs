@@ -1,5 +1,7 @@
 //! Exchanges as one member has them.
 
+mod difference;
+
 use super::*;
 use crate::membership::tests::{Bench, addr, name, peer_row, push_pull};
 use crate::membership::{Presence, Target};
@@ -46,9 +48,10 @@ fn an_exchange_is_recalled_then_merged_then_answered_with_what_was_merged() {
     let [ExchangeEffect::Recall(plan), ExchangeEffect::MergeSerf { ignore_past: false, .. }] = &fx[..] else {
         panic!("{fx:?}");
     };
-    assert_eq!(*plan, Plan::Answer { stream: StreamId(5), join: false });
+    assert_eq!(*plan, Plan::Answer { stream: StreamId(5), join: false, goes_on: true });
     let mut fx = Vec::new();
-    peer.exchanges.proceed(plan.clone(), SerfState::default(), &peer.table.members, &mut fx);
+    let (plan, rng) = (plan.clone(), &mut Rng::with_seed(1));
+    peer.exchanges.proceed(plan, SerfState::default(), &peer.table.members, rng, &mut fx);
     let [ExchangeEffect::Reply(StreamId(5), StreamMessage::PushPull(ours))] = &fx[..] else {
         panic!("{fx:?}");
     };

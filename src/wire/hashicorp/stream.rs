@@ -126,6 +126,8 @@ pub(crate) fn encode(message: &StreamMessage) -> Vec<u8> {
             w.field("Error").raw(why.as_bytes());
             w.out
         }
+        // It has no form in this dialect: it is never written in it, see `stream::encode`.
+        StreamMessage::Difference(_) => Vec::new(),
         StreamMessage::User(m) => {
             let inner = super::encode(m);
             let mut w = Writer::of_type(USER);

@@ -103,6 +103,7 @@ fn recorded_streams_are_read_at_every_cut() {
             StreamMessage::Ack(_) => "ack",
             StreamMessage::Error(_) => "error",
             StreamMessage::User(_) => "user",
+            StreamMessage::Difference(_) => "difference",
         };
         *kinds.entry(kind).or_default() += 1;
         if !matches!(message, StreamMessage::PushPull(_)) && bytes[0] != compression::COMPRESSED {

@@ -1,0 +1,138 @@
+//! The exchanges of what differs that are under way, each on a stream of its own.
+
+use super::difference::{Dialogue, Outcome};
+use super::effects::{
+    DialogueId, DialogueLine, ExchangeEffect, ExchangeTurn, Purpose, StreamFailure, StreamId,
+};
+use super::{Exchanges, Plan};
+use crate::membership::{Members, Target};
+use crate::model::NodeName;
+use crate::wire::difference::{DifferenceMessage, Hello};
+use crate::wire::message::SerfState;
+use crate::wire::stream::StreamMessage;
+use fastrand::Rng;
+use std::net::SocketAddr;
+
+impl Exchanges {
+    /// Another member begins an exchange of what differs.
+    pub(super) fn hear_hello(&mut self, stream: StreamId, hello: Hello, turn: &mut ExchangeTurn) {
+        turn.table.members.hear_time(hello.ltime, turn.now);
+        let theirs =
+            SerfState { event_ltime: hello.event_ltime, query_ltime: hello.query_ltime, events: Vec::new() };
+        turn.fx.push(ExchangeEffect::MergeSerf { theirs, ignore_past: false });
+        turn.fx.push(ExchangeEffect::Recall(Plan::AnswerHello { stream, hello: Box::new(hello) }));
+    }
+
+    /// The conversation has said what it remembers: begins to work on the answer.
+    pub(super) fn answer_hello(
+        &mut self,
+        stream: StreamId,
+        hello: Hello,
+        serf: SerfState,
+        members: &Members,
+        rng: &mut Rng,
+    ) {
+        let dialogue = Dialogue::answer(hello, serf, members, rng);
+        self.dialogues.insert(DialogueLine::Theirs(stream), dialogue);
+    }
+
+    /// Begins an exchange of what differs.
+    pub(super) fn open_dialogue(
+        &mut self,
+        (node, to): (NodeName, Target),
+        is_newcomer: bool,
+        serf: SerfState,
+        members: &Members,
+        rng: &mut Rng,
+        fx: &mut Vec<ExchangeEffect>,
+    ) {
+        self.next_dialogue += 1;
+        let id = DialogueId(self.next_dialogue);
+        let (dialogue, hello) = Dialogue::open(node, is_newcomer, serf, members, rng);
+        self.dialogues.insert(DialogueLine::Ours(id), dialogue);
+        let (message, purpose) = (StreamMessage::Difference(hello), Purpose::Dialogue(id));
+        fx.push(ExchangeEffect::Connect { to, message, purpose });
+    }
+
+    /// A message of a dialogue.
+    pub(super) fn hear_in_dialogue(
+        &mut self,
+        line: DialogueLine,
+        peer: SocketAddr,
+        message: DifferenceMessage,
+        turn: &mut ExchangeTurn,
+    ) {
+        let outcome = match self.dialogues.get_mut(&line) {
+            Some(dialogue) => dialogue.hear(message, turn),
+            None => Outcome::Unexpected,
+        };
+        self.go_on(line, peer, outcome, turn);
+    }
+
+    fn go_on(&mut self, line: DialogueLine, peer: SocketAddr, outcome: Outcome, turn: &mut ExchangeTurn) {
+        match outcome {
+            Outcome::Works => {}
+            Outcome::Says(message) => turn.fx.push(ExchangeEffect::Say { line, message, last: false }),
+            Outcome::Over(last) => {
+                if let Some(dialogue) = self.dialogues.remove(&line) {
+                    dialogue.end(turn);
+                }
+                turn.fx.push(match last {
+                    Some(message) => ExchangeEffect::Say { line, message, last: true },
+                    None => ExchangeEffect::End(line),
+                });
+            }
+            Outcome::Unexpected => {
+                turn.fx.push(ExchangeEffect::End(line));
+                match line {
+                    DialogueLine::Ours(id) => {
+                        self.failed(Purpose::Dialogue(id), peer, &StreamFailure::Unexpected, turn);
+                    }
+                    DialogueLine::Theirs(stream) => {
+                        self.closed(stream);
+                        if let Some(passed) = self.complain(peer, "dialogue", turn.now) {
+                            log::debug!(
+                                target: "memberlist",
+                                "{peer} says something unexpected in an exchange{passed}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether [`Exchanges::work`] has something to do.
+    pub fn has_work(&self) -> bool {
+        self.dialogues.values().any(Dialogue::has_work)
+    }
+
+    /// Does a part of the work that takes long, for which the table is only read.
+    pub fn work(&mut self, members: &Members, rng: &mut Rng, fx: &mut Vec<ExchangeEffect>) {
+        let working = self.dialogues.iter_mut().find(|(_, dialogue)| dialogue.has_work());
+        let Some((line, dialogue)) = working else { return };
+        let line = *line;
+        match dialogue.work(members, rng) {
+            Outcome::Works => {}
+            Outcome::Says(message) => fx.push(ExchangeEffect::Say { line, message, last: false }),
+            Outcome::Over(Some(message)) => {
+                self.dialogues.remove(&line);
+                fx.push(ExchangeEffect::Say { line, message, last: true });
+            }
+            Outcome::Over(None) | Outcome::Unexpected => {
+                self.dialogues.remove(&line);
+                fx.push(ExchangeEffect::End(line));
+            }
+        }
+    }
+
+    /// A stream that another member has opened is gone.
+    pub fn closed(&mut self, stream: StreamId) {
+        self.dialogues.remove(&DialogueLine::Theirs(stream));
+    }
+
+    /// A dialogue of this process has come to nothing. With whom it was.
+    pub(super) fn dialogue_failed(&mut self, id: DialogueId) -> Option<NodeName> {
+        self.dialogues.remove(&DialogueLine::Ours(id))?.partner
+    }
+}
