@@ -10,11 +10,14 @@ use crate::messaging::filter::EventFilter;
 use crate::messaging::keys::{KeyCommand, KeyStep};
 use crate::model::{Member, NodeName, Text, Token};
 use crate::rpc::record::*;
-use crate::rpc::{KeyedAnswer, LaterRequest, NowRequest, RpcReply};
+use crate::rpc::{KeyedAnswer, LaterRequest, ListBudget, MemberList, NowRequest, RpcReply};
 use crate::telemetry::{LoggerHandle, SubscriberId};
 use log::LevelFilter;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// How many members are copied out of the table at once.
+const LIST_SLICE: usize = 4096;
 
 /// Answers requests from the table, or hands them to the thread that can.
 pub(super) struct AgentControl {
@@ -25,6 +28,7 @@ pub(super) struct AgentControl {
     log_subscription: Option<SubscriberId>,
     facts: StatsFacts,
     clock: Clock,
+    lists: ListBudget,
 }
 
 impl AgentControl {
@@ -37,7 +41,32 @@ impl AgentControl {
         facts: StatsFacts,
         clock: Clock,
     ) -> Self {
-        AgentControl { table, channels, rpc, logger, log_subscription: None, facts, clock }
+        AgentControl {
+            table,
+            channels,
+            rpc,
+            logger,
+            log_subscription: None,
+            facts,
+            clock,
+            lists: ListBudget::default(),
+        }
+    }
+
+    /// A list of the members that are wanted. The table is locked for a slice of it at a time, and not while
+    /// it is decided what is wanted; only that is kept.
+    fn list(&self, wanted: impl Fn(&Member) -> bool) -> RpcReply {
+        let mut list: Vec<Member> = Vec::new();
+        let mut after: Option<NodeName> = None;
+        loop {
+            let slice = self.table.read().members.members_after(after.as_ref(), LIST_SLICE);
+            let is_last = slice.len() < LIST_SLICE;
+            after = slice.last().map(|member| member.name.clone());
+            list.extend(slice.into_iter().filter(|member| wanted(member)));
+            if is_last {
+                return RpcReply::listing(MemberList::new(list, &self.lists));
+            }
+        }
     }
 
     fn force_leave(&self, node: &Text, prune: bool) {
@@ -85,21 +114,11 @@ impl AgentControl {
     }
 }
 
-fn listed(members: &[Member]) -> MembersResponse {
-    MembersResponse { members: members.iter().map(MemberInfo::from).collect() }
-}
-
 impl Control for AgentControl {
     fn answer(&mut self, request: NowRequest) -> RpcReply {
         match request {
-            NowRequest::Members(MembersCall) => {
-                RpcReply::with::<MembersCall>(&listed(&self.table.read().members.members()))
-            }
-            NowRequest::MembersFiltered(filter) => {
-                let mut members = self.table.read().members.members();
-                members.retain(|member| filter.matches(member));
-                RpcReply::with::<MembersFilteredCall>(&listed(&members))
-            }
+            NowRequest::Members(MembersCall) => self.list(|_| true),
+            NowRequest::MembersFiltered(filter) => self.list(|member| filter.matches(member)),
             NowRequest::Stats(StatsCall) => {
                 let stats = self.facts.stats(&self.table.read().members, self.clock.now());
                 RpcReply::with::<StatsCall>(&stats)

@@ -1,5 +1,5 @@
 //! What a table has to do with an exchange of what differs: sums and ids of rows, the rows themselves in pieces, and
-//! taking in those of another. How the two sides talk is in `node/exchanges/difference.rs`.
+//! taking in those of another. What the two sides say to each other is in `node/exchanges/difference.rs`.
 
 use super::effects::Effects;
 use super::row::{Row, State};
@@ -41,7 +41,7 @@ fn name_hash(name: &NodeName) -> u32 {
     name.as_bytes().iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// How much of what another member says is passed on to all. What comes from a cluster that has been apart, or is told
+/// How much of what another member says is passed on to all. What comes from a cluster that has been apart, or goes
 /// to a newcomer, would only fill the queues of everyone; those who lack it find out by their digests.
 #[derive(Clone, Copy, Debug)]
 pub struct NewsBudget(usize);

@@ -26,7 +26,7 @@ const ROUND_PACE: Duration = Duration::from_millis(500);
 /// In larger clusters gossip is repeated more often, and the newcomers never end.
 const ROUND_CLUSTER: usize = 32;
 
-/// How many others a member is told of first. Where there are no more, the first message is the whole exchange.
+/// How many others a member hears of first. Where there are no more, the first message is the whole exchange.
 pub const FIRST_ROWS: usize = 64;
 /// The most bytes of names, tags and the rest in one message to a member that knows no exchange of what differs.
 const WHOLE_BYTES: usize = 7 << 20;
@@ -62,7 +62,7 @@ impl Members {
         self.push_pull_of(join, rows, serf)
     }
 
-    /// What a member is told first by this one: all, if that is little; else how this process is, and some others.
+    /// What a member hears first from this one: all, if that is little; else how this process is, and some others.
     pub fn introduction(&self, join: bool, serf: SerfState, rng: &mut Rng) -> PushPull {
         if self.rows.len() + self.forgotten.len() <= FIRST_ROWS + 1 {
             return self.push_pull(join, serf);

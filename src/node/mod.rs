@@ -9,12 +9,12 @@
 //! | `table` | the membership table with its outboxes | shared by all, behind one lock |
 //! | `heartbeat` | probes, and the order in which a batch of datagrams is taken in | `serf-probe` |
 //! | `news` | from the table's outbox to the broadcast queue, and what is piggybacked | `serf-gossip` |
-//! | `exchanges` | joins, push/pull, reaching for failed members and seeds, TCP pings | `serf-sync` |
+//! | `exchanges` | joins, push/pull, exchanges of what differs, reaching for failed members and seeds, TCP pings | `serf-sync` |
 //! | `conversation` | events, queries, coalescing, internal queries, keys, the vote about a name | `serf-events` |
 //! | `departure`, `rejoin` | leaving; rejoining the members of a snapshot | main |
 //! | `snapshot` | the lines of a snapshot, and what is known from them | `serf-snapshot` |
 //! | `packing` | direct messages into one datagram | all that send |
-//! | `whole` | all of them together, for the simulator | |
+//! | `outbox`, `whole` | all of them together, for the simulator | |
 //!
 //! Architecture invariant: what an exchange answers, which members get news first, how a leave proceeds and
 //! what an internal query does is decided here or below, and nowhere else.
@@ -24,6 +24,7 @@ pub mod departure;
 pub mod exchanges;
 pub mod heartbeat;
 pub mod news;
+pub mod outbox;
 pub mod packing;
 pub mod rejoin;
 pub mod snapshot;

@@ -4,27 +4,23 @@
 //! their effects to each other in place. Nothing is decided here: what goes where is what the
 //! threads do with the same effects.
 
-use super::conversation::{
-    Conversation, ConversationEffect, ConversationReply, ConversationSettings, ConversationTurn,
-};
+use super::conversation::{Conversation, ConversationEffect, ConversationSettings, ConversationTurn};
 use super::departure::Departure;
 use super::exchanges::{
-    DialogueLine, ExchangeEffect, ExchangeTurn, Exchanges, JoinError, JoinId, Purpose, StreamFailure,
-    StreamId,
+    ExchangeEffect, ExchangeTurn, Exchanges, JoinError, JoinId, Purpose, StreamFailure, StreamId,
 };
 use super::heartbeat::{Batch, BeatContext, Heartbeat, HeartbeatTurn};
 use super::news;
+use super::outbox::{Outbox, OutgoingDatagram};
 use super::packing::pack;
 use super::rejoin::{NextAttempt, Rejoin};
 use super::snapshot::{Known, Line, Notes};
 use super::table::{Outgoing, Table};
-use crate::membership::{Config, Effects, Members, Origin, SelfDescription, Target, Transmit};
-use crate::messaging::keys::{KeyChange, KeyCommand, KeyStep};
-use crate::messaging::name_vote::NameLost;
+use crate::membership::{Config, Effects, Members, Origin, SelfDescription, Transmit};
+use crate::messaging::keys::{KeyCommand, KeyStep};
 use crate::messaging::wave::Arrived;
 use crate::messaging::{Gossip, QueryParams};
-use crate::model::{Event, MemberEvent, Moment, NodeName, QueryKey, Tags, TagsError, Token};
-use crate::wire::difference::DifferenceMessage;
+use crate::model::{Moment, NodeName, QueryKey, Tags, TagsError, Token};
 use crate::wire::message::SerfMessage;
 use crate::wire::stream::StreamMessage;
 use crate::wire::{Shared, read_datagram};
@@ -44,56 +40,6 @@ pub struct NodeSettings {
     pub broadcast_timeout: Duration,
     /// What a snapshot of an earlier run says; its members are rejoined.
     pub snapshot: Option<Known>,
-}
-
-/// A datagram to send.
-#[derive(Debug)]
-pub struct OutgoingDatagram {
-    /// Where to.
-    pub to: SocketAddr,
-    /// Its content.
-    pub bytes: Vec<u8>,
-    /// The probe that depends on it.
-    pub probe: Option<u32>,
-}
-
-/// What leaves the member in one step, in order within each kind.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    /// Datagrams.
-    pub datagrams: Vec<OutgoingDatagram>,
-    /// Streams to open: where to, what to send, what for.
-    pub connects: Vec<(Target, StreamMessage, Purpose)>,
-    /// Answers on streams that others opened; they end with that.
-    pub replies: Vec<(StreamId, StreamMessage)>,
-    /// What is said in exchanges of what differs, and whether the stream ends with it.
-    pub said: Vec<(DialogueLine, DifferenceMessage, bool)>,
-    /// Streams of such exchanges that end.
-    pub ended: Vec<DialogueLine>,
-    /// Streams of others that end without an answer.
-    pub closes: Vec<StreamId>,
-    /// What has happened to members, before it is coalesced.
-    pub member_events: Vec<MemberEvent>,
-    /// What is delivered to handlers and streams.
-    pub delivered: Vec<Event>,
-    /// What control connections get.
-    pub answers: Vec<(Token, ConversationReply)>,
-    /// How joins went.
-    pub joins: Vec<(JoinId, Result<usize, JoinError>)>,
-    /// Seeds to look up; [`Node::seed_found`] goes on with them.
-    pub lookups: Vec<String>,
-    /// Changes of the keyring to make; [`Node::key_changed`] goes on with them.
-    pub key_changes: Vec<(KeyChange, QueryKey)>,
-    /// Lines to append to the snapshot.
-    pub snapshot: Vec<u8>,
-    /// Where the datagrams that were taken in came from: an answer may go back there.
-    pub answered: Vec<SocketAddr>,
-    /// Datagrams that could not be read.
-    pub refused: u64,
-    /// How many broadcasts were queued.
-    pub queued: u64,
-    /// This member has to give up its name.
-    pub name_lost: Option<NameLost>,
 }
 
 /// One member.

@@ -1,9 +1,12 @@
 //! Bytes on their way to one client.
 
 use super::codec::encode_into;
+use super::member_list::MemberList;
 use super::record::ResponseHeader;
 use std::collections::VecDeque;
 
+/// How many bytes of a list are encoded ahead of the client.
+const PIECE: usize = 64 * 1024;
 /// Memory that an empty buffer may keep, in bytes.
 const KEPT_CAPACITY: usize = 16 * 1024;
 
@@ -17,6 +20,16 @@ pub(super) struct Output {
     gone: u64,
     /// Where the records end that were not taken whole, in bytes since the beginning.
     records: VecDeque<u64>,
+    /// A list that is being written, and what is to follow it.
+    list: Option<(MemberList, Behind)>,
+}
+
+/// What waits for a list to be written.
+#[derive(Debug, Default)]
+struct Behind {
+    bytes: Vec<u8>,
+    /// Where records end in it.
+    records: Vec<usize>,
 }
 
 impl Output {
@@ -25,8 +38,38 @@ impl Output {
         self.bytes.get(self.taken..).unwrap_or_default()
     }
 
+    /// Bytes that are held for the client.
+    pub(super) fn backlog(&self) -> usize {
+        self.pending().len() + self.list.as_ref().map_or(0, |(_, behind)| behind.bytes.len())
+    }
+
+    /// Whether a list is being written.
+    pub(super) fn is_listing(&self) -> bool {
+        self.list.is_some()
+    }
+
     /// The socket took `count` bytes.
     pub(super) fn take(&mut self, count: usize) {
+        self.drop_taken(count);
+        self.refill();
+    }
+
+    /// Encodes more of a list, if the client has read enough of it.
+    fn refill(&mut self) {
+        let Some((list, _)) = &mut self.list else { return };
+        if self.bytes.len() - self.taken >= PIECE / 2 {
+            return;
+        }
+        if list.write(&mut self.bytes, self.taken + PIECE) {
+            return;
+        }
+        let Some((_, behind)) = self.list.take() else { return };
+        let start = self.gone + self.pending().len() as u64;
+        self.records.extend(behind.records.into_iter().map(|end| start + end as u64));
+        self.bytes.extend(behind.bytes);
+    }
+
+    fn drop_taken(&mut self, count: usize) {
         let count = count.min(self.bytes.len() - self.taken);
         self.taken += count;
         self.gone += count as u64;
@@ -47,19 +90,30 @@ impl Output {
 
     /// Appends a header and, if there is one, a body that is encoded already.
     pub(super) fn push(&mut self, seq: u64, error: &str, body: Option<&[u8]>) {
-        encode_into(&mut self.bytes, &ResponseHeader { error: error.to_string(), seq });
-        self.bytes.extend_from_slice(body.unwrap_or_default());
+        let bytes = self.list.as_mut().map_or(&mut self.bytes, |(_, behind)| &mut behind.bytes);
+        encode_into(bytes, &ResponseHeader { error: error.to_string(), seq });
+        bytes.extend_from_slice(body.unwrap_or_default());
+    }
+
+    /// Appends a header and a list, which is encoded as the client reads. One at a time.
+    pub(super) fn push_list(&mut self, seq: u64, list: MemberList) {
+        self.push(seq, "", None);
+        self.list = Some((list, Behind::default()));
+        self.refill();
     }
 
     /// Appends a streamed record, which is counted until its last byte was taken.
     pub(super) fn push_record(&mut self, seq: u64, body: &[u8]) {
         self.push(seq, "", Some(body));
-        self.records.push_back(self.gone + self.pending().len() as u64);
+        match &mut self.list {
+            Some((_, behind)) => behind.records.push(behind.bytes.len()),
+            None => self.records.push_back(self.gone + self.pending().len() as u64),
+        }
     }
 
     /// Records that were not taken whole.
     pub(super) fn records(&self) -> usize {
-        self.records.len()
+        self.records.len() + self.list.as_ref().map_or(0, |(_, behind)| behind.records.len())
     }
 
     /// Forgets everything that was not taken.
@@ -71,6 +125,8 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::member_list::ListBudget;
+    use crate::rpc::member_list::tests::members;
 
     #[test]
     fn bytes_leave_in_order_however_many_are_taken() {
@@ -90,6 +146,32 @@ mod tests {
             output.take(usize::MAX);
             assert!(output.pending().is_empty());
             assert_eq!(seen, all);
+        }
+    }
+
+    #[test]
+    fn a_list_is_encoded_as_it_is_read_and_what_follows_it_waits() {
+        let list = || MemberList::new(members(20_000), &ListBudget::default()).unwrap();
+        let mut whole = Vec::new();
+        assert!(!list().write(&mut whole, usize::MAX));
+        for step in [1_000, 50_000, usize::MAX] {
+            let mut output = Output::default();
+            output.push(1, "", None);
+            output.push_list(2, list());
+            output.push_record(3, b"\xa1x");
+            output.push(4, "", None);
+            assert!(output.is_listing());
+            let mut read = Vec::new();
+            while !output.pending().is_empty() {
+                assert!(output.backlog() < PIECE + 1_000, "{}", output.backlog());
+                assert_eq!(output.records(), usize::from(output.is_listing() || read.len() < whole.len()));
+                let count = step.min(output.pending().len());
+                read.extend_from_slice(&output.pending()[..count]);
+                output.take(count);
+            }
+            assert!(!output.is_listing() && output.records() == 0);
+            assert!(read.windows(whole.len()).any(|part| part == whole), "the list is in one piece");
+            assert!(read.ends_with(b"\xa5Error\xa0\xa3Seq\x04"), "{:x?}", &read[read.len() - 20..]);
         }
     }
 

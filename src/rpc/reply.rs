@@ -2,6 +2,7 @@
 
 use super::codec::Body;
 use super::commands::Call;
+use super::member_list::MemberList;
 use std::fmt::Display;
 
 /// A reply on its way to a connection: an error or none, and the bytes of the command's response.
@@ -11,6 +12,8 @@ pub(crate) struct RpcReply {
     pub(super) error: String,
     /// None where the command has no response; after an error the connection adds an empty one.
     pub(super) body: Option<Vec<u8>>,
+    /// The response, if it is a list of members.
+    pub(super) list: Option<MemberList>,
 }
 
 impl RpcReply {
@@ -26,7 +29,15 @@ impl RpcReply {
     pub(crate) fn with<C: Call>(response: &C::Response) -> RpcReply {
         let mut body = Vec::new();
         response.write(&mut body);
-        RpcReply { error: String::new(), body: C::Response::PRESENT.then_some(body) }
+        RpcReply { error: String::new(), body: C::Response::PRESENT.then_some(body), list: None }
+    }
+
+    /// A list of members, or why there is none.
+    pub(crate) fn listing(list: Result<MemberList, impl Display>) -> RpcReply {
+        match list {
+            Ok(list) => RpcReply { error: String::new(), body: None, list: Some(list) },
+            Err(why) => RpcReply::refusal(why),
+        }
     }
 
     /// The same with an error besides, if there is one: it has worked in part.
@@ -37,6 +48,6 @@ impl RpcReply {
 
     /// An error alone.
     pub(crate) fn refusal(why: impl Display) -> RpcReply {
-        RpcReply { error: why.to_string(), body: None }
+        RpcReply { error: why.to_string(), body: None, list: None }
     }
 }

@@ -253,7 +253,7 @@ fn the_world_notices_that_nobody_agrees() {
 #[should_panic = "SentToOutsider"]
 fn the_world_notices_what_is_sent_to_outsiders() {
     let outsider = SocketAddr::from(([203, 0, 113, 1], 7946));
-    let stray = serf::node::whole::OutgoingDatagram { to: outsider, bytes: vec![0], probe: None };
+    let stray = serf::node::outbox::OutgoingDatagram { to: outsider, bytes: vec![0], probe: None };
     pair().act(0, |_, _, out| out.datagrams.push(stray));
 }
 

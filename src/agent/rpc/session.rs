@@ -12,6 +12,8 @@ use std::io;
 const TURNS: usize = 8;
 /// Reads of input that is thrown away before a socket is closed.
 const DISCARDED_READS: usize = 64;
+/// The most bytes that a client is written before the next one's turn: a long list is encoded as it is written.
+const WRITTEN_IN_A_TURN: usize = 256 * 1024;
 /// With this many bytes unwritten, the socket is tried before more records are queued.
 const FLUSH_FROM: usize = 16 * 1024;
 
@@ -120,13 +122,15 @@ impl Session {
     /// Writes what the socket takes. Returns whether it took anything.
     pub(super) fn write(&mut self, now: Moment) -> bool {
         let mut progress = false;
+        let mut room = WRITTEN_IN_A_TURN;
         loop {
             let output = self.connection.output();
-            if output.is_empty() || !self.writable || self.failed {
+            if room == 0 || output.is_empty() || !self.writable || self.failed {
                 break;
             }
             match self.socket.write(output) {
                 Ok(len) => {
+                    room = room.saturating_sub(len);
                     self.connection.sent(len, now);
                     progress |= len > 0;
                     self.writable = len > 0;

@@ -10,6 +10,7 @@ use crate::model::{LamportTime, Member, Moment, NodeName, Status, Versions};
 use crate::wire::Dialect;
 use crate::wire::message::Source;
 use std::net::SocketAddr;
+use std::ops::Bound::{Excluded, Unbounded};
 
 impl Members {
     /// This process's name.
@@ -46,6 +47,12 @@ impl Members {
     /// A copy of every member, by name.
     pub fn members(&self) -> Vec<Member> {
         self.rows().map(Row::member).collect()
+    }
+
+    /// A copy of up to `most` members whose names follow `after`.
+    pub fn members_after(&self, after: Option<&NodeName>, most: usize) -> Vec<Member> {
+        let from = after.map_or(Unbounded, Excluded);
+        self.rows.range::<NodeName, _>((from, Unbounded)).take(most).map(|(_, row)| row.member()).collect()
     }
 
     /// How many rows there are, whatever their state.

@@ -5,7 +5,7 @@
 //!   next exchange.
 //! * Names of rows are listed, and the rows read when they are sent. Each piece is taken in when it comes, so that what
 //!   has come is not lost when the stream breaks.
-//! * Whoever believes in a member that is known to be gone here is answered with its tombstone: tombstones differ for
+//! * A row of a member that is known to be gone here is answered with its tombstone: tombstones differ for
 //!   ever, and are not compared.
 
 use super::effects::{ExchangeEffect, ExchangeTurn};
@@ -220,7 +220,7 @@ impl Dialogue {
         Outcome::Says(DifferenceMessage::Rows(Rows { rows, want, serf, last }))
     }
 
-    /// What this process remembers of events, unless the other remembers the same or has been told.
+    /// What this process remembers of events, unless the other remembers the same or has heard it.
     fn serf_for(&mut self, theirs: &Hello) -> Option<SerfState> {
         let is_known = self.serf.events.is_empty() || sum_of_events(&self.serf.events) == theirs.events;
         (!is_known).then(|| std::mem::take(&mut self.serf))
@@ -240,12 +240,12 @@ impl Dialogue {
                     return Outcome::Unexpected;
                 }
                 self.merge(&m.rows, turn);
-                let told = m.serf.unwrap_or(SerfState {
+                let memory = m.serf.unwrap_or(SerfState {
                     event_ltime: m.hello.event_ltime,
                     query_ltime: m.hello.query_ltime,
                     events: Vec::new(),
                 });
-                merge_serf(told, turn);
+                merge_serf(memory, turn);
                 turn.table.members.hear_time(m.hello.ltime, turn.now);
                 self.owed.extend(turn.table.members.left_of(&m.hello.failed));
                 (self.salt, self.theirs) = (m.salt, Some(m.hello));

@@ -258,7 +258,7 @@ impl Exchanges {
         });
     }
 
-    /// A member has been told of this process and some others, and has answered in kind: goes on with it if
+    /// A member has heard of this process and some others, and has answered in kind: goes on with it if
     /// there may be more to know on either side.
     fn go_on_with(&self, peer: SocketAddr, was_alone: bool, heard: usize, turn: &mut ExchangeTurn) {
         let members = &turn.table.members;

@@ -17,8 +17,9 @@ use std::time::Duration;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For replies that wait for others: joins of addresses that do not answer, leaving, keys.
 const LONG_TIMEOUT: Duration = Duration::from_secs(300);
-/// The largest value from an agent, in bytes. Beyond it the agent is not to be trusted.
-const MAX_VALUE: usize = 64 * 1024 * 1024;
+/// The largest value from an agent, in bytes: a list of as many members as there can be, with as much text as their
+/// tables hold, takes 90 MB. Beyond it the agent is not to be trusted.
+const MAX_VALUE: usize = 128 * 1024 * 1024;
 /// Records kept while a reply is waited for; beyond, the oldest is dropped.
 const MAX_KEPT_RECORDS: usize = 4096;
 

@@ -62,7 +62,8 @@ impl Connection {
     fn stall_deadline(&self) -> Option<Moment> {
         // A client that leaves a stream unread loses the stream and no more, unless it has ended
         // the conversation on its side.
-        let heavy = self.peer_closed || self.output.pending().len() > 2 * MAX_STREAM_BACKLOG;
+        let heavy = self.output.is_listing() || self.output.backlog() > 2 * MAX_STREAM_BACKLOG;
+        let heavy = heavy || self.peer_closed;
         self.stalled_since.filter(|_| heavy).map(|since| since + STALL_TIMEOUT)
     }
 }

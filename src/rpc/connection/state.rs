@@ -137,13 +137,15 @@ impl Connection {
         let Some((seq, command)) = self.unanswered.filter(|(seq, _)| self.names(token, *seq)) else {
             return false;
         };
-        debug_assert!(reply.body.is_some() == command.has_reply_body() || !reply.error.is_empty());
-        match &reply.body {
-            Some(bytes) if bytes.len() > MAX_REPLY => {
+        let has_body = reply.body.is_some() || reply.list.is_some();
+        debug_assert!(has_body == command.has_reply_body() || !reply.error.is_empty());
+        match (&reply.body, &reply.list) {
+            (None, Some(list)) => self.output.push_list(seq, list.clone()),
+            (Some(bytes), _) if bytes.len() > MAX_REPLY => {
                 self.refuse(seq, command, &format!("Reply is larger than {MAX_REPLY} bytes"));
             }
-            Some(bytes) => self.output.push(seq, &reply.error, Some(bytes)),
-            None => self.refuse(seq, command, &reply.error),
+            (Some(bytes), _) => self.output.push(seq, &reply.error, Some(bytes)),
+            (None, None) => self.refuse(seq, command, &reply.error),
         }
         if command == RpcCommand::Query && reply.error.is_empty() {
             self.queries.insert(seq, OwnQuery::default());
@@ -251,6 +253,6 @@ impl Connection {
 
     /// Whether requests have to wait: for an answer, or for the client to read.
     pub(super) fn is_paused(&self) -> bool {
-        self.unanswered.is_some() || self.output.pending().len() >= OUTPUT_PAUSE
+        self.unanswered.is_some() || self.output.backlog() >= OUTPUT_PAUSE || self.output.is_listing()
     }
 }

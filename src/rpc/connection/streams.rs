@@ -194,7 +194,7 @@ impl Connection {
     }
 
     fn has_room(&self) -> bool {
-        self.output.pending().len() < MAX_STREAM_BACKLOG
+        self.output.backlog() < MAX_STREAM_BACKLOG
     }
 
     /// The record that found no room ends what it belonged to.

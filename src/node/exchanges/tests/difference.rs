@@ -203,7 +203,7 @@ fn what_differs_costs_what_differs() {
 }
 
 #[test]
-fn a_newcomer_learns_all_piece_by_piece_and_tells_nobody_what_they_know() {
+fn a_newcomer_learns_all_piece_by_piece_and_repeats_nothing_of_it() {
     let (_, mut b) = pair(5_000);
     let mut a = Side::new("newcomer", 3);
     a.table.broadcasts.clear();
@@ -320,7 +320,7 @@ fn who_has_failed_here_and_left_there_has_left() {
 }
 
 #[test]
-fn events_are_told_to_those_who_do_not_remember_them() {
+fn events_go_to_the_side_that_does_not_remember_them() {
     let (mut a, mut b) = pair(5);
     let event = |ltime| UserEvent {
         ltime: LamportTime(ltime),
