@@ -2,8 +2,8 @@
 //! taking in those of another. What the two sides say to each other is in `node/exchanges/difference.rs`.
 
 use super::effects::Effects;
+use super::exchange::NewsBudget;
 use super::row::{Row, State};
-use super::swim::Spread;
 use super::table::Members;
 use crate::model::{Moment, NodeName};
 use crate::wire::difference::{MAX_BUCKETS, MAX_MENTIONED, RowId, Salt};
@@ -41,22 +41,7 @@ fn name_hash(name: &NodeName) -> u32 {
     name.as_bytes().iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// How much of what another member says is passed on to all. What comes from a cluster that has been apart, or goes
-/// to a newcomer, would only fill the queues of everyone; those who lack it find out by their digests.
-#[derive(Clone, Copy, Debug)]
-pub struct NewsBudget(usize);
-
-impl NewsBudget {
-    /// The most rows of one exchange that are passed on.
-    const MOST: usize = 256;
-}
-
 impl Members {
-    /// How much of what this process is about to hear is news to others: nothing, if it is the newcomer.
-    pub(crate) fn news_budget(&self, is_newcomer: bool) -> NewsBudget {
-        NewsBudget(if is_newcomer || self.present() <= 1 { 0 } else { NewsBudget::MOST })
-    }
-
     /// Calls `each` with the keyed hash and the name of up to `most` members that are present and follow `after` in the
     /// order of names. Answers with the last of them, unless there are no more.
     pub(crate) fn hash_rows(
@@ -118,12 +103,8 @@ impl Members {
         let mut better = Vec::new();
         for row in theirs {
             let was_known = self.row(&row.node).is_some_and(Row::is_present);
-            let spread = if was_known || budget.0 > 0 { Spread::Yes } else { Spread::No };
-            self.merge_row(row, spread, now, fx);
+            self.merge_within(row, budget, now, fx);
             let Some(mine) = self.row(&row.node).or_else(|| self.forgotten.get(&row.node)) else { continue };
-            if !was_known && mine.is_present() {
-                budget.0 = budget.0.saturating_sub(1);
-            }
             let is_present = matches!(row.state, PeerState::Alive | PeerState::Suspect);
             let gone = matches!(mine.state, State::Dead | State::Left);
             // What was not among the rows that were compared: its tombstone knew something that counts.

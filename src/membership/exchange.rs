@@ -33,7 +33,27 @@ const WHOLE_BYTES: usize = 7 << 20;
 /// Bytes of a row besides its name and its tags, in the dialect that has more of them.
 const ROW_BYTES: usize = 110;
 
+/// How much of what another member says is passed on to all. What comes from a cluster that has been apart, or goes
+/// to a newcomer, would only fill the queues of everyone; those who lack it find out by their digests.
+#[derive(Clone, Copy, Debug)]
+pub struct NewsBudget(usize);
+
+impl NewsBudget {
+    /// The most members that are passed on as news for one exchange.
+    const MOST: usize = 256;
+}
+
 impl Members {
+    /// How much of what this process is about to hear is news to others: nothing, if it is the newcomer;
+    /// anything, if there are members of HashiCorp's, which compare no digests.
+    pub(crate) fn news_budget(&self, is_newcomer: bool) -> NewsBudget {
+        NewsBudget(match () {
+            () if is_newcomer || self.present() <= 1 => 0,
+            () if self.rings().hashicorp() > 0 => usize::MAX,
+            () => NewsBudget::MOST,
+        })
+    }
+
     /// Everything this process knows; `serf` is what it remembers of events and queries.
     ///
     /// Of a table that is too large for one message it is this process's own row and as many others as fit, from another
@@ -87,9 +107,9 @@ impl Members {
     pub fn merge(&mut self, msg: &PushPull, now: Moment, fx: &mut Effects) {
         self.hear_time(msg.ltime, now);
         // A process that knew nobody learns what everyone else knows already.
-        let spread = if self.present() > 1 { Spread::Yes } else { Spread::No };
+        let mut budget = self.news_budget(false);
         for row in &msg.rows {
-            self.merge_row(row, spread, now, fx);
+            self.merge_within(row, &mut budget, now, fx);
         }
         for PeerIntent { node, ltime, left } in &msg.intents {
             let (ltime, node) = (*ltime, node.clone());
@@ -113,7 +133,24 @@ impl Members {
         }
     }
 
-    pub(super) fn merge_row(&mut self, row: &PeerRow, spread: Spread, now: Moment, fx: &mut Effects) {
+    /// Takes in a row, and passes it on if it is news that there is still something of the budget for.
+    pub(super) fn merge_within(
+        &mut self,
+        row: &PeerRow,
+        budget: &mut NewsBudget,
+        now: Moment,
+        fx: &mut Effects,
+    ) {
+        let is_present = |members: &Members| members.row(&row.node).is_some_and(Row::is_present);
+        let was_known = is_present(self);
+        let spread = if was_known || budget.0 > 0 { Spread::Yes } else { Spread::No };
+        self.merge_row(row, spread, now, fx);
+        if !was_known && is_present(self) {
+            budget.0 = budget.0.saturating_sub(1);
+        }
+    }
+
+    fn merge_row(&mut self, row: &PeerRow, spread: Spread, now: Moment, fx: &mut Effects) {
         // Of itself this process hears whatever the vector: it knows better, and says so.
         if row.node != self.me && !self.admits_versions(&row.node, row.addr, &row.versions, now) {
             return;

@@ -59,10 +59,9 @@ mod vivaldi;
 
 pub use awareness::Awareness;
 pub use config::{Config, Profile, ProfileError};
-pub use difference::NewsBudget;
 pub(crate) use difference::{bucket_of, buckets_for, id_of};
 pub use effects::{Effects, StreamPing, StreamRequest, Target, Transmit};
-pub use exchange::{ExchangeSchedule, FIRST_ROWS};
+pub use exchange::{ExchangeSchedule, FIRST_ROWS, NewsBudget};
 pub use probe::{MAX_RELAYS, ProbeOutcome, Prober};
 pub use receive::{Received, receive};
 pub use reconnect::ReconnectSchedule;

@@ -46,6 +46,7 @@ mod slow_consumers;
 // Attacks: little that asks for much, and much of what means nothing.
 mod amplification;
 mod floods;
+mod large_tables;
 
 // Together with HashiCorp's agents, or in their place.
 mod mixed;
