@@ -55,6 +55,7 @@ topics![
     "timings",
     "limits",
     "performance",
+    "scale",
     "changes",
 ];
 

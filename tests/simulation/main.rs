@@ -24,6 +24,7 @@
 //! | `waves` | how news travels, what it costs, and what faults and forgeries make of it |
 //! | `deliveries` | what handlers hear after coalescing; leaving |
 //! | `name_votes`, `key_rotation`, `restarts` | votes about names, keys, snapshots |
+//! | `scale` | what depends on how many members there are |
 //! | `laws_can_fail` | proof that each law can be broken |
 //! | `tally` | what has happened, so that no run is vacuous |
 
@@ -51,6 +52,7 @@ mod process;
 mod random_events;
 mod recovery;
 mod restarts;
+mod scale;
 mod storm;
 mod streams;
 mod tally;
