@@ -100,7 +100,7 @@ fn profile_table() -> Vec<String> {
         number("members that gossip goes to at a time", |c| c.gossip_nodes),
         number("times that each piece of news is sent", |c| c.transmit_limit(MEMBERS) as usize),
         duration("gossip still goes to failed members for", |c| c.gossip_to_the_dead),
-        duration("full exchange every (up to 32 members)", |c| c.push_pull_interval),
+        duration("an exchange with a random member every", |c| c.push_pull_interval),
         duration("an exchange over TCP may take", |c| c.tcp_timeout),
     ]
 }

@@ -17,8 +17,8 @@ pub const COALESCE_PERIOD: Duration = Duration::from_secs(3);
 /// How long nothing must happen for a burst to be over.
 pub const QUIESCENT_PERIOD: Duration = Duration::from_secs(1);
 /// The most members and event names that one burst may hold back; beyond it, the burst is
-/// delivered early.
-pub const MAX_PENDING: usize = 10_000;
+/// delivered early. What a burst takes at its peak stays with the process.
+pub const MAX_PENDING: usize = 1_000;
 
 /// When a burst is to be delivered.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,7 +8,7 @@ use crate::rpc::record::*;
 
 impl Client {
     /// Every member.
-    pub(crate) fn members(&mut self) -> Result<Vec<MemberInfo>, ClientError> {
+    pub fn members(&mut self) -> Result<Vec<MemberInfo>, ClientError> {
         self.call(&MembersCall).map(|reply| reply.members)
     }
 

@@ -26,12 +26,22 @@ impl Agent {
     /// Starts the agent with this number; others are joined through the first.
     fn start(program: &Path, number: usize) -> io::Result<Agent> {
         let host = format!("127.77.{}.{}", number / 250, 1 + number % 250);
+        let join = (number > 0).then_some("127.77.0.1:7946");
+        Agent::start_at(program, &format!("m{number:03}"), host, 7946, join)
+    }
+
+    /// Starts an agent at a host, which joins through an address if there is one.
+    pub fn start_at(
+        program: &Path,
+        name: &str,
+        host: String,
+        port: u16,
+        join: Option<&str>,
+    ) -> io::Result<Agent> {
         let mut command = Command::new(program);
-        command.args(["agent", "-log-level=err", &format!("-node=m{number:03}")]);
-        command.args([format!("-bind={host}:7946"), format!("-rpc-addr={host}:7373")]);
-        if number > 0 {
-            command.arg("-join=127.77.0.1:7946");
-        }
+        command.args(["agent", "-log-level=err", &format!("-node={name}")]);
+        command.args([format!("-bind={host}:{port}"), format!("-rpc-addr={host}:7373")]);
+        command.args(join.map(|join| format!("-join={join}")));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Agent { child: command.spawn()?, host })
     }

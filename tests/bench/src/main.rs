@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod cluster;
+mod crowd;
 mod scenarios;
 
 use cluster::Outcome;
@@ -21,7 +22,13 @@ struct Plan {
 }
 
 fn main() -> ExitCode {
-    match plan().and_then(|plan| run(&plan)) {
+    let mut arguments = pico_args::Arguments::from_env();
+    let done = match arguments.opt_value_from_str("--crowd") {
+        Ok(Some(members)) => among(members, &mut arguments),
+        Ok(None) => plan(arguments).and_then(|plan| run(&plan)),
+        Err(why) => Err(why.into()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("bench: {why}");
@@ -30,8 +37,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn plan() -> Outcome<Plan> {
-    let mut arguments = pico_args::Arguments::from_env();
+/// One agent among members that are played.
+fn among(members: u32, arguments: &mut pico_args::Arguments) -> Outcome<()> {
+    let program: PathBuf = arguments.value_from_os_str("--ours", path)?;
+    println!("Measured on {}.", machine());
+    println!();
+    println!("| one agent among {members} | |");
+    println!("| --- | --- |");
+    for (what, figure) in crowd::measure(&program, members)? {
+        println!("| {what} | {} |", shown(figure));
+    }
+    Ok(())
+}
+
+fn plan(mut arguments: pico_args::Arguments) -> Outcome<Plan> {
     let ours = arguments.value_from_os_str("--ours", path)?;
     let other = arguments.value_from_os_str("--other", path)?;
     let members = arguments.opt_value_from_str("--members")?.unwrap_or(50);
