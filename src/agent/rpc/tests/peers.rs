@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::messaging::QueryProgress;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -70,19 +71,24 @@ fn hashicorps_event_and_monitor() {
         deadline: crate::model::Moment::NEVER,
     };
     assert!(server.handle.sender().send(RpcMessage::Event(Arc::new(Event::Query(query)))));
-    server.handle.stop();
-    let mut shown = String::new();
-    monitor.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
-    monitor.wait().unwrap();
-    for line in [
+    // All of it, before the connection ends: what has come is not always shown after that.
+    let wanted = [
         "\tEvent: \"user\"",
         "\tName: \"deploy\"",
         "\tPayload: []byte{0x76, 0x32}",
         "\tName: \"load\"",
         "\tID: 1",
-    ] {
-        assert!(shown.lines().any(|l| l == line), "{line}: {shown}");
+    ];
+    let (lines, printed) = std::sync::mpsc::channel::<String>();
+    let stdout = BufReader::new(monitor.stdout.take().unwrap());
+    std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+    let mut shown: Vec<String> = Vec::new();
+    while let Some(missing) = wanted.iter().find(|line| !shown.iter().any(|shown| shown == *line)) {
+        let Ok(line) = printed.recv_timeout(PATIENCE) else { panic!("{missing} is not in {shown:?}") };
+        shown.push(line);
     }
+    server.handle.stop();
+    monitor.wait().unwrap();
 }
 
 #[test]
