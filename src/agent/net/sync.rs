@@ -393,11 +393,13 @@ impl SyncActor {
         }
         counters::STREAMS_OPENED.inc();
         let deadline = self.clock.now() + self.tcp_timeout();
-        if let Role::Asks(Purpose::Dialogue(id)) = &role {
-            self.dialogues.insert(*id, Token(self.next_token));
-        }
         match Stream::connect(to, deadline, self.options.clone(), message) {
-            Ok(stream) => self.add(stream, role),
+            Ok(stream) => {
+                if let Role::Asks(Purpose::Dialogue(id)) = &role {
+                    self.dialogues.insert(*id, Token(self.next_token));
+                }
+                self.add(stream, role);
+            }
             Err(e) => self.failed(role, addr, &StreamError::Io(e)),
         }
     }
@@ -549,12 +551,11 @@ impl SyncActor {
     fn remove_stream(&mut self, token: Token) -> Option<(Stream, Role)> {
         let (mut stream, role) = self.streams.remove(&token)?;
         match &role {
-            Role::Listens | Role::Prepares | Role::Answers => {}
-            Role::Converses => self.exchanges.closed(StreamId(token.0)),
-            Role::Asks(purpose) => {
-                if let Purpose::Dialogue(id) = purpose {
-                    self.dialogues.remove(id);
-                }
+            Role::Asks(Purpose::Dialogue(id)) => drop(self.dialogues.remove(id)),
+            Role::Asks(_) => {}
+            // Whatever was said on it last, it may have been a dialogue.
+            Role::Listens | Role::Prepares | Role::Converses | Role::Answers => {
+                self.exchanges.closed(StreamId(token.0));
             }
         }
         // Deregistering can only fail for a socket that was not registered.
