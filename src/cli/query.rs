@@ -107,6 +107,7 @@ fn print_text(
     console.line([b"Query '", &*reader.show(&request.name), b"' dispatched"].concat())?;
     for answer in answers {
         match answer? {
+            answer if is_of_nobody(&answer) => {}
             QueryAnswer::Ack { from } => {
                 acks += 1;
                 console.line([b"Ack from '", &*reader.show(&from), b"'"].concat())?;
@@ -128,6 +129,15 @@ fn print_text(
     Ok(acked)
 }
 
+/// HashiCorp's agents may stream answers without a sender when a query ends: what a channel yields that was
+/// closed.
+fn is_of_nobody(answer: &QueryAnswer) -> bool {
+    match answer {
+        QueryAnswer::Ack { from } | QueryAnswer::Response { from, .. } => from.is_empty(),
+        QueryAnswer::Done => false,
+    }
+}
+
 /// The order of the fields is that of the output.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -144,6 +154,7 @@ fn print_json(
     let mut collected = Collected::default();
     for answer in answers {
         match answer? {
+            answer if is_of_nobody(&answer) => {}
             QueryAnswer::Ack { from } => collected.acks.get_or_insert_default().push(from),
             QueryAnswer::Response { from, payload } => {
                 collected.responses.insert(from, payload.into());
