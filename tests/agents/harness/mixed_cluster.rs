@@ -244,12 +244,10 @@ fn of_the_dead(agent: &Agent) -> Vec<Excuse> {
     vec![
         // Probing it by HashiCorp's: nobody is there any more.
         Excuse::new("h*", format!("[ERR] memberlist: Failed fallback ping: dial tcp {addr}: *refused")),
-        // An exchange with it that was due before anybody noticed, as either kind says it.
-        Excuse::new(
-            "h*",
-            format!("[ERR] memberlist: Push/Pull with {name} failed: dial tcp {addr}: *refused"),
-        ),
-        Excuse::new("o*", format!("[ERR] memberlist: Push/Pull with {name} ({addr}) failed: *")),
+        // An exchange with it that was due before anybody noticed, as either kind says it. In the
+        // cluster it may have another name than in the test.
+        Excuse::new("h*", format!("[ERR] memberlist: Push/Pull with * failed: dial tcp {addr}: *refused")),
+        Excuse::new("o*", format!("[ERR] memberlist: Push/Pull with * ({addr}) failed: *")),
         // Should it come back, it says that it lives again to members that still take it for dead.
         Excuse::new(name, "[WARN] memberlist: Refuting a suspect message (from: *)"),
         Excuse::new(name, "[WARN] memberlist: Refuting a dead message (from: *)"),
