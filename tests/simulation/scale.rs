@@ -145,10 +145,12 @@ fn what_a_member_does_does_not_grow_with_the_cluster() {
         for loss in numbers("SERF_SIM_LOSS", "0 5") {
             let figures = measure(members, loss as f64 / 100.0);
             println!("{}", figures.row());
-            let Figures { datagrams, exchanges, event, crash, false_failures, .. } = figures;
+            let Figures { datagrams, exchanges, event, crash, leave, false_failures, .. } = figures;
             assert_eq!(false_failures, 0);
             assert!(datagrams < 5.0 && exchanges < 6.0, "{datagrams} datagrams, {exchanges} exchanges");
             assert!(event < Duration::from_secs(2), "an event: {event:?}");
+            let patience = if loss == 0 { Duration::from_millis(60) } else { Duration::from_secs(2) };
+            assert!(leave < patience, "a leave: {leave:?}");
             assert!(crash < Duration::from_secs(30), "a crash: {crash:?}");
         }
     }

@@ -28,7 +28,7 @@ mod tests;
 mod turn;
 
 use super::queue::Ticket;
-use crate::membership::{Members, State, position};
+use crate::membership::{Members, Row, State, position};
 use crate::model::Moment;
 use crate::telemetry::counters;
 use crate::wire::Shared;
@@ -125,14 +125,16 @@ impl Waves {
     pub fn arrived(&mut self, from: SocketAddr, arrived: Arrived, turn: &mut WaveTurn) -> Vec<Message> {
         let sender = turn.members.present_at(from).filter(|row| row.name != *turn.members.me());
         let partner = sender.filter(|row| row.versions.speaks_waves());
-        // One that has just left wants to know whether that is known.
+        // One that has just left wants to know whether that is known, and what it says of that on the second ring
+        // comes after those that heard it on the first have taken it in.
         let left = || turn.members.rows_at(from).find(|row| matches!(row.state, State::Left));
         let asker = partner.or_else(|| left().filter(|row| row.versions.speaks_waves()));
-        let part = partner.and_then(|_| forwarded_part(&arrived.waves));
+        let takes_part = |row: &Row| row.is_present() || turn.now.since(row.since) < FRESH;
+        let part = asker.filter(|row| takes_part(row)).and_then(|_| forwarded_part(&arrived.waves));
         let how = match (partner, part) {
-            (Some(_), Some(_)) => How::Wave,
+            (_, Some(_)) => How::Wave,
             (Some(_), None) => How::Check,
-            (None, _) => How::Gossip,
+            (None, None) => How::Gossip,
         };
         let mut messages = arrived.messages;
         let mut accepted = Vec::new();
