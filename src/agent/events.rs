@@ -16,9 +16,10 @@ use crate::agent::net::datagrams::DatagramSender;
 use crate::agent::net::gossip::Depths;
 use crate::config::EventScript;
 use crate::messaging::filter::EventFilter;
+use crate::messaging::queries::Filtered;
 use crate::model::{Event, LamportTime, Token};
 use crate::node::Conversation;
-use crate::node::conversation::{ConversationEffect, ConversationReply, ConversationTurn};
+use crate::node::conversation::{ConversationEffect, ConversationReply, ConversationTurn, Incoming};
 use crate::rpc::RpcReply;
 use crate::rpc::record::{EventCall, ListKeysCall, QueryCall, RespondCall};
 use crate::telemetry::counters;
@@ -93,13 +94,20 @@ impl EventActor {
 
     fn take(&mut self, message: ToEvents) {
         match message {
-            ToEvents::Serf(messages) => self.turn(|conversation, turn| {
-                messages.into_iter().for_each(|message| conversation.hear(message, turn));
-            }),
+            ToEvents::Serf(messages) => {
+                // Filters of queries are compiled before the table is locked.
+                let messages: Vec<Incoming> = messages.into_iter().map(Incoming::from).collect();
+                self.turn(|conversation, turn| {
+                    messages.into_iter().for_each(|message| conversation.hear(message, turn));
+                });
+            }
             ToEvents::Fire { name, payload, coalesce, token } => {
                 self.turn(|c, turn| c.fire(name, payload, coalesce, token, turn));
             }
-            ToEvents::Ask { params, token } => self.turn(|c, turn| c.ask(*params, token, turn)),
+            ToEvents::Ask { params, token } => {
+                let filtered = Filtered::from(*params);
+                self.turn(|c, turn| c.ask(filtered, token, turn));
+            }
             ToEvents::AskKeys { command, token } => {
                 self.turn(|c, turn| c.ask_about_keys(&command, token, turn));
             }

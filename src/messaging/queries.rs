@@ -8,6 +8,7 @@ mod asked;
 mod audience;
 mod limits;
 
+pub use audience::Filtered;
 pub use limits::{MAX_OPEN, QueryError, QueryLimits};
 
 use super::expression::BadExpression;
@@ -16,10 +17,9 @@ use super::query_params::{QueryParams, QueryProgress};
 use crate::membership::{Effects, Members, Target, Transmit};
 use crate::model::{LamportClock, LamportTime, Moment, NodeName, QueryEvent, QueryKey, Status};
 use crate::telemetry::{RateLimit, counters};
-use crate::wire::message::{Answer, Message, Query, QueryFilter, QueryResponse, Relay, Source};
+use crate::wire::message::{Answer, Message, Query, QueryResponse, Relay, Source};
 use crate::wire::serf_size;
 use asked::Asked;
-use audience::Audience;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -115,26 +115,22 @@ impl Queries {
     /// Makes a query of this process, to be heard here and to be sent to everyone.
     pub fn ask(
         &mut self,
-        params: QueryParams,
+        params: impl Into<Filtered<QueryParams>>,
         members: &Members,
         now: Moment,
         rng: &mut Rng,
-    ) -> Result<Query, QueryError> {
+    ) -> Result<Filtered<Query>, QueryError> {
+        let Filtered { query: params, audience } = params.into();
         if self.asked.len() >= MAX_OPEN {
             return Err(QueryError::TooMany);
         }
         let timeout = params.timeout.unwrap_or_else(|| default_timeout(members)).min(MAX_TIMEOUT);
-        let mut filters = Vec::new();
-        filters.extend(params.nodes.map(QueryFilter::Nodes));
-        for (tag, expression) in params.tags {
-            filters.push(QueryFilter::Tag { tag, expression });
-        }
         let me = members.my_row();
         let query = Query {
             ltime: self.clock.time(),
             id: rng.u32(..),
             source: Source { node: me.name.clone(), addr: me.addr },
-            filters,
+            filters: params.filters(),
             ack: params.request_ack,
             no_broadcast: false,
             relay_factor: params.relay_factor,
@@ -145,15 +141,15 @@ impl Queries {
         if serf_size(&query.clone().into()) > self.limits.query {
             return Err(QueryError::TooLarge(self.limits.query));
         }
-        let audience = Audience::of(&query.filters).map_err(QueryError::Filter)?;
+        let audience = audience.map_err(QueryError::Filter)?;
         self.clock.increment();
         let expected: BTreeSet<NodeName> = members
             .rows()
             .filter(|row| row.status() == Status::Alive && audience.includes(row))
             .map(|row| row.name.clone())
             .collect();
-        self.asked.insert(key(&query), Asked::new(expected, query.ack, now + timeout));
-        Ok(query)
+        self.asked.insert(query.key(), Asked::new(expected, query.ack, now + timeout));
+        Ok(Filtered { query, audience: Ok(audience) })
     }
 
     /// An answer came. Says which query it belongs to and what is to be reported of it.
@@ -206,7 +202,8 @@ impl Queries {
     // ---- answering ---------------------------------------------------------------------
 
     /// A query was heard, from here or from elsewhere.
-    pub fn hear(&mut self, query: &Query, members: &Members, now: Moment) -> Heard {
+    pub fn hear(&mut self, query: &Filtered<Query>, members: &Members, now: Moment) -> Heard {
+        let Filtered { query, audience } = query;
         if !self.clock.witness(query.ltime) {
             counters::REFUSED_ABSURD.inc();
             return Heard::default();
@@ -226,13 +223,13 @@ impl Queries {
             }
         }
         let mut heard = Heard { pass_on: !query.no_broadcast, ..Heard::default() };
-        let audience = match Audience::of(&query.filters) {
+        let audience = match audience {
             Ok(audience) => audience,
-            Err(bad) => return Heard { bad_filter: Some(bad), ..heard },
+            Err(bad) => return Heard { bad_filter: Some(bad.clone()), ..heard },
         };
         if audience.includes(members.my_row()) && self.pending.len() < MAX_OPEN {
             let timeout = Duration::from_millis(query.timeout_ms).min(MAX_TIMEOUT);
-            let (key, deadline) = (key(query), now + timeout);
+            let (key, deadline) = (query.key(), now + timeout);
             let (source, relay_factor) = (query.source.clone(), query.relay_factor);
             let for_rivals = query.name == CONFLICT
                 && members.rival_at(&source).is_some()
@@ -320,10 +317,6 @@ pub fn relay(msg: Relay, members: &Members, fx: &mut Effects) -> Option<QueryRes
 pub fn default_timeout(members: &Members) -> Duration {
     let scale = ((members.present() + 1) as f64).log10().ceil() as u32;
     members.config().gossip_interval * TIMEOUT_MULT * scale.max(1)
-}
-
-fn key(query: &Query) -> QueryKey {
-    QueryKey { ltime: query.ltime, id: query.id }
 }
 
 #[cfg(test)]

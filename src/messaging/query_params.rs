@@ -1,6 +1,7 @@
 //! What the one that asks a query decides about it.
 
 use crate::model::{NodeName, Text};
+use crate::wire::message::QueryFilter;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,6 +22,18 @@ pub struct QueryParams {
     pub relay_factor: u8,
     /// How long answers are collected; `None` for the default, which grows with the cluster.
     pub timeout: Option<Duration>,
+}
+
+impl QueryParams {
+    /// Which members are asked, as a query says it.
+    pub fn filters(&self) -> Vec<QueryFilter> {
+        let nodes = self.nodes.iter().map(|nodes| QueryFilter::Nodes(nodes.clone()));
+        let of_tag = |(tag, expression): (&Text, &Text)| QueryFilter::Tag {
+            tag: tag.clone(),
+            expression: expression.clone(),
+        };
+        nodes.chain(self.tags.iter().map(of_tag)).collect()
+    }
 }
 
 /// What is reported about a query to the one that asked it.

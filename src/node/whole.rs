@@ -399,7 +399,7 @@ impl Node {
         self.carry_out_with_news(turn.out, now, out);
         if !turn.serf.is_empty() {
             self.converse(now, out, |conversation, context| {
-                turn.serf.into_iter().for_each(|message| conversation.hear(message, context));
+                turn.serf.into_iter().for_each(|message| conversation.hear(message.into(), context));
             });
         }
     }

@@ -5,7 +5,7 @@
 //! it. Rules take the kind that is theirs, so that the compiler names every place where a new
 //! message has to be thought of.
 
-use crate::model::{Incarnation, LamportTime, NodeName, Text, UserEvent, Versions};
+use crate::model::{Incarnation, LamportTime, NodeName, QueryKey, Text, UserEvent, Versions};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -191,6 +191,13 @@ pub struct Query {
     /// What it carries.
     #[serde(with = "serde_bytes")]
     pub payload: Vec<u8>,
+}
+
+impl Query {
+    /// What it is known by.
+    pub fn key(&self) -> QueryKey {
+        QueryKey { ltime: self.ltime, id: self.id }
+    }
 }
 
 /// What a [`QueryResponse`] says.

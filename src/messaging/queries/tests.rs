@@ -15,7 +15,11 @@ fn load() -> QueryParams {
 }
 
 fn ask(q: &mut Queries, b: &mut Bench, params: QueryParams) -> Query {
-    q.ask(params, &b.members, b.now, &mut b.rng).unwrap()
+    q.ask(params, &b.members, b.now, &mut b.rng).unwrap().query
+}
+
+fn hear(q: &mut Queries, query: &Query, b: &Bench) -> Heard {
+    q.hear(&query.clone().into(), &b.members, b.now)
 }
 
 fn response(query: &Query, from: &str, answer: Answer) -> QueryResponse {
@@ -50,8 +54,8 @@ fn an_agent_that_was_refused_its_name_hears_who_has_it_but_not_often_and_nothing
         payload: b"x".to_vec(),
     };
     let answer = |q: &mut Queries, b: &mut Bench, query: &Query| {
-        q.hear(query, &b.members, b.now).event.expect("it is for everyone");
-        let (key, mut fx) = (key(query), Effects::default());
+        hear(q, query, b).event.expect("it is for everyone");
+        let (key, mut fx) = (query.key(), Effects::default());
         let result = q.answer(key, Answer::Payload, vec![1], &b.members, &mut b.rng, &mut fx);
         (result.map(|_| ()), fx.transmits.iter().map(|t| t.to.addr).collect::<Vec<_>>())
     };
@@ -106,10 +110,10 @@ fn it_ends_at_its_timeout_and_waits_for_no_member_that_has_gone() {
     for from in ["me", "a"] {
         q.response(response(&query, from, Answer::AckOnly));
     }
-    assert_eq!(q.gone(&name("b")), [key(&query)]);
+    assert_eq!(q.gone(&name("b")), [query.key()]);
     let query = ask(&mut q, &mut b, load());
     assert!(q.tick(b.now + MS(3199)).is_empty());
-    assert_eq!(q.tick(b.now + MS(3200)), [key(&query)]);
+    assert_eq!(q.tick(b.now + MS(3200)), [query.key()]);
     assert_eq!(q.open(), 0);
 }
 
@@ -119,7 +123,7 @@ fn only_those_that_pass_the_filters_are_expected_and_answer() {
     let mut q = Queries::new(QueryLimits::default());
     let only_a = QueryParams { nodes: Some(vec![name("a")]), ..load() };
     let query = ask(&mut q, &mut b, only_a);
-    assert!(q.hear(&query, &b.members, b.now).event.is_none(), "it is not for this process");
+    assert!(hear(&mut q, &query, &b).event.is_none(), "it is not for this process");
     assert_eq!(reported(q.response(response(&query, "a", Answer::AckOnly))), ["ack a", "done"]);
     let tags = BTreeMap::from([("role".into(), "(".into())]);
     let bad = q.ask(QueryParams { tags, ..load() }, &b.members, b.now, &mut b.rng);
@@ -134,8 +138,8 @@ fn sizes_are_refused_at_the_source() {
     let error = q.ask(large, &b.members, b.now, &mut b.rng).unwrap_err();
     assert_eq!(error.to_string(), "query exceeds limit of 1024 bytes");
     let query = from("a", 1);
-    q.hear(&query, &b.members, b.now);
-    let large = q.answer(key(&query), Answer::Payload, vec![0; 1100], &b.members, &mut b.rng, &mut b.fx);
+    hear(&mut q, &query, &b);
+    let large = q.answer(query.key(), Answer::Payload, vec![0; 1100], &b.members, &mut b.rng, &mut b.fx);
     assert_eq!(large, Err(QueryError::ResponseTooLarge(1024)));
 }
 
@@ -160,11 +164,11 @@ fn each_query_is_heard_once_and_answered_once_in_time() {
     let mut b = Bench::with(&["a"]);
     let mut q = Queries::new(QueryLimits::default());
     let query = from("a", 5);
-    let heard = q.hear(&query, &b.members, b.now);
+    let heard = hear(&mut q, &query, &b);
     assert!(heard.pass_on && heard.event.is_some());
-    assert_eq!(q.hear(&query, &b.members, b.now), Heard::default());
+    assert_eq!(hear(&mut q, &query, &b), Heard::default());
     assert_eq!(q.time(), LamportTime(6));
-    let mut answer = |q: &mut Queries, a| q.answer(key(&query), a, vec![], &b.members, &mut b.rng, &mut b.fx);
+    let mut answer = |q: &mut Queries, a| q.answer(query.key(), a, vec![], &b.members, &mut b.rng, &mut b.fx);
     assert_eq!(answer(&mut q, Answer::Ack), Ok(None));
     assert_eq!(answer(&mut q, Answer::Payload), Ok(None));
     assert_eq!(answer(&mut q, Answer::Payload), Err(QueryError::AlreadyAnswered));
@@ -172,7 +176,7 @@ fn each_query_is_heard_once_and_answered_once_in_time() {
     assert_eq!(answer(&mut q, Answer::Payload), Err(QueryError::Unknown));
     assert_eq!(b.fx.transmits.len(), 2);
     let absurd = from("a", u64::MAX);
-    assert_eq!(q.hear(&absurd, &b.members, b.now), Heard::default());
+    assert_eq!(hear(&mut q, &absurd, &b), Heard::default());
 }
 
 #[test]
@@ -181,8 +185,8 @@ fn answers_and_relays_go_to_members_at_their_addresses_only() {
     let mut q = Queries::new(QueryLimits::default());
     let mut forged = from("a", 1);
     forged.source.addr = "10.99.99.99:1".parse().unwrap();
-    q.hear(&forged, &b.members, b.now);
-    let refused = q.answer(key(&forged), Answer::Ack, vec![], &b.members, &mut b.rng, &mut b.fx);
+    hear(&mut q, &forged, &b);
+    let refused = q.answer(forged.key(), Answer::Ack, vec![], &b.members, &mut b.rng, &mut b.fx);
     assert_eq!(refused, Err(QueryError::AskerGone));
     let answer = response(&forged, "b", Answer::Payload);
     relay(Relay { to: forged.source, response: answer.clone() }, &b.members, &mut b.fx);
@@ -199,8 +203,8 @@ fn the_relay_factor_sends_copies_through_others() {
     let mut b = Bench::with(&["a", "b", "c", "d"]);
     let mut q = Queries::new(QueryLimits::default());
     let query = Query { relay_factor: 2, ..from("a", 1) };
-    q.hear(&query, &b.members, b.now);
-    q.answer(key(&query), Answer::Payload, vec![1], &b.members, &mut b.rng, &mut b.fx).unwrap();
+    hear(&mut q, &query, &b);
+    q.answer(query.key(), Answer::Payload, vec![1], &b.members, &mut b.rng, &mut b.fx).unwrap();
     let kinds: Vec<bool> =
         b.fx.transmits
             .iter()

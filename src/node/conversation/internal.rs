@@ -52,7 +52,7 @@ impl Conversation {
         let Some(params) = self.name_vote.tick(turn.members, turn.now) else { return };
         match self.prepare(params, turn) {
             Ok(query) => {
-                self.name_vote.asked(QueryKey { ltime: query.ltime, id: query.id });
+                self.name_vote.asked(query.query.key());
                 self.begin(query, Asker::NameVote, turn);
             }
             Err(why) => {

@@ -25,7 +25,7 @@ impl Conversation {
         let asked = command.params().map_err(KeysNotAsked::Key);
         match asked.and_then(|params| self.prepare(params, turn).map_err(KeysNotAsked::Query)) {
             Ok(query) => {
-                let key = QueryKey { ltime: query.ltime, id: query.id };
+                let key = query.query.key();
                 let listing = *command == KeyCommand::List;
                 self.key_reports.insert(key, KeyReport { listing, ..KeyReport::new(nodes) });
                 self.begin(query, Asker::Keys(token), turn);

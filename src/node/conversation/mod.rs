@@ -5,6 +5,7 @@
 //! Here are members and user events; `queries`, `internal` and `keys` have the rest.
 
 mod effects;
+mod incoming;
 mod internal;
 mod keys;
 mod queries;
@@ -12,6 +13,7 @@ mod queries;
 mod tests;
 
 pub use effects::{ConversationEffect, ConversationReply, ConversationTurn, KeysNotAsked, StartedQuery};
+pub use incoming::Incoming;
 
 use crate::messaging::coalesce::{MemberCoalescer, UserCoalescer};
 use crate::messaging::filter::EventFilter;
@@ -23,7 +25,7 @@ use crate::model::{Event, LamportTime, MemberEvent, Moment, QueryKey, Standing, 
 use crate::node::snapshot::line::{ClockKind, Clocks, Line};
 use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::keyring::SharedKeyring;
-use crate::wire::message::{Message, SerfMessage, SerfState};
+use crate::wire::message::{Message, SerfState};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -190,12 +192,12 @@ impl Conversation {
     // ---- what others say ---------------------------------------------------------------
 
     /// Takes in what another member says.
-    pub fn hear(&mut self, message: SerfMessage, turn: &mut ConversationTurn) {
+    pub fn hear(&mut self, message: Incoming, turn: &mut ConversationTurn) {
         match message {
-            SerfMessage::UserEvent(event) => self.hear_event(event, turn),
-            SerfMessage::Query(query) => self.hear_query(query, turn),
-            SerfMessage::QueryResponse(response) => self.hear_response(response, turn),
-            SerfMessage::Relay(relay) => self.relay(relay, turn),
+            Incoming::UserEvent(event) => self.hear_event(event, turn),
+            Incoming::Query(query) => self.hear_query(&query, turn),
+            Incoming::QueryResponse(response) => self.hear_response(response, turn),
+            Incoming::Relay(relay) => self.relay(relay, turn),
         }
     }
 

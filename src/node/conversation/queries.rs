@@ -5,7 +5,7 @@ use super::{Asker, Conversation, deliver};
 use crate::membership::Effects;
 use crate::messaging::filter::EventFilter;
 use crate::messaging::internal::InternalQuery;
-use crate::messaging::queries::{self, QueryError};
+use crate::messaging::queries::{self, Filtered, QueryError};
 use crate::messaging::{QueryParams, QueryProgress};
 use crate::model::{Event, QueryKey, Token};
 use crate::node::snapshot::line::{ClockKind, Line};
@@ -15,10 +15,15 @@ use std::time::Duration;
 
 impl Conversation {
     /// A control connection asks a query.
-    pub fn ask(&mut self, params: QueryParams, token: Token, turn: &mut ConversationTurn) {
+    pub fn ask(
+        &mut self,
+        params: impl Into<Filtered<QueryParams>>,
+        token: Token,
+        turn: &mut ConversationTurn,
+    ) {
         let asked = self.prepare(params, turn);
-        let started = asked.as_ref().map_err(Clone::clone).map(|query| StartedQuery {
-            key: key_of(query),
+        let started = asked.as_ref().map_err(Clone::clone).map(|Filtered { query, .. }| StartedQuery {
+            key: query.key(),
             deadline: turn.now + Duration::from_millis(query.timeout_ms),
         });
         // Before the first answer, which may come from this very process.
@@ -31,23 +36,23 @@ impl Conversation {
     /// Makes a query of this process.
     pub(super) fn prepare(
         &mut self,
-        params: QueryParams,
+        params: impl Into<Filtered<QueryParams>>,
         turn: &mut ConversationTurn,
-    ) -> Result<Query, QueryError> {
+    ) -> Result<Filtered<Query>, QueryError> {
         self.queries.ask(params, turn.members, turn.now, turn.rng)
     }
 
     /// Lets everyone hear a query of this process. What comes of it goes to `asker`, see
     /// [`Conversation::report`].
-    pub(super) fn begin(&mut self, query: Query, asker: Asker, turn: &mut ConversationTurn) {
-        self.askers.insert(key_of(&query), asker);
-        turn.fx.push(ConversationEffect::Broadcast(Message::from(query.clone())));
-        self.hear_query(query, turn);
+    pub(super) fn begin(&mut self, query: Filtered<Query>, asker: Asker, turn: &mut ConversationTurn) {
+        self.askers.insert(query.query.key(), asker);
+        turn.fx.push(ConversationEffect::Broadcast(Message::from(query.query.clone())));
+        self.hear_query(&query, turn);
     }
 
-    pub(super) fn hear_query(&mut self, query: Query, turn: &mut ConversationTurn) {
-        let heard = self.queries.hear(&query, turn.members, turn.now);
-        let (key, wants_ack) = (key_of(&query), query.ack);
+    pub(super) fn hear_query(&mut self, query: &Filtered<Query>, turn: &mut ConversationTurn) {
+        let heard = self.queries.hear(query, turn.members, turn.now);
+        let (key, wants_ack) = (query.query.key(), query.query.ack);
         if let Some(bad) = heard.bad_filter
             && let Some(passed) = self.complaints.pass((), "filter", turn.now)
         {
@@ -175,10 +180,6 @@ impl Conversation {
             None => {}
         }
     }
-}
-
-fn key_of(query: &Query) -> QueryKey {
-    QueryKey { ltime: query.ltime, id: query.id }
 }
 
 fn send(fx: Effects, turn: &mut ConversationTurn) {

@@ -6,6 +6,7 @@ use crate::messaging::keys::{KeyCommand, KeyStep};
 use crate::messaging::{QueryParams, QueryProgress};
 use crate::model::{MemberEventKind, lossy};
 use crate::wire::keyring::Keyring;
+use crate::wire::message::SerfMessage;
 use crate::wire::message::{Answer, Query, QueryFilter, QueryResponse, Source};
 use crate::wire::seal::Key;
 use zeroize::Zeroizing;
@@ -38,6 +39,10 @@ impl Speaker {
         let Bench { members, now, rng, .. } = &mut self.bench;
         input(&mut self.conversation, &mut ConversationTurn { members, now: *now, rng, fx: &mut fx });
         fx
+    }
+
+    fn hear(&mut self, message: impl Into<SerfMessage>) -> Vec<ConversationEffect> {
+        self.turn(|c, turn| c.hear(Incoming::from(message.into()), turn))
     }
 
     fn ask(&mut self, params: QueryParams) -> Vec<ConversationEffect> {
@@ -102,9 +107,9 @@ fn an_event_is_kept_before_it_is_delivered_and_spread_by_who_fires_it() {
     let mut speaker = Speaker::with(&["a"], None);
     let fired = speaker.turn(|c, turn| c.fire("deploy".into(), vec![1], false, CLIENT, turn));
     assert_eq!(words(&fired), ["keep event-clock: 1", "deliver deploy", "broadcast deploy", "fired true"]);
-    let heard = speaker.turn(|c, turn| c.hear(event(5, "x").into(), turn));
+    let heard = speaker.hear(event(5, "x"));
     assert_eq!(words(&heard), ["keep event-clock: 5", "deliver x"]);
-    let again = speaker.turn(|c, turn| c.hear(event(5, "x").into(), turn));
+    let again = speaker.hear(event(5, "x"));
     assert!(again.is_empty(), "{:?}", words(&again));
     let large = speaker.turn(|c, turn| c.fire("x".into(), vec![0; 600], false, CLIENT, turn));
     assert_eq!(words(&large), ["fired false"]);
@@ -157,14 +162,14 @@ fn a_query_that_nothing_answers_is_acknowledged_as_such_and_ends_with_the_last_a
         answer,
         payload: Vec::new(),
     };
-    let over = speaker.turn(|c, turn| c.hear(response(Answer::AckOnly).into(), turn));
+    let over = speaker.hear(response(Answer::AckOnly));
     assert_eq!(words(&over), ["ack a", "done"]);
     assert_eq!(speaker.conversation.open_queries(), 0);
 
     // With a handler the answer of this member is waited for.
     speaker.conversation.set_handlers(vec![EventFilter::Query(Some("load".into()))]);
     let query = query_of(&speaker.ask(params));
-    let key = QueryKey { ltime: query.ltime, id: query.id };
+    let key = query.key();
     let a = QueryResponse {
         ltime: query.ltime,
         id: query.id,
@@ -172,7 +177,7 @@ fn a_query_that_nothing_answers_is_acknowledged_as_such_and_ends_with_the_last_a
         answer: Answer::AckOnly,
         payload: Vec::new(),
     };
-    assert_eq!(words(&speaker.turn(|c, turn| c.hear(a.into(), turn))), ["ack a"]);
+    assert_eq!(words(&speaker.hear(a)), ["ack a"]);
     let handled = speaker.turn(|c, turn| c.handler_answered(key, b"1".to_vec(), turn));
     assert_eq!(words(&handled), ["response me", "done"]);
 }
@@ -182,8 +187,8 @@ fn an_asker_is_notified_once_that_no_answer_follows_and_a_late_one_is_sent_all_t
     for request_ack in [false, true] {
         let mut speaker = Speaker::with(&["a"], None);
         let query = Query { ack: request_ack, ..query_from_a(&speaker, vec![]) };
-        let key = QueryKey { ltime: query.ltime, id: query.id };
-        let heard = speaker.turn(|c, turn| c.hear(query.into(), turn));
+        let key = query.key();
+        let heard = speaker.hear(query);
         assert_eq!(words(&heard), ["keep query-clock: 5", "send 1", "deliver load"]);
         assert!(speaker.turn(|c, turn| c.handlers_declined(key, turn)).is_empty(), "ack: {request_ack}");
         // A client that began to stream a moment ago.
@@ -199,7 +204,7 @@ fn a_query_with_a_bad_filter_is_not_delivered() {
     let mut speaker = Speaker::with(&["a"], None);
     let bad = QueryFilter::Tag { tag: "role".into(), expression: "(".into() };
     let query = query_from_a(&speaker, vec![bad]);
-    let heard = speaker.turn(|c, turn| c.hear(query.into(), turn));
+    let heard = speaker.hear(query);
     assert!(heard.is_empty(), "{:?}", words(&heard));
 }
 
@@ -224,7 +229,7 @@ fn a_stream_may_answer_what_handlers_do_not() {
     let mut speaker = Speaker::with(&[], None);
     speaker.conversation.set_streams(vec![EventFilter::All]);
     let query = query_of(&speaker.ask(QueryParams { name: "load".into(), ..QueryParams::default() }));
-    let key = QueryKey { ltime: query.ltime, id: query.id };
+    let key = query.key();
     assert!(speaker.turn(|c, turn| c.handlers_declined(key, turn)).is_empty(), "the stream may still answer");
     let answered = speaker.turn(|c, turn| c.respond(key, b"2".to_vec(), CLIENT, turn));
     assert_eq!(words(&answered), ["response me", "done", "responded true"]);
@@ -241,13 +246,13 @@ fn a_change_of_keys_is_answered_when_it_has_been_made() {
     let asked = speaker.turn(|c, turn| c.ask_about_keys(&command, CLIENT, turn));
     assert_eq!(words(&asked).last().unwrap(), "change KeyChange(Install)");
     let query = query_of(&asked);
-    let key = QueryKey { ltime: query.ltime, id: query.id };
+    let key = query.key();
     let done = speaker.turn(|c, turn| c.key_changed(key, KeyStep::Install, Ok::<(), &str>(()), turn));
     assert_eq!(words(&done), ["keys 1/1: all"]);
 
     let asked = speaker.turn(|c, turn| c.ask_about_keys(&command, CLIENT, turn));
     let query = query_of(&asked);
-    let key = QueryKey { ltime: query.ltime, id: query.id };
+    let key = query.key();
     let failed = speaker.turn(|c, turn| c.key_change_refused(key, turn));
     assert_eq!(words(&failed), ["keys 1/1: 1/1 nodes reported failure"]);
 
