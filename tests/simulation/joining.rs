@@ -1,7 +1,8 @@
 //! Many members that join at once through one.
 
-use crate::bench::{lan, spread, strangers};
+use crate::bench::{cluster, lan, spread, strangers};
 use serf::membership::Config;
+use serf::model::{NodeName, Tags};
 use std::time::Duration;
 
 /// Fifty processes join through the first within half a second. Whatever the first had not heard
@@ -33,4 +34,19 @@ fn measure(what: &str, config: Config) {
     }
     println!("{N} join at once, {what}: members that lack someone after 1 s: {}", spread(after_one));
     println!("{N} join at once, {what}: all know all after (ms) {}", spread(took));
+}
+
+/// What a newcomer hears first is all, or some; in between lies one row.
+#[test]
+fn a_newcomer_knows_all_at_once_whatever_they_are() {
+    for n in 64..68 {
+        for seed in 0..4 {
+            let mut world = cluster(n, seed, lan());
+            let name = NodeName::new("newcomer").expect("a short name");
+            let newcomer = world.start(&name, world.fresh_address(), Tags::default());
+            world.join_somewhere(newcomer);
+            world.run_for(Duration::from_millis(200));
+            assert_eq!(world.node(newcomer).members().present(), n + 1, "{n} members, seed {seed}");
+        }
+    }
 }

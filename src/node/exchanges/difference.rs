@@ -193,7 +193,8 @@ impl Dialogue {
             .map(|(b, _)| (b as u8, Vec::new()))
             .collect();
         if buckets.is_empty() {
-            return self.say_rows(true, members);
+            // The other has the last word, so that both take note of the end.
+            return self.say_rows(false, members);
         }
         for (hash, name) in hashes {
             if let Some(ids) = buckets.get_mut(&(bucket_of(hash, count) as u8)) {

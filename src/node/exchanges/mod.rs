@@ -262,7 +262,8 @@ impl Exchanges {
     /// there may be more to know on either side.
     fn go_on_with(&self, peer: SocketAddr, was_alone: bool, heard: usize, turn: &mut ExchangeTurn) {
         let members = &turn.table.members;
-        let is_all = members.len() <= FIRST_ROWS + 1 && heard <= FIRST_ROWS + 1;
+        // One row more than that may be a part as well: among the others there may have been this process.
+        let is_all = members.len() <= FIRST_ROWS + 1 && heard <= FIRST_ROWS;
         let Some(row) = members.present_at(peer).filter(|row| row.name != *members.me() && !is_all) else {
             return;
         };
