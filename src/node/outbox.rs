@@ -44,9 +44,9 @@ pub struct Outbox {
     pub answers: Vec<(Token, ConversationReply)>,
     /// How joins went.
     pub joins: Vec<(JoinId, Result<usize, JoinError>)>,
-    /// Seeds to look up; [`Node::seed_found`] goes on with them.
+    /// Seeds to look up; [`Node::seed_found`](crate::node::Node::seed_found) goes on with them.
     pub lookups: Vec<String>,
-    /// Changes of the keyring to make; [`Node::key_changed`] goes on with them.
+    /// Changes of the keyring to make; [`Node::key_changed`](crate::node::Node::key_changed) goes on with them.
     pub key_changes: Vec<(KeyChange, QueryKey)>,
     /// Lines to append to the snapshot.
     pub snapshot: Vec<u8>,
