@@ -56,6 +56,11 @@ impl<T> Sender<T> {
         result
     }
 
+    /// Whether at least half of the room is taken.
+    pub(crate) fn is_half_full(&self) -> bool {
+        2 * self.queue.len() >= self.bound
+    }
+
     /// How many messages wait.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()

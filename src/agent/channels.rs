@@ -29,9 +29,10 @@ use crate::messaging::filter::EventFilter;
 use crate::messaging::keys::{KeyChange, KeyCommand, KeyStep};
 use crate::messaging::name_vote::NameLost;
 use crate::messaging::{QueryParams, Ticket};
-use crate::model::{QueryKey, Text, Token};
+use crate::model::{Moment, QueryKey, Text, Token};
 use crate::node::Rejoin;
 use crate::node::exchanges::{JoinError, Plan};
+use crate::node::table::{Fetch, Outgoing};
 use crate::telemetry::counters;
 use crate::wire::Shared;
 use crate::wire::message::{Message, SerfMessage, SerfState};
@@ -40,6 +41,10 @@ use mio::Waker;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// How long after it has looked at what happened to members `serf-events` looks again: hundreds that join at once wake it a
+/// few times a second.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What may wake `serf-probe` besides a datagram and a deadline.
 #[derive(Debug)]
@@ -299,12 +304,19 @@ pub(crate) fn open(wakers: Wakers) -> (Channels, ChannelEnds) {
 
 impl Channels {
     /// Wakes the threads for which something was put into an outbox of the table.
-    pub(crate) fn wake(&self, news: bool, events: bool) {
-        if news {
+    pub(crate) fn wake(&self, out: &Outgoing, now: Moment) {
+        if out.gossip {
             self.probe.wake();
         }
-        if events {
-            self.events.wake();
+        self.fetch(out.events, now);
+    }
+
+    /// Has `serf-events` look at what has happened to members.
+    pub(crate) fn fetch(&self, events: Fetch, now: Moment) {
+        match events {
+            Fetch::Nothing => {}
+            Fetch::Soon => self.events.wake_by(now + LOOK_AGAIN),
+            Fetch::Now => self.events.wake(),
         }
     }
 

@@ -79,7 +79,7 @@ impl AgentControl {
             table.members.force_leave(&node, prune, self.clock.now(), &mut fx);
             table.post(fx, None)
         };
-        self.channels.wake(out.gossip, out.events);
+        self.channels.wake(&out, self.clock.now());
         // A full channel wakes that thread as well.
         let _ = self.channels.probe.send(ToProbe::TableChanged);
     }

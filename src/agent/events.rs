@@ -4,7 +4,7 @@
 //! Architecture invariant: it waits for nobody. A consumer that does not keep up loses its
 //! messages, and only its own.
 
-use super::channels::{Channels, ToEvents, ToMain, ToProbe, ToSync};
+use super::channels::{Channels, LOOK_AGAIN, ToEvents, ToMain, ToProbe, ToSync};
 use super::clock::Clock;
 use super::handlers::{HandlerAnswer, HandlerSender};
 use super::mailbox::Parked;
@@ -17,7 +17,7 @@ use crate::agent::net::gossip::Depths;
 use crate::config::EventScript;
 use crate::messaging::filter::EventFilter;
 use crate::messaging::queries::Filtered;
-use crate::model::{Event, LamportTime, Token};
+use crate::model::{Event, LamportTime, Moment, Token};
 use crate::node::Conversation;
 use crate::node::conversation::{ConversationEffect, ConversationReply, ConversationTurn, Incoming};
 use crate::rpc::RpcReply;
@@ -52,6 +52,8 @@ pub(crate) struct EventActor {
     pub depths: Arc<Depths>,
     /// Time.
     pub clock: Clock,
+    /// When to look at what happened to members without being woken.
+    pub look_again: Moment,
     /// The thread's own random source.
     pub rng: Rng,
 }
@@ -63,7 +65,9 @@ impl Actor for EventActor {
     fn run(mut self, stop: &Stop) {
         self.show_times();
         loop {
-            self.messages.wait(self.clock, self.conversation.next_deadline());
+            let deadline = self.conversation.next_deadline().min(self.look_again);
+            self.messages.wait(self.clock, deadline);
+            self.look_again = Moment::NEVER;
             let stopping = stop.is_raised();
             let batch = if stopping { self.messages.len() } else { BATCH };
             for _ in 0..batch {
@@ -149,6 +153,8 @@ impl EventActor {
             let mut table = self.table.write();
             (std::mem::take(&mut table.events), table.rival.take())
         };
+        // Until then, what happens to members need not wake this thread.
+        self.look_again = self.clock.now() + LOOK_AGAIN;
         self.turn(|conversation, turn| conversation.members_changed(events, rival, turn));
     }
 

@@ -11,7 +11,7 @@ use super::clock::Clock;
 use crate::channel::{Sender, bounded};
 use crate::model::Moment;
 use crossbeam_channel::Receiver;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -66,6 +66,29 @@ impl<T> Mailbox<T> {
         sent
     }
 
+    /// Sends without waiting what may be looked at as late as `latest`: a thread that looks by itself until then is
+    /// not woken, unless half of the room is taken. Otherwise as [`Mailbox::send`].
+    pub(crate) fn send_by(&self, message: T, latest: Moment) -> Result<(), T> {
+        let sent = self.sender.try_send(message).map_err(|e| e.into_inner());
+        if self.sender.is_half_full() {
+            self.wake();
+        } else {
+            self.wake_by(latest);
+        }
+        sent
+    }
+
+    /// As [`Mailbox::wake`], unless the thread looks by itself until `latest`.
+    pub(crate) fn wake_by(&self, latest: Moment) {
+        let looks = match &self.waker {
+            Waker::Poll(_) => false,
+            Waker::Park(parking) => parking.looks_by(latest),
+        };
+        if !looks {
+            self.wake();
+        }
+    }
+
     /// Lets the thread look at what there is besides messages.
     pub(crate) fn wake(&self) {
         match &self.waker {
@@ -105,13 +128,23 @@ impl<T> Parked<T> {
 }
 
 /// How a parked thread is woken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Parking {
     /// Whether it was woken and has not waited since. Saves a system call for every further message of a
     /// burst.
     woken: AtomicBool,
+    /// Until when it waits at most, in nanoseconds of the clock; for ever while it does not wait, as it may have looked
+    /// already at what comes then.
+    waits_until: AtomicU64,
     /// The thread, from its first wait on.
     thread: OnceLock<Thread>,
+}
+
+impl Default for Parking {
+    fn default() -> Self {
+        let waits_until = AtomicU64::new(Moment::NEVER.as_nanos());
+        Parking { woken: AtomicBool::default(), waits_until, thread: OnceLock::new() }
+    }
 }
 
 impl Parking {
@@ -124,17 +157,24 @@ impl Parking {
         }
     }
 
+    /// Whether the thread looks at its messages until `latest` without being woken.
+    fn looks_by(&self, latest: Moment) -> bool {
+        self.waits_until.load(Ordering::SeqCst) <= latest.as_nanos()
+    }
+
     fn wait(&self, clock: Clock, deadline: Moment, ready: impl Fn() -> bool) {
         self.thread.get_or_init(thread::current);
         // The flag first, so that it is down before the messages are looked at. Parking may end without a
         // reason.
+        self.waits_until.store(deadline.as_nanos(), Ordering::SeqCst);
         while !self.woken.swap(false, Ordering::SeqCst) && !ready() {
             match clock.until(deadline) {
                 None => thread::park(),
-                Some(Duration::ZERO) => return,
+                Some(Duration::ZERO) => break,
                 Some(left) => thread::park_timeout(left),
             }
         }
+        self.waits_until.store(Moment::NEVER.as_nanos(), Ordering::SeqCst);
     }
 }
 
@@ -166,6 +206,28 @@ mod tests {
         // The one that is left does not wait for another wake.
         messages.wait(clock, Moment::NEVER);
         assert_eq!((messages.next(), messages.next()), (Some(2), None));
+    }
+
+    #[test]
+    fn what_may_wait_wakes_no_thread_that_looks_in_time() {
+        let (mailbox, messages) = Mailbox::parked(4);
+        let (clock, parking) = (Clock::start(), Arc::clone(&messages.parking));
+        let soon = clock.now() + Duration::from_secs(1000);
+        let woken = || parking.woken.load(Ordering::SeqCst);
+        mailbox.send_by(1, soon).unwrap();
+        assert!(woken(), "it may have looked already");
+        for (waits_until, latest, expected) in
+            [(Moment::NEVER, soon, true), (soon, soon, false), (soon, clock.now(), true)]
+        {
+            parking.woken.store(false, Ordering::SeqCst);
+            parking.waits_until.store(waits_until.as_nanos(), Ordering::SeqCst);
+            mailbox.wake_by(latest);
+            assert_eq!(woken(), expected, "until {waits_until}, by {latest}");
+        }
+        parking.woken.store(false, Ordering::SeqCst);
+        parking.waits_until.store(soon.as_nanos(), Ordering::SeqCst);
+        mailbox.send_by(2, soon).unwrap();
+        assert!(woken(), "half of the room is taken");
     }
 
     #[test]

@@ -71,6 +71,11 @@ fn interval(members: &Members) -> Duration {
 }
 
 impl Gossip {
+    /// How long news may wait before it is queued: where gossip is only a second way, as long as for a tick.
+    pub fn patience(members: &Members) -> Duration {
+        if is_second_way(members) { interval(members) } else { Duration::ZERO }
+    }
+
     /// Queues news and plans its first transmissions. What fits no datagram is over at once: it
     /// would never be sent, and enough of it would keep what is queued behind it from being found.
     pub fn push(&mut self, message: Shared, ticket: Option<Ticket>, members: &Members, now: Moment) {

@@ -22,6 +22,11 @@ impl Moment {
         Moment(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX))
     }
 
+    /// Nanoseconds since the clock's start.
+    pub fn as_nanos(self) -> u64 {
+        self.0
+    }
+
     /// Time since the clock's start.
     pub fn since_start(self) -> Duration {
         Duration::from_nanos(self.0)

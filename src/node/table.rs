@@ -6,7 +6,7 @@
 
 use crate::membership::{Effects, Members, StreamRequest, Transmit};
 use crate::messaging::Ticket;
-use crate::model::MemberEvent;
+use crate::model::{MemberEvent, Standing};
 use crate::telemetry::counters;
 use crate::wire::message::Message;
 use std::collections::VecDeque;
@@ -41,7 +41,30 @@ pub struct Outgoing {
     /// Whether the broadcast queue has something to fetch.
     pub gossip: bool,
     /// Whether the conversation has something to fetch.
-    pub events: bool,
+    pub events: Fetch,
+}
+
+/// What the conversation has to fetch of what happened to members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fetch {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Members have come, or changed: where that is one of many, it is coalesced with the rest, and may wait for it.
+    Soon,
+    /// Members have gone, for which queries wait, or another process claims this one's name.
+    Now,
+}
+
+impl Fetch {
+    fn of(fx: &Effects) -> Fetch {
+        let gone = |event: &MemberEvent| match event.kind.standing() {
+            Standing::Came | Standing::Stays => Fetch::Soon,
+            Standing::Went | Standing::Forgotten => Fetch::Now,
+        };
+        let rival = if fx.rival.is_some() { Fetch::Now } else { Fetch::Nothing };
+        fx.events.iter().map(gone).max().unwrap_or_default().max(rival)
+    }
 }
 
 impl Table {
@@ -55,7 +78,7 @@ impl Table {
     pub fn post(&mut self, fx: Effects, ticket: Option<Ticket>) -> Outgoing {
         let out = Outgoing {
             gossip: !fx.broadcasts.is_empty(),
-            events: !fx.events.is_empty() || fx.rival.is_some(),
+            events: Fetch::of(&fx),
             transmits: fx.transmits,
             streams: fx.streams,
         };

@@ -24,6 +24,7 @@ use crate::config::{AgentConfig, EventScript, KeySource};
 
 use crate::messaging::Gossip;
 use crate::messaging::queries::QueryLimits;
+use crate::model::Moment;
 use crate::node::Conversation;
 use crate::node::conversation::ConversationSettings;
 use crate::node::heartbeat::Heartbeat;
@@ -123,6 +124,7 @@ impl Parts<'_> {
             snapshot,
             depths: Arc::clone(&self.depths),
             clock: self.clock,
+            look_again: Moment::NEVER,
             rng,
         };
         let mailbox = self.channels.events.clone();

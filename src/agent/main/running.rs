@@ -100,7 +100,7 @@ impl Running {
             table.members.set_tags(tags, self.clock.now(), &mut fx)?;
             table.post(fx, None)
         };
-        self.channels.wake(out.gossip, out.events);
+        self.channels.wake(&out, self.clock.now());
         Ok(())
     }
 
@@ -108,7 +108,7 @@ impl Running {
     pub(crate) fn begin_leave(&self, broadcast_timeout: Duration) -> Departure {
         log::info!(target: "agent", "requesting graceful leave from Serf");
         let (departure, out) = Departure::begin(broadcast_timeout, &mut self.table.write(), self.clock.now());
-        self.channels.wake(out.gossip, out.events);
+        self.channels.wake(&out, self.clock.now());
         departure
     }
 
@@ -117,7 +117,7 @@ impl Running {
         let now = self.clock.now();
         if now >= departure.deadline() {
             let out = departure.advance(&mut self.table.write(), now);
-            self.channels.wake(out.gossip, out.events);
+            self.channels.wake(&out, self.clock.now());
         }
         departure.is_complete()
     }
@@ -135,7 +135,7 @@ impl Running {
             // A member that does not hear it takes a successor for one of ours, until that says otherwise.
             let _ = self.sender.transmit(transmit, &[]);
         }
-        self.channels.wake(out.gossip, out.events);
+        self.channels.wake(&out, self.clock.now());
     }
 
     /// Ends the threads.

@@ -28,6 +28,7 @@ use crate::membership::{Config, Effects, Members, Origin, SelfDescription};
 use crate::model::{LamportTime, Moment, Tags};
 use crate::node::Rejoin;
 use crate::node::heartbeat::Heartbeat;
+use crate::node::table::{Fetch, Outgoing};
 use crate::telemetry::LoggerHandle;
 use crate::wire::envelope::Envelope;
 use fastrand::Rng;
@@ -84,7 +85,9 @@ pub(crate) fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> 
         .start_probe(polls.probe, udp, heartbeat, ends.probe, ends.piggyback_out, rng.fork())
         .map_err(&started)?;
     // What the rules have said about this member when they were built.
-    parts.channels.wake(true, true);
+    parts
+        .channels
+        .wake(&Outgoing { gossip: true, events: Fetch::Now, ..Outgoing::default() }, parts.clock.now());
     let seeds = config.start_join.iter().chain(&config.retry_join).cloned().collect();
     parts.channels.keep_seeds(seeds, Origin::Configured);
     let mdns = parts.start_mdns(&network.endpoints).map_err(StartError::Mdns)?;

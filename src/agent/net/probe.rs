@@ -11,6 +11,7 @@ use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::{Actor, Stop, wait};
 use crate::membership::Transmit;
+use crate::messaging::Gossip;
 use crate::messaging::wave::Arrived;
 use crate::node::heartbeat::{Batch, BeatContext, Heartbeat, HeartbeatTurn};
 use crate::telemetry::{RateLimit, counters, metrics};
@@ -166,16 +167,16 @@ impl ProbeActor {
     /// more to do.
     fn apply(&mut self, batch: Batch) {
         let mut turn = HeartbeatTurn::default();
-        let (rest, has_more) = {
+        let (rest, has_more, patience) = {
             let table = self.table.read();
             let now = self.clock.now();
             let mut context = BeatContext { clocks: self.depths.clocks(), now, rng: &mut self.rng };
             let rest = self.heartbeat.hear(batch, &table.members, &mut context, &mut turn);
             let due = self.heartbeat.prober.plan(&table.members, now) <= now;
             let has_more = !rest.is_empty() || due || !table.broadcasts.is_empty();
-            (rest, has_more)
+            (rest, has_more, Gossip::patience(&table.members))
         };
-        self.carry_out(std::mem::take(&mut turn));
+        self.carry_out(std::mem::take(&mut turn), patience);
         if has_more {
             {
                 let mut table = self.table.write();
@@ -183,11 +184,12 @@ impl ProbeActor {
                 let mut context = BeatContext { clocks: self.depths.clocks(), now, rng: &mut self.rng };
                 self.heartbeat.change(rest, &mut table, &mut context, &mut turn);
             }
-            self.carry_out(turn);
+            self.carry_out(turn, patience);
         }
     }
 
-    fn carry_out(&mut self, turn: HeartbeatTurn) {
+    /// What is to be gossiped has `patience`.
+    fn carry_out(&mut self, turn: HeartbeatTurn, patience: Duration) {
         let HeartbeatTurn { datagrams, out, serf, gossip, finished } = turn;
         for datagram in &datagrams {
             // What is lost is sent again; the sender counts it.
@@ -196,7 +198,8 @@ impl ProbeActor {
         self.pass_on(serf);
         if !gossip.is_empty() {
             let count = gossip.len();
-            if self.channels.gossip.send(ToGossip::Queue(gossip)).is_err() {
+            let latest = self.clock.now() + patience;
+            if self.channels.gossip.send_by(ToGossip::Queue(gossip), latest).is_err() {
                 counters::BROADCASTS_DROPPED.add(count);
             }
         }
@@ -204,7 +207,7 @@ impl ProbeActor {
             // The one that waits has a deadline of its own.
             let _ = self.channels.main.send(ToMain::Said(ticket));
         }
-        self.channels.wake(false, out.events);
+        self.channels.fetch(out.events, self.clock.now());
         self.channels.request(out.streams);
         for transmit in &out.transmits {
             self.transmit(transmit);

@@ -256,7 +256,7 @@ impl SyncActor {
             // Lost like any datagram; the sender counts it.
             let _ = self.sender.transmit(transmit, &[]);
         }
-        self.channels.wake(out.gossip, out.events);
+        self.channels.wake(out, self.clock.now());
         // A full channel wakes that thread as well.
         let _ = self.channels.probe.send(ToProbe::TableChanged);
     }

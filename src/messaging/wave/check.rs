@@ -6,6 +6,7 @@
 //! behind it each time. The origin checks like everyone else: if all it sent was lost, it must notice.
 
 use super::Waves;
+use super::pending::BUSY_SPACING;
 use super::store::{NewsItem, Timed};
 use super::turn::{WaveTurn, finish, send};
 use crate::membership::{CHECK_RING, Direction, Members, Row, neighbours, position};
@@ -42,17 +43,21 @@ const COMPARED: Duration = Duration::from_secs(1);
 const NEWCOMER_TIME: Duration = Duration::from_secs(2);
 const NEWCOMER_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The nearest neighbours on a side, at most [`REACH`].
-fn side(members: &Members, side: usize) -> Vec<&Row> {
+/// The neighbours on a side, the nearest first.
+fn on_side(members: &Members, side: usize) -> impl Iterator<Item = &NodeName> {
     let direction = if side == 0 { Direction::Forward } else { Direction::Backward };
     let at = position(members.me(), CHECK_RING);
-    let near = neighbours(members.rings().ring(CHECK_RING), at, direction);
-    near.take(REACH).filter_map(|(_, name)| members.row(name)).collect()
+    neighbours(members.rings().ring(CHECK_RING), at, direction).map(|(_, name)| name)
 }
 
-/// Whether a member is the nearest on a side.
-fn is_nearest(row: &Row, members: &Members, at: usize) -> bool {
-    side(members, at).first().is_some_and(|near| near.name == row.name)
+/// The nearest neighbours on a side, at most [`REACH`].
+fn side(members: &Members, side: usize) -> Vec<&Row> {
+    on_side(members, side).take(REACH).filter_map(|name| members.row(name)).collect()
+}
+
+/// The nearest neighbour on a side.
+fn nearest(members: &Members, side: usize) -> Option<&Row> {
+    on_side(members, side).next().and_then(|name| members.row(name))
 }
 
 /// How many sides there are: one if there is only one other.
@@ -95,7 +100,7 @@ impl Waves {
 
     /// The first message to the neighbour on one side.
     fn inform_side(&mut self, at: usize, ids: &[NewsId], turn: &mut WaveTurn) {
-        let near = if at < sides(turn.members) { side(turn.members, at).first().copied() } else { None };
+        let near = if at < sides(turn.members) { nearest(turn.members, at) } else { None };
         let busy = self.is_busy(turn);
         let mut offered = Vec::new();
         for id in ids {
@@ -121,7 +126,7 @@ impl Waves {
     /// Sends news that is waited for to the neighbours at once, and asks whether it has arrived.
     pub(super) fn ask_for_confirmation(&mut self, id: NewsId, turn: &mut WaveTurn) {
         for at in 0..sides(turn.members) {
-            if let Some(row) = side(turn.members, at).first() {
+            if let Some(row) = nearest(turn.members, at) {
                 self.send_for_confirmation(row, &BTreeSet::from([id]), turn);
             }
         }
@@ -193,8 +198,7 @@ impl Waves {
         for id in ids {
             let Some(item) = self.store.get_mut(*id).filter(|item| item.ticket.is_some()) else { continue };
             let is_done = |item: &NewsItem, at: usize| {
-                item.checks[at].done
-                    || side(members, at).first().is_none_or(|row| item.is_confirmed_by(&row.name))
+                item.checks[at].done || nearest(members, at).is_none_or(|row| item.is_confirmed_by(&row.name))
             };
             let count = sides(members);
             let confirmed = (0..count).all(|at| is_done(item, at));
@@ -223,7 +227,7 @@ impl Waves {
 
     fn hear_have(&mut self, row: &Row, have: &Have, turn: &mut WaveTurn) {
         let (mut had, mut wanted) = (Vec::new(), Vec::new());
-        let near: Vec<bool> = (0..2).map(|at| is_nearest(row, turn.members, at)).collect();
+        let near = [0, 1].map(|at| on_side(turn.members, at).next() == Some(&row.name));
         for id in have.ids.iter().take(MAX_IDS) {
             if let Some(item) = self.store.get_mut(*id) {
                 item.confirm(&row.name);
@@ -281,7 +285,7 @@ impl Waves {
 
     /// Says what there is to be had, at most so much, the latest.
     fn offer(&mut self, most: usize, row: &Row, turn: &mut WaveTurn) {
-        let mut ids: Vec<NewsId> = self.store.latest(turn.now).take(most).collect();
+        let mut ids: Vec<NewsId> = self.store.latest(most, turn.now).collect();
         // They are asked for, and sent, in the order in which they are listed here.
         ids.reverse();
         if self.checks.may_serve(ids.len() * size_of::<NewsId>(), turn.now) {
@@ -343,7 +347,9 @@ impl Waves {
         }
         // After that only what is newer.
         self.asking.most = MAX_IDS;
-        self.asking.next = Some(now + NEWCOMER_INTERVAL).filter(|at| *at <= self.asking.until);
+        // While much is said of members, neighbours check less often as well.
+        let pause = if self.is_busy(turn) { BUSY_SPACING } else { NEWCOMER_INTERVAL };
+        self.asking.next = Some(now + pause).filter(|at| *at <= self.asking.until);
     }
 }
 

@@ -26,7 +26,7 @@ const PATIENCE_MS: std::ops::Range<u64> = 10..20;
 /// The least time between two such messages.
 const SPACING: Duration = Duration::from_millis(150);
 /// The same while much is said of members.
-const BUSY_SPACING: Duration = Duration::from_secs(1);
+pub(super) const BUSY_SPACING: Duration = Duration::from_secs(1);
 /// How many bytes are sent in a second to members that ask for something.
 const MAX_BYTES: usize = 512 * 1024;
 /// How much later everything is sent once more, in milliseconds.

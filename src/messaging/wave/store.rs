@@ -18,6 +18,8 @@ const MEMBERSHIP_KEPT: Duration = Duration::from_secs(5);
 /// The most news that is kept whole, and the most bytes of it.
 const MAX_ITEMS: usize = 8192;
 const MAX_BYTES: usize = 4 << 20;
+/// Among how many times as many the latest that are of use are looked for.
+const LOOKED_AT: usize = 4;
 /// What an item takes besides its bytes.
 const ITEM_OVERHEAD: usize = 256;
 /// For how many Lamport times the ids of events and of queries are remembered.
@@ -276,10 +278,11 @@ impl Store {
         self.remove(older)
     }
 
-    /// The ids of what is of use, the latest first.
-    pub(super) fn latest(&self, now: Moment) -> impl Iterator<Item = NewsId> {
+    /// The ids of the latest `most` that are of use, the latest first. What is older than a few times as many is not
+    /// looked at: much of it is of no use any more, and each member that asks would make for a walk over all.
+    pub(super) fn latest(&self, most: usize, now: Moment) -> impl Iterator<Item = NewsId> {
         let of_use = move |id: &NewsId| self.items.get(id).is_some_and(|item| item.is_of_use(now));
-        self.order.iter().rev().map(|(_, id)| *id).filter(of_use)
+        self.order.iter().rev().take(LOOKED_AT * most).map(|(_, id)| *id).filter(of_use).take(most)
     }
 
     /// The digest of what has been known for a while.
