@@ -1,5 +1,6 @@
 //! The numbers that drive membership: memberlist's and Serf's constants, by profile.
 
+use crate::model::Ceilings;
 use std::fmt;
 use std::time::Duration;
 
@@ -109,6 +110,8 @@ pub struct Config {
     pub compression: bool,
     /// Whether only members that speak the native dialect are admitted.
     pub native_only: bool,
+    /// How far incarnations and Lamport times are believed.
+    pub ceilings: Ceilings,
 }
 
 impl Config {
@@ -142,6 +145,7 @@ impl Config {
             coordinates: true,
             compression: true,
             native_only: false,
+            ceilings: Ceilings::default(),
         };
         match profile {
             Profile::Lan => lan,

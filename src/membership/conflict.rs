@@ -76,9 +76,9 @@ impl Members {
             return;
         }
         fx.rival = Some(theirs);
-        let me = self.me.clone();
+        let (me, ceiling) = (self.me.clone(), self.config.ceilings.incarnation(now));
         let claim = self.change(&me, now, |row| {
-            if row.incarnation.admits_accusation(msg.incarnation) {
+            if msg.incarnation <= ceiling {
                 row.incarnation = row.incarnation.max(msg.incarnation);
             }
             row.alive_message()

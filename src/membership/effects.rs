@@ -70,6 +70,13 @@ pub enum StreamRequest {
         /// Whether it knows exchanges of what differs.
         differs: bool,
     },
+    /// Ask a member how it is, because what is claimed of it cannot be, or hardly.
+    Ask {
+        /// Its name.
+        node: NodeName,
+        /// To whom.
+        to: Target,
+    },
     /// Exchange everything with a failed member, if its address still answers to its name. By now another
     /// cluster's agent may have the address, and an exchange, even one that is refused, would merge the two.
     Reconnect {
@@ -97,6 +104,15 @@ pub enum StreamPing {
     Refused,
     /// No answer came, or one that says nothing.
     Failed,
+}
+
+/// Whether what an alive message says is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spread {
+    /// It is news to the cluster.
+    Yes,
+    /// Everyone but this process knows it.
+    No,
 }
 
 /// Everything that a rule wants done, in order within each kind.

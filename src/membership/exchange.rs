@@ -1,9 +1,9 @@
 //! Push/pull: two members send each other all they know (memberlist's anti-entropy, which SWIM
 //! leaves out). It heals what gossip has missed, and it is how a join works.
 
+use super::effects::Spread;
 use super::effects::{Effects, StreamRequest};
 use super::row::{Row, State};
-use super::swim::Spread;
 use super::table::{Members, Presence};
 use crate::model::{LamportTime, MemberEvent, MemberEventKind, Moment, NodeName};
 use crate::telemetry::counters;
@@ -124,7 +124,7 @@ impl Members {
     /// Takes in the Lamport time of intents of another member.
     pub(crate) fn hear_time(&mut self, ltime: LamportTime, now: Moment) {
         // One less: no message with that time has been sent yet.
-        if !self.clock.witness(ltime.previous()) {
+        if !self.clock.witness(ltime.previous(), now) {
             counters::REFUSED_ABSURD.inc();
             let me = self.me.clone();
             self.complain(&me, "push/pull time", now, |members| {
@@ -211,7 +211,7 @@ impl Members {
                 // With no intent that decides, only the same run can have left rather than failed.
                 let forced = matches!(mine.state, State::Dead)
                     && (newer || tied && row.incarnation >= mine.incarnation);
-                if (newer || forced) && self.clock.witness(row.status_ltime) {
+                if (newer || forced) && self.clock.witness(row.status_ltime, now) {
                     let event = self.change(&row.node, now, |mine| {
                         mine.status_ltime = mine.status_ltime.max(row.status_ltime);
                         forced.then(|| {

@@ -160,7 +160,7 @@ impl Members {
     }
 
     fn witness(&mut self, what: &'static str, node: &NodeName, ltime: LamportTime, now: Moment) -> bool {
-        let believed = self.clock.witness(ltime);
+        let believed = self.clock.witness(ltime, now);
         if !believed {
             counters::REFUSED_ABSURD.inc();
             self.complain(node, what, now, |members| {
@@ -206,7 +206,7 @@ impl Members {
         if prune && let Some(row) = self.rows.get(node).filter(|row| matches!(row.state, State::Left)) {
             let drifted = LamportTime(row.status_ltime.0.saturating_add(LEAVE_DRIFT));
             // Never refused: the time of the leave was witnessed, and this is close to it.
-            let _ = self.clock.witness(drifted);
+            let _ = self.clock.witness(drifted, now);
         }
         let msg = LeaveIntent { ltime: self.clock.time(), node: node.clone(), prune };
         self.clock.increment();

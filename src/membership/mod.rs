@@ -11,7 +11,9 @@
 //! | `versions` | which members understand each other |
 //! | `suspicion`, `awareness` | Lifeguard |
 //! | `crash` | members whose host refuses connections |
+//! | `moves`, `claims` | names that are claimed where their holders were not |
 //! | `conflict`, `rivals` | two processes with one name |
+//! | `owner`, `asked` | asking a member itself about what is claimed of it |
 //! | `intent` | join and leave intents, leaving, force-leave, prune |
 //! | `exchange` | push/pull |
 //! | `difference`, `fruitless` | exchanges of what differs |
@@ -26,7 +28,9 @@
 //! [`Effects`]. Nothing here opens a socket, reads a clock, sleeps, or locks anything; the same
 //! code runs in the agent's threads and, in virtual time, in the simulator.
 
+mod asked;
 mod awareness;
+mod claims;
 mod config;
 mod conflict;
 mod coordinates;
@@ -37,6 +41,8 @@ mod exchange;
 mod forgotten;
 mod fruitless;
 mod intent;
+mod moves;
+mod owner;
 mod part;
 mod probe;
 mod receive;

@@ -38,7 +38,6 @@ pub struct ProbeOutcome {
 /// The probe state machine of one process.
 #[derive(Debug)]
 pub struct Prober {
-    next_seq: u32,
     next_round: Moment,
     round: Option<ProbeRound>,
     /// Probes on behalf of others, by the sequence number of our own ping.
@@ -68,10 +67,14 @@ struct ProbeRound {
     nacks_expected: u32,
     nacks: u32,
     tcp: Option<bool>,
+    /// Where those are that were asked to probe.
+    helpers: Vec<SocketAddr>,
 }
 
 #[derive(Debug)]
 struct PendingRelay {
+    /// Which member is asked for whom.
+    node: NodeName,
     reply_to: Target,
     seq_no: u32,
     /// When to say that there was no answer so far.
@@ -84,7 +87,6 @@ impl Prober {
     /// Starts at a random point of the probe interval, so that members do not move in step.
     pub fn new(members: &Members, now: Moment, rng: &mut Rng) -> Self {
         Prober {
-            next_seq: rng.u32(..),
             next_round: now + random_up_to(members.config().probe_interval, rng),
             round: None,
             relays: BTreeMap::new(),
@@ -95,9 +97,15 @@ impl Prober {
         }
     }
 
-    fn seq(&mut self) -> u32 {
-        self.next_seq = self.next_seq.wrapping_add(1);
-        self.next_seq
+    /// A sequence number that nobody can foretell: with a forged ack to it, a member that is dead would be kept
+    /// alive.
+    fn seq(&self, rng: &mut Rng) -> u32 {
+        loop {
+            let seq_no = rng.u32(..);
+            if !self.relays.contains_key(&seq_no) {
+                return seq_no;
+            }
+        }
     }
 
     /// When to call [`Prober::tick`], for the table's deadlines and the prober's own; never before
@@ -114,7 +122,8 @@ impl Prober {
         };
         let relay = self.relays.values().map(|r| r.nack_at.unwrap_or(r.deadline)).min();
         let relay = relay.unwrap_or(Moment::NEVER);
-        let rest = self.evidence.next_deadline().min(members.next_deadline());
+        let rest =
+            self.evidence.next_deadline().min(members.next_deadline()).min(members.claims.next_deadline());
         self.planned = round.min(relay).min(rest).max(now);
         self.planned
     }
@@ -141,6 +150,7 @@ impl Prober {
         }
         self.planned = Moment::NEVER;
         members.tick(now, fx);
+        members.proceed_with_claims(now, rng, fx);
         self.evidence.tick(members, now, rng, fx);
         self.expire_relays(now, fx);
         if let Some(round) = &mut self.round {
@@ -180,8 +190,8 @@ impl Prober {
         // A process that mistrusts itself may be overloaded, and has no streams to waste.
         let waits_with_tcp = degraded || config.crash_patience.is_zero();
         let stream_delay = if waits_with_tcp { timeout } else { config.stream_delay() };
+        let seq_no = self.seq(rng);
         let Some(row) = members.next_to_probe(rng) else { return };
-        let seq_no = self.seq();
         let ping = Message::from(Ping { seq_no, node: row.name.clone(), source: source.clone() });
         let mut messages = vec![ping];
         if let State::Suspect(_) = row.state {
@@ -209,6 +219,7 @@ impl Prober {
             nacks_expected: 0,
             nacks: 0,
             tcp: None,
+            helpers: Vec::new(),
         });
     }
 
@@ -234,6 +245,7 @@ impl Prober {
                 nack,
                 source: source.clone(),
             };
+            round.helpers.push(peer.addr);
             fx.send(peer.target(), Message::from(ask));
         }
         members.record(&round.node, |r| r.udp_failed = r.udp_failed.saturating_add(1));
@@ -326,6 +338,10 @@ impl Prober {
 
     /// Someone asks whether this process is there.
     pub fn ping(&mut self, msg: &Ping, from: SocketAddr, members: &Members, fx: &mut Effects) {
+        if members.presence() == Presence::Gone {
+            // It has left: that others count it as here is over.
+            return;
+        }
         if msg.node != *members.me() {
             log::debug!(target: "memberlist", "Got ping for unexpected node '{}' from {from}", msg.node);
             counters::REFUSED_UNKNOWN_SENDER.inc();
@@ -343,7 +359,14 @@ impl Prober {
     }
 
     /// Someone asks to ask someone else.
-    pub fn indirect_ping(&mut self, msg: &IndirectPing, members: &Members, now: Moment, fx: &mut Effects) {
+    pub fn indirect_ping(
+        &mut self,
+        msg: &IndirectPing,
+        members: &Members,
+        now: Moment,
+        rng: &mut Rng,
+        fx: &mut Effects,
+    ) {
         let asker = members.row_at(&msg.source.node, msg.source.addr);
         let target = members.row_at(&msg.node, msg.target);
         let (Some(asker), Some(target)) = (asker, target) else {
@@ -359,7 +382,7 @@ impl Prober {
             counters::REFUSED_UNKNOWN_SENDER.inc();
             return;
         }
-        let seq_no = self.seq();
+        let seq_no = self.seq(rng);
         // The asker counts a nack only within its probe interval, of which the probe timeout has
         // passed when it asks. Sent with the timeout itself, as memberlist does, nacks come too
         // late for an asker in good health; Lifeguard's four fifths are in time (§IV-A).
@@ -367,7 +390,13 @@ impl Prober {
         let time_for_help = config.probe_interval.saturating_sub(config.probe_timeout);
         let nack_at = msg.nack.then(|| now + time_for_help.min(config.probe_timeout) * 4 / 5);
         let deadline = now + config.probe_timeout;
-        let relay = PendingRelay { reply_to: asker.target(), seq_no: msg.seq_no, nack_at, deadline };
+        let relay = PendingRelay {
+            node: target.name.clone(),
+            reply_to: asker.target(),
+            seq_no: msg.seq_no,
+            nack_at,
+            deadline,
+        };
         self.relays.insert(seq_no, relay);
         let ping = Ping { seq_no, node: target.name.clone(), source: members.own_source() };
         fx.send(target.target(), Message::from(ping));
@@ -377,19 +406,23 @@ impl Prober {
     pub fn ack(
         &mut self,
         msg: Ack,
+        from: SocketAddr,
         members: &mut Members,
         now: Moment,
         fx: &mut Effects,
     ) -> Option<ProbeOutcome> {
-        if self.evidence.ack(msg.seq_no) {
+        if self.evidence.ack(msg.seq_no) || members.holder_answered(msg.seq_no, from, now, fx) {
             return None;
         }
-        if let Some(relay) = self.relays.remove(&msg.seq_no) {
+        if self.relays.get(&msg.seq_no).is_some_and(|relay| members.may_answer(&relay.node, from))
+            && let Some(relay) = self.relays.remove(&msg.seq_no)
+        {
             let ack = Ack { seq_no: relay.seq_no, digest: None, payload: Vec::new() };
             fx.send(relay.reply_to, Message::from(ack));
             return None;
         }
-        let round = self.round.take_if(|round| round.seq_no == msg.seq_no)?;
+        let round =
+            self.round.take_if(|round| round.seq_no == msg.seq_no && round.may_answer(from, members))?;
         metrics::PROBE_TIME.record_time(now.since(round.sent));
         members.awareness.apply(-1);
         self.evidence.answered(&round.node);
@@ -407,10 +440,11 @@ impl Prober {
     }
 
     /// A member that was asked had no answer either, but is there.
-    pub fn nack(&mut self, msg: &Nack) {
+    pub fn nack(&mut self, msg: &Nack, from: SocketAddr) {
         if let Some(round) = &mut self.round
             && round.seq_no == msg.seq_no
             && round.nacks < round.nacks_expected
+            && round.helpers.contains(&from)
         {
             round.nacks += 1;
         }
@@ -453,6 +487,11 @@ impl Prober {
 }
 
 impl ProbeRound {
+    /// Whether an ack from this address counts: from the member that is probed, or one that was asked to.
+    fn may_answer(&self, from: SocketAddr, members: &Members) -> bool {
+        self.helpers.contains(&from) || members.may_answer(&self.node, from)
+    }
+
     fn next_deadline(&self) -> Moment {
         let try_stream_at = if self.stream_tried { Moment::NEVER } else { self.try_stream_at };
         let ask_others_at = if self.asked { Moment::NEVER } else { self.ask_others_at };

@@ -71,9 +71,9 @@ fn probe(
 ) -> Option<ProbeOutcome> {
     match message {
         ProbeMessage::Ping(m) => prober.ping(&m, from, members, fx),
-        ProbeMessage::IndirectPing(m) => prober.indirect_ping(&m, members, now, fx),
-        ProbeMessage::Ack(m) => return prober.ack(m, members, now, fx),
-        ProbeMessage::Nack(m) => prober.nack(&m),
+        ProbeMessage::IndirectPing(m) => prober.indirect_ping(&m, members, now, rng, fx),
+        ProbeMessage::Ack(m) => return prober.ack(m, from, members, now, fx),
+        ProbeMessage::Nack(m) => prober.nack(&m, from),
         ProbeMessage::Knock(m) => prober.knock(&m, members, now, rng, fx),
         ProbeMessage::Refused(m) => prober.refused(&m),
     }

@@ -1,6 +1,6 @@
 //! SWIM's rules: what an alive, suspect or dead message changes (SWIM §4, Lifeguard §IV).
 
-use super::effects::{Effects, Transmit};
+use super::effects::{Effects, Spread, Transmit};
 use super::row::{Row, State};
 use super::suspicion::Suspicion;
 use super::table::{MAX_PRESENT, Members, Presence};
@@ -13,15 +13,6 @@ use crate::wire::message::{Alive, Dead, Message, Suspect};
 use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::time::Duration;
-
-/// Whether what an alive message says is passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spread {
-    /// It is news to the cluster.
-    Yes,
-    /// Everyone but this process knows it.
-    No,
-}
 
 impl Members {
     /// Someone is alive.
@@ -67,8 +58,8 @@ impl Members {
                 if msg.incarnation == row.incarnation && row.addr == addr && row.is_present() {
                     return self.admit_second_run(msg, now, spread, fx);
                 }
-                if !row.incarnation.admits(msg.incarnation) {
-                    return self.refuse_jump("alive", &msg.node, msg.incarnation, now);
+                if msg.incarnation > self.config.ceilings.incarnation(now) {
+                    return self.refuse_claim(msg, now, fx);
                 }
                 if row.addr != addr && !self.address_is_free(row, now) {
                     if msg.incarnation < row.incarnation {
@@ -79,8 +70,12 @@ impl Members {
                 if msg.incarnation <= row.incarnation {
                     let same_place = row.addr == addr;
                     return if same_place {
-                        self.challenge(&msg.node, now, fx)
+                        self.challenge(&msg.node, now, fx);
+                        self.ask_owner(&msg.node, now, fx);
                     };
+                }
+                if row.addr != addr {
+                    return self.claim_name(msg, addr, spread, now);
                 }
                 self.admit_known(msg, addr, spread, now, fx);
             }
@@ -92,7 +87,7 @@ impl Members {
     /// so that nobody informs one of theirs that comes back, in its first incarnation again. Once
     /// it hears what its last was, it raises its own. It is asked at its address, where nobody else
     /// is bothered, and not often.
-    fn challenge(&mut self, node: &NodeName, now: Moment, fx: &mut Effects) {
+    pub(super) fn challenge(&mut self, node: &NodeName, now: Moment, fx: &mut Effects) {
         let (pause, from) = (self.config.probe_interval, self.me.clone());
         let Some(row) = self.rows.get_mut(node) else { return };
         if row.is_present() || now < row.challenged_until {
@@ -124,6 +119,9 @@ impl Members {
             // from push/pull what is believed of it, and says so in a later incarnation.
             return;
         }
+        if msg.incarnation > self.config.ceilings.incarnation(now) {
+            return self.refuse_claim(msg, now, fx);
+        }
         let text = msg.node.as_bytes().len() + msg.meta.len();
         if self.present() >= MAX_PRESENT || !self.has_room_for(text, now, fx) {
             counters::REFUSED_FULL.inc();
@@ -148,7 +146,14 @@ impl Members {
         self.report(event, fx);
     }
 
-    fn admit_known(&mut self, msg: &Alive, addr: SocketAddr, spread: Spread, now: Moment, fx: &mut Effects) {
+    pub(super) fn admit_known(
+        &mut self,
+        msg: &Alive,
+        addr: SocketAddr,
+        spread: Spread,
+        now: Moment,
+        fx: &mut Effects,
+    ) {
         let event = self.change(&msg.node, now, |row| {
             let returns = !row.is_present();
             if row.addr != addr {
@@ -234,10 +239,9 @@ impl Members {
         if addr != me.addr {
             return self.report_rival(msg, addr, now, fx);
         }
-        if !me.incarnation.admits_accusation(msg.incarnation) {
-            // To overrule it, this process would have to claim an incarnation that nobody else
-            // believes, and could never refute anything again.
-            return self.refuse_jump("alive", &msg.node, msg.incarnation, now);
+        if msg.incarnation > self.config.ceilings.incarnation(now) {
+            // Nobody believes it, nor what this process would have to claim to overrule it.
+            return self.refuse_claim(msg, now, fx);
         }
         let same = msg.meta == me.meta.as_bytes() && msg.versions == me.versions;
         if msg.incarnation == me.incarnation && same {
@@ -251,19 +255,23 @@ impl Members {
         self.refute(msg.incarnation, now, fx);
     }
 
-    fn refuse_jump(&mut self, what: &'static str, node: &NodeName, claimed: Incarnation, now: Moment) {
+    /// A member is said to be alive in an incarnation above the ceiling: it is asked itself.
+    fn refuse_claim(&mut self, msg: &Alive, now: Moment, fx: &mut Effects) {
         counters::REFUSED_ABSURD.inc();
-        self.complain(node, what, now, |members| {
+        let Alive { node, incarnation, .. } = msg;
+        self.complain(node, "alive", now, |members| {
             let known = members.rows.get(node).map_or(Incarnation::default(), |r| r.incarnation);
-            format!("Ignoring an absurd {what} message for '{node}': incarnation {claimed}, known is {known}")
+            format!(
+                "Ignoring an absurd alive message for '{node}': incarnation {incarnation}, known is {known}"
+            )
         });
+        self.ask_about_claim(node, now, fx);
     }
 
     /// Someone suspects someone.
     pub fn suspect(&mut self, msg: &Suspect, now: Moment, fx: &mut Effects) {
-        if !self.hear_accusation("suspect", &msg.node, msg.incarnation, &msg.from, now, fx) {
-            return;
-        }
+        let accused = self.hear_accusation("suspect", &msg.node, msg.incarnation, &msg.from, now, fx);
+        let Some(incarnation) = accused else { return };
         let present = self.present();
         let (min, max) = self.config.suspicion_timeouts(present);
         // Two probe intervals before the nominal timeout enough others should have noticed, if
@@ -271,8 +279,8 @@ impl Members {
         let wanted = self.config.suspicion_mult.saturating_sub(2);
         let wanted = if present.saturating_sub(2) < wanted as usize { 0 } else { wanted };
         let news = self.change(&msg.node, now, |row| {
-            let newer = msg.incarnation > row.incarnation;
-            row.incarnation = row.incarnation.max(msg.incarnation);
+            let newer = incarnation > row.incarnation;
+            row.incarnation = incarnation;
             match &mut row.state {
                 State::Suspect(suspicion) if !newer => suspicion.confirm(&msg.from),
                 // A later incarnation shows that the member has refuted what it was suspected of
@@ -289,7 +297,7 @@ impl Members {
         });
         if news == Some(true) {
             counters::MESSAGES_SUSPECT.inc();
-            fx.broadcasts.push(Message::from(msg.clone()));
+            fx.broadcasts.push(Message::from(Suspect { incarnation, ..msg.clone() }));
             if msg.from == self.me {
                 self.remind_next(&msg.node, now);
             }
@@ -323,11 +331,10 @@ impl Members {
 
     /// Someone is dead, or says itself that it leaves.
     pub fn dead(&mut self, msg: &Dead, now: Moment, fx: &mut Effects) {
-        if !self.hear_accusation("dead", &msg.node, msg.incarnation, &msg.from, now, fx) {
-            return;
-        }
+        let accused = self.hear_accusation("dead", &msg.node, msg.incarnation, &msg.from, now, fx);
+        let Some(incarnation) = accused else { return };
         let event = self.change(&msg.node, now, |row| {
-            row.incarnation = row.incarnation.max(msg.incarnation);
+            row.incarnation = incarnation;
             if !row.is_present() {
                 return None;
             }
@@ -340,9 +347,10 @@ impl Members {
         });
         if let Some(Some(event)) = event {
             counters::MESSAGES_DEAD.inc();
-            fx.broadcasts.push(Message::from(msg.clone()));
+            fx.broadcasts.push(Message::from(Dead { incarnation, ..msg.clone() }));
             self.report(event, fx);
             self.bound_tombstones(now, fx);
+            self.ask_owner(&msg.node, now, fx);
         }
     }
 
@@ -364,8 +372,12 @@ impl Members {
         self.dead(&Dead { incarnation, node, from }, now, fx);
     }
 
-    /// Hears that someone is suspected or dead, and refutes it if that is this process. Says
-    /// whether there is more to do: whether another is meant, and the accusation can be believed.
+    /// Hears that someone is suspected or dead, and refutes it if that is this process. If another is meant
+    /// and the accusation is not about a run that is over, answers with the incarnation that the accused has by that.
+    ///
+    /// Any accusation counts that is not older than the row, however high: if there were one that does not count, a
+    /// member could be brought to where nobody can accuse it. But it raises the row only up to a ceiling, so that
+    /// the accused can answer, also to members that lag behind or whose clocks do.
     fn hear_accusation(
         &mut self,
         what: &'static str,
@@ -374,33 +386,22 @@ impl Members {
         from: &NodeName,
         now: Moment,
         fx: &mut Effects,
-    ) -> bool {
-        let believed = self.admits_accusation(what, node, accused, now);
-        if *node != self.me {
-            return believed;
+    ) -> Option<Incarnation> {
+        let row = self.rows.get(node)?;
+        if accused < row.incarnation {
+            return None;
         }
-        if believed && self.presence == Presence::Here {
+        if *node != self.me {
+            return Some(row.incarnation.max(accused.min(self.config.ceilings.accusation(now))));
+        }
+        let ceilings = self.config.ceilings;
+        // Of what nobody can say of itself others believe only so much, and that has been answered.
+        let is_answered = accused > ceilings.incarnation(now) && row.incarnation > ceilings.accusation(now);
+        if self.presence == Presence::Here && !is_answered {
             self.complain(node, "refute", now, |_| format!("Refuting a {what} message (from: {from})"));
             self.refute(accused, now, fx);
         }
-        false
-    }
-
-    /// Whether an accusation can be believed: it is about a known member, not about a run that
-    /// is over, and not at an incarnation that the accused could never refute.
-    fn admits_accusation(
-        &mut self,
-        what: &'static str,
-        node: &NodeName,
-        accused: Incarnation,
-        now: Moment,
-    ) -> bool {
-        let Some(row) = self.rows.get(node) else { return false };
-        if !row.incarnation.admits_accusation(accused) {
-            self.refuse_jump(what, node, accused, now);
-            return false;
-        }
-        accused >= row.incarnation
+        None
     }
 
     /// Restates that this process is alive, in an incarnation that beats the accusation.
@@ -412,13 +413,37 @@ impl Members {
     }
 
     /// Raises this process's incarnation above `than` and its own, and announces it.
+    ///
+    /// Not above the ceiling, where nobody would believe it: it rises by one each second, and what is missing then
+    /// follows. What nobody believes need not be beaten either: that is brought down to what an accusation can do.
     pub(super) fn restate(&mut self, than: Incarnation, now: Moment, fx: &mut Effects) {
-        let me = self.me.clone();
+        let ceilings = self.config.ceilings;
+        let ceiling = ceilings.incarnation(now);
+        let (me, mine) = (self.me.clone(), self.my_row().incarnation);
+        let than = if than > ceiling { ceilings.accusation(now) } else { than };
+        let wanted = mine.max(than).next();
+        if wanted > ceiling {
+            let at = now + Duration::from_secs(1);
+            let than = self.restate.map_or(than, |(_, planned)| planned.max(than));
+            self.restate = Some((at, than));
+            if mine >= ceiling {
+                return;
+            }
+        }
         let alive = self.change(&me, now, |row| {
-            row.incarnation = row.incarnation.max(than).next();
+            row.incarnation = wanted.min(ceiling);
             row.alive_message()
         });
         fx.broadcasts.extend(alive.map(Message::from));
+    }
+
+    /// What could not be said because of the ceiling, a second ago.
+    pub(super) fn restate_if_due(&mut self, now: Moment, fx: &mut Effects) {
+        if let Some((_, than)) = self.restate.take_if(|(at, _)| *at <= now)
+            && self.presence == Presence::Here
+        {
+            self.restate(than, now, fx);
+        }
     }
 
     /// Changes this process's tags and announces them. Once it has left they are only noted, for

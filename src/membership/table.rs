@@ -8,7 +8,9 @@ mod invariants;
 mod order;
 mod views;
 
+use super::asked::Asked;
 use super::awareness::Awareness;
+use super::claims::Claims;
 use super::config::Config;
 use super::effects::Effects;
 use super::forgotten::Forgotten;
@@ -102,6 +104,12 @@ pub struct Members {
     pub(super) pruned: Timed<Pruned>,
     pub(super) forgotten: Forgotten,
     pub(super) presence: Presence,
+    /// When this process restates that it is alive, above which incarnation.
+    pub(super) restate: Option<(Moment, Incarnation)>,
+    /// Members that were asked themselves how they are.
+    pub(super) asked: Asked,
+    /// Names that are claimed where their holders were not.
+    pub(super) claims: Claims,
     pub(super) awareness: Awareness,
     /// Where this process is on the network, if it takes part in that.
     pub(super) vivaldi: Option<Box<Vivaldi>>,
@@ -141,7 +149,7 @@ impl Members {
         now: Moment,
         fx: &mut Effects,
     ) -> Result<Members, TagsError> {
-        let mut clock = LamportClock::default();
+        let mut clock = LamportClock::new(config.ceilings);
         clock.increment();
         let meta = me.tags.encode()?;
         let mut members = Members {
@@ -164,6 +172,9 @@ impl Members {
             pruned: Timed::default(),
             forgotten: Forgotten::default(),
             presence: Presence::Here,
+            restate: None,
+            asked: Asked::default(),
+            claims: Claims::default(),
             complaints: RateLimit::new(1, COMPLAINT_INTERVAL),
             rivals: Rivals::default(),
             rings: Rings::default(),
@@ -185,8 +196,8 @@ impl Members {
 
     /// Goes on after an earlier run that had seen the Lamport time `last`, so that this one's
     /// intents are newer. A time too far away to be believed is ignored.
-    pub fn resume(&mut self, last: LamportTime) {
-        let _ = self.clock.witness(last);
+    pub fn resume(&mut self, last: LamportTime, now: Moment) {
+        let _ = self.clock.witness(last, now);
     }
 
     // ---- changing rows -----------------------------------------------------------------
@@ -248,7 +259,7 @@ impl Members {
     }
 
     /// Notes how a probe of a member or an exchange with it went.
-    pub(super) fn record(&mut self, node: &NodeName, f: impl FnOnce(&mut ProbeRecord)) {
+    pub(crate) fn record(&mut self, node: &NodeName, f: impl FnOnce(&mut ProbeRecord)) {
         if let Some(row) = self.rows.get_mut(node) {
             f(&mut row.probes);
             note_trouble(&mut self.troubled, row);

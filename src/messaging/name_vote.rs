@@ -1,11 +1,15 @@
 //! The vote on a name that two agents claim: which of them has it, the others decide.
 //!
 //! Another process claims this agent's name. The agent waits until a former run of its own, which
-//! others may still take for alive, has been found to be dead; then it asks everyone who has the
+//! others may still take for alive, has been found to be dead; then it asks a few others which process has the
 //! name (`_serf_conflict`, as Serf does). An answer with this agent's address is a vote for it, one
 //! with another address is a vote against it. An answer that the name is unknown, or that its holder
 //! has failed or left, decides nothing. Without a majority of what counts the agent has lost its
 //! name and ends; of two with equal votes, the one at the lower address stays.
+//!
+//! Serf asks everyone, and any member can answer in the names of all. Here each of those that are asked gets a query
+//! of its own, sent to it alone: its number, which nobody else knows, shows whose answer comes. Only members that have
+//! answered a probe are asked, those first that have been there longest, and of one host only one.
 //!
 //! Where nobody answers, nobody ends. One vote at a time; claims that are heard meanwhile wait for
 //! the next.
@@ -15,7 +19,8 @@ use super::query_params::QueryParams;
 use crate::membership::{Members, Row};
 use crate::model::{Moment, NodeName, QueryKey, Status};
 use crate::wire::payload::read_conflict_response;
-use std::collections::BTreeMap;
+use fastrand::Rng;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -32,8 +37,8 @@ enum VoteStage {
     Quiet,
     /// The vote begins at this time.
     Waits { at: Moment, rival: SocketAddr },
-    /// Answers are being collected.
-    Asks { key: QueryKey, rival: SocketAddr, tally: VoteTally },
+    /// Answers are being collected, of these members.
+    Asks { asked: BTreeMap<QueryKey, NodeName>, rival: SocketAddr, tally: VoteTally },
 }
 
 /// What the others said.
@@ -132,9 +137,14 @@ impl NameVote {
         }
     }
 
-    /// The query to ask now, if it is time. The caller then reports how that went:
-    /// [`NameVote::asked`] or [`NameVote::not_asked`].
-    pub fn tick(&mut self, members: &Members, now: Moment) -> Option<QueryParams> {
+    /// Which members to ask now, and what, if it is time. The caller then reports how that went:
+    /// [`NameVote::asked`].
+    pub fn tick(
+        &mut self,
+        members: &Members,
+        now: Moment,
+        rng: &mut Rng,
+    ) -> Option<(Vec<NodeName>, QueryParams)> {
         let VoteStage::Waits { at, .. } = self.stage else { return None };
         if at > now {
             return None;
@@ -144,34 +154,35 @@ impl NameVote {
             return None;
         }
         let payload = members.me().as_bytes().to_vec();
-        Some(QueryParams { name: CONFLICT.into(), payload, ..QueryParams::default() })
+        Some((voters(members, rng), QueryParams { name: CONFLICT.into(), payload, ..QueryParams::default() }))
     }
 
-    /// The query is on its way.
-    pub fn asked(&mut self, key: QueryKey) {
-        if let VoteStage::Waits { rival, .. } = self.stage {
-            self.stage = VoteStage::Asks { key, rival, tally: VoteTally::default() };
-        }
+    /// These queries are on their way, each to a member. If there are none, the next claim that is heard makes for
+    /// another try.
+    pub fn asked(&mut self, asked: BTreeMap<QueryKey, NodeName>, members: &Members) {
+        let VoteStage::Waits { rival, .. } = self.stage else { return };
+        self.stage = if asked.is_empty() {
+            say_undecided(members, rival);
+            VoteStage::Quiet
+        } else {
+            VoteStage::Asks { asked, rival, tally: VoteTally::default() }
+        };
     }
 
-    /// The query could not be asked; the next claim that is heard makes for another try.
-    pub fn not_asked(&mut self) {
-        self.stage = VoteStage::Quiet;
-    }
-
-    /// A member answered. Only those that are present have a say, and nobody in its own cause.
-    pub fn answered(&mut self, from: &NodeName, payload: &[u8], members: &Members) {
-        if let VoteStage::Asks { tally, .. } = &mut self.stage
-            && from != members.me()
+    /// A member answered. Only the one that was asked so has a say, while it is present.
+    pub fn answered(&mut self, key: QueryKey, from: &NodeName, payload: &[u8], members: &Members) {
+        if let VoteStage::Asks { asked, tally, .. } = &mut self.stage
+            && asked.get(&key) == Some(from)
             && members.row(from).is_some_and(Row::is_present)
         {
             tally.count(payload, from);
         }
     }
 
-    /// The query `over` is over. Returns how the vote was lost, if it was.
+    /// The query `over` is over. If it was the last, returns how the vote was lost, if it was.
     pub fn decide(&mut self, over: QueryKey, members: &Members) -> Option<NameLost> {
-        if !matches!(&self.stage, VoteStage::Asks { key, .. } if *key == over) {
+        let VoteStage::Asks { asked, .. } = &mut self.stage else { return None };
+        if asked.remove(&over).is_none() || !asked.is_empty() {
             return None;
         }
         let VoteStage::Asks { rival, tally, .. } = std::mem::replace(&mut self.stage, VoteStage::Quiet)
@@ -181,11 +192,7 @@ impl NameVote {
         let (name, ours) = (members.me(), members.my_row().addr);
         let (matching, responses) = tally.sum(ours);
         if responses == 0 {
-            log::warn!(
-                target: "serf",
-                "The vote on the name '{name}' decided nothing: nobody names a living holder, this agent at \
-                 {ours} stays; another at {rival} may be using it as well"
-            );
+            say_undecided(members, rival);
         } else if tally.is_won(ours) {
             log::info!(
                 target: "serf",
@@ -200,6 +207,33 @@ impl NameVote {
         }
         None
     }
+}
+
+fn say_undecided(members: &Members, rival: SocketAddr) {
+    let (name, ours) = (members.me(), members.my_row().addr);
+    log::warn!(
+        target: "serf",
+        "The vote on the name '{name}' decided nothing: nobody names a living holder, this agent at \
+         {ours} stays; another at {rival} may be using it as well"
+    );
+}
+
+/// The most members that are asked.
+pub const MAX_VOTERS: usize = 16;
+/// Among how many they are chosen.
+const CANDIDATES: usize = 256;
+
+/// The members that are asked: those that have answered a probe, the longest known first, and at most one of each
+/// host; where that leaves hardly any, others of the same hosts as well.
+fn voters(members: &Members, rng: &mut Rng) -> Vec<NodeName> {
+    let is_proven = |row: &Row| row.is_present() && (row.probes.udp_ok > 0 || row.probes.tcp_ok > 0);
+    let mut candidates = members.random_rows(CANDIDATES, rng, is_proven);
+    candidates.sort_by_key(|row| row.since);
+    let mut hosts = BTreeSet::new();
+    let (first, others): (Vec<&Row>, Vec<&Row>) =
+        candidates.into_iter().partition(|row| hosts.insert(row.addr.ip()));
+    let wanted = if first.len() < 3 { 3 } else { first.len() };
+    first.into_iter().chain(others).take(wanted.min(MAX_VOTERS)).map(|row| row.name.clone()).collect()
 }
 
 #[cfg(test)]

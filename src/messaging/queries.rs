@@ -7,6 +7,7 @@
 mod asked;
 mod audience;
 mod limits;
+mod open;
 
 pub use audience::Filtered;
 pub use limits::{MAX_OPEN, QueryError, QueryLimits};
@@ -15,12 +16,13 @@ use super::expression::BadExpression;
 use super::internal::CONFLICT;
 use super::query_params::{QueryParams, QueryProgress};
 use crate::membership::{Effects, Members, Target, Transmit};
-use crate::model::{LamportClock, LamportTime, Moment, NodeName, QueryEvent, QueryKey, Status};
+use crate::model::{Ceilings, LamportClock, LamportTime, Moment, NodeName, QueryEvent, QueryKey, Status};
 use crate::telemetry::{RateLimit, counters};
 use crate::wire::message::{Answer, Message, Query, QueryResponse, Relay, Source};
 use crate::wire::serf_size;
 use asked::Asked;
 use fastrand::Rng;
+use open::{OpenQueries, OpenQuery};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,25 +33,13 @@ pub const KEPT_TIMES: usize = 4096;
 const MAX_PER_TIME: usize = 256;
 /// Serf's `QueryTimeoutMult`.
 const TIMEOUT_MULT: u32 = 16;
+/// The most members through which an answer is sent as well, whatever the query says: each costs two datagrams.
+pub const MAX_RELAY_FACTOR: u8 = 5;
 /// The longest timeout that is believed.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// So many queries of an agent that was refused its name are answered in [`RIVAL_INTERVAL`].
 const RIVAL_ANSWERS: u32 = 2;
 const RIVAL_INTERVAL: Duration = Duration::from_secs(30);
-
-/// A query of anyone that this process may still answer.
-#[derive(Debug)]
-struct Pending {
-    source: Source,
-    deadline: Moment,
-    relay_factor: u8,
-    /// It has been answered.
-    answered: bool,
-    /// The asker was notified that no answer will follow.
-    declined: bool,
-    /// Whether an agent that was refused its name may ask this as well.
-    for_rivals: bool,
-}
 
 /// What to do about a query that was heard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +59,9 @@ pub struct Queries {
     seen: BTreeMap<LamportTime, Vec<u32>>,
     floor: LamportTime,
     asked: BTreeMap<QueryKey, Asked>,
-    pending: BTreeMap<QueryKey, Pending>,
+    /// Queries of this process that ended before their time to make room for others.
+    ended_early: Vec<QueryKey>,
+    open: OpenQueries,
     limits: QueryLimits,
     /// Holds back answers to agents that were refused their names: a forged claim must not draw
     /// more than it costs.
@@ -78,12 +70,12 @@ pub struct Queries {
 
 impl Queries {
     /// Nothing heard yet.
-    pub fn new(limits: QueryLimits) -> Self {
-        let mut clock = LamportClock::default();
+    pub fn new(limits: QueryLimits, ceilings: Ceilings) -> Self {
+        let mut clock = LamportClock::new(ceilings);
         clock.increment();
-        let (seen, floor, asked, pending) = Default::default();
+        let (seen, floor, asked, ended_early, open) = Default::default();
         let rivals = RateLimit::new(RIVAL_ANSWERS, RIVAL_INTERVAL);
-        Queries { clock, seen, floor, asked, pending, limits, rivals }
+        Queries { clock, seen, floor, asked, ended_early, open, limits, rivals }
     }
 
     /// The Lamport time of queries.
@@ -97,15 +89,15 @@ impl Queries {
     }
 
     /// Takes note of another member's clock.
-    pub fn witness(&mut self, theirs: LamportTime) {
+    pub fn witness(&mut self, theirs: LamportTime, now: Moment) {
         // One less: no query with that time has been asked yet. An absurd time is ignored.
-        let _ = self.clock.witness(theirs.previous());
+        let _ = self.clock.witness(theirs.previous(), now);
     }
 
     /// Goes on after an earlier run in which queries up to `last` were delivered: none of them is
     /// news.
-    pub fn resume(&mut self, last: LamportTime) {
-        if last > LamportTime::ZERO && self.clock.witness(last) {
+    pub fn resume(&mut self, last: LamportTime, now: Moment) {
+        if last > LamportTime::ZERO && self.clock.witness(last, now) {
             self.floor = self.floor.max(last.next());
         }
     }
@@ -121,9 +113,6 @@ impl Queries {
         rng: &mut Rng,
     ) -> Result<Filtered<Query>, QueryError> {
         let Filtered { query: params, audience } = params.into();
-        if self.asked.len() >= MAX_OPEN {
-            return Err(QueryError::TooMany);
-        }
         let timeout = params.timeout.unwrap_or_else(|| default_timeout(members)).min(MAX_TIMEOUT);
         let me = members.my_row();
         let query = Query {
@@ -148,8 +137,29 @@ impl Queries {
             .filter(|row| row.status() == Status::Alive && audience.includes(row))
             .map(|row| row.name.clone())
             .collect();
+        while self.asked.len() >= MAX_OPEN
+            && let Some((oldest, _)) = self.asked.pop_first()
+        {
+            // So that one client that asks without end keeps no other from asking.
+            counters::QUERIES_EVICTED.inc();
+            self.ended_early.push(oldest);
+        }
         self.asked.insert(query.key(), Asked::new(expected, query.ack, now + timeout));
         Ok(Filtered { query, audience: Ok(audience) })
+    }
+
+    /// Makes a query of this process for one member, to be sent to it alone.
+    pub fn ask_one(
+        &mut self,
+        node: &NodeName,
+        params: QueryParams,
+        members: &Members,
+        now: Moment,
+        rng: &mut Rng,
+    ) -> Result<Query, QueryError> {
+        let nodes = Some(vec![node.clone()]);
+        let asked = self.ask(QueryParams { nodes, ..params }, members, now, rng)?;
+        Ok(Query { no_broadcast: true, ..asked.query })
     }
 
     /// An answer came. Says which query it belongs to and what is to be reported of it.
@@ -183,19 +193,23 @@ impl Queries {
 
     /// When [`Queries::tick`] has something to do.
     pub fn next_deadline(&self) -> Moment {
-        let asked = self.asked.values().map(Asked::deadline);
-        let pending = self.pending.values().map(|p| p.deadline);
-        asked.chain(pending).min().unwrap_or(Moment::NEVER)
+        if !self.ended_early.is_empty() {
+            return Moment::ZERO;
+        }
+        let asked = self.asked.values().map(Asked::deadline).min();
+        asked.unwrap_or(Moment::NEVER).min(self.open.next_deadline())
     }
 
     /// Ends what has timed out. Returns the queries of this process that are over.
     pub fn tick(&mut self, now: Moment) -> Vec<QueryKey> {
-        self.pending.retain(|_, p| p.deadline > now);
-        let over: Vec<QueryKey> =
+        self.open.expire(now);
+        let mut over = std::mem::take(&mut self.ended_early);
+        let timed_out: Vec<QueryKey> =
             self.asked.iter().filter(|(_, a)| a.deadline() <= now).map(|(key, _)| *key).collect();
-        for key in &over {
+        for key in &timed_out {
             self.asked.remove(key);
         }
+        over.extend(timed_out);
         over
     }
 
@@ -204,7 +218,7 @@ impl Queries {
     /// A query was heard, from here or from elsewhere.
     pub fn hear(&mut self, query: &Filtered<Query>, members: &Members, now: Moment) -> Heard {
         let Filtered { query, audience } = query;
-        if !self.clock.witness(query.ltime) {
+        if !self.clock.witness(query.ltime, now) {
             counters::REFUSED_ABSURD.inc();
             return Heard::default();
         }
@@ -227,16 +241,16 @@ impl Queries {
             Ok(audience) => audience,
             Err(bad) => return Heard { bad_filter: Some(bad.clone()), ..heard },
         };
-        if audience.includes(members.my_row()) && self.pending.len() < MAX_OPEN {
+        if audience.includes(members.my_row()) {
             let timeout = Duration::from_millis(query.timeout_ms).min(MAX_TIMEOUT);
             let (key, deadline) = (query.key(), now + timeout);
-            let (source, relay_factor) = (query.source.clone(), query.relay_factor);
+            let (source, relay_factor) = (query.source.clone(), query.relay_factor.min(MAX_RELAY_FACTOR));
             let for_rivals = query.name == CONFLICT
                 && members.rival_at(&source).is_some()
                 && self.rivals.pass(source.addr, "conflict", now).is_some();
             let (answered, declined) = (false, false);
-            let pending = Pending { source, deadline, relay_factor, answered, declined, for_rivals };
-            self.pending.insert(key, pending);
+            let open = OpenQuery { source, deadline, relay_factor, answered, declined, for_rivals };
+            self.open.insert(key, open);
             let (name, payload) = (query.name.clone(), query.payload.clone());
             heard.event = Some(QueryEvent { key, name, payload, deadline });
         }
@@ -253,7 +267,7 @@ impl Queries {
         rng: &mut Rng,
         fx: &mut Effects,
     ) -> Result<Option<QueryResponse>, QueryError> {
-        let pending = self.pending.get_mut(&key).ok_or(QueryError::Unknown)?;
+        let pending = self.open.get_mut(key).ok_or(QueryError::Unknown)?;
         match answer {
             Answer::Payload if pending.answered => return Err(QueryError::AlreadyAnswered),
             // There is nothing more to be said.
@@ -270,12 +284,17 @@ impl Queries {
             Answer::Nothing | Answer::AckOnly => pending.declined = true,
             Answer::Ack => {}
         }
-        let source = &pending.source;
+        let is_over = pending.answered || pending.declined;
+        let (source, relay_factor, for_rivals) =
+            (pending.source.clone(), pending.relay_factor, pending.for_rivals);
+        if is_over {
+            self.open.finished(key);
+        }
         if source.node == *members.me() && source.addr == members.my_row().addr {
             return Ok(Some(response));
         }
-        let rival = || members.rival_at(source).filter(|_| pending.for_rivals);
-        let Some(versions) = members.member_at(source).or_else(rival) else {
+        let rival = || members.rival_at(&source).filter(|_| for_rivals);
+        let Some(versions) = members.member_at(&source).or_else(rival) else {
             // Nothing is sent to an address that only a message names.
             counters::REFUSED_UNKNOWN_SENDER.inc();
             return Err(QueryError::AskerGone);
@@ -287,10 +306,10 @@ impl Queries {
             other => other,
         };
         let response = QueryResponse { answer, ..response };
-        let k = usize::from(pending.relay_factor);
+        let k = usize::from(relay_factor);
         let helpers = members.random_rows(k, rng, |r| r.is_alive() && r.name != source.node);
         for helper in helpers {
-            let relay = Relay { to: pending.source.clone(), response: response.clone() };
+            let relay = Relay { to: source.clone(), response: response.clone() };
             fx.send(helper.target(), Message::from(relay));
         }
         fx.send(Target::member(source.addr, &versions), Message::from(response));

@@ -3,7 +3,7 @@
 //! Serf keeps the last 512 Lamport times and drops what is older, so that a burst of two thousand
 //! events loses most of itself. Here everything heard lately is kept, and only memory bounds it.
 
-use crate::model::{LamportClock, LamportTime, Moment, Text, UserEvent};
+use crate::model::{Ceilings, LamportClock, LamportTime, Moment, Text, UserEvent};
 use crate::telemetry::counters;
 use crate::wire::serf_size;
 use std::collections::BTreeMap;
@@ -69,8 +69,8 @@ pub struct UserEvents {
 
 impl UserEvents {
     /// Nothing heard yet. `size_limit` is the largest event that is sent, in bytes; see [`serf_size`].
-    pub fn new(size_limit: usize) -> Self {
-        let mut clock = LamportClock::default();
+    pub fn new(size_limit: usize, ceilings: Ceilings) -> Self {
+        let mut clock = LamportClock::new(ceilings);
         clock.increment();
         let size_limit = size_limit.min(EVENT_SIZE_CEILING);
         UserEvents {
@@ -110,7 +110,9 @@ impl UserEvents {
 
     /// Takes note of an event. Says whether it is new, to be delivered here and passed on.
     pub fn hear(&mut self, event: &UserEvent, now: Moment) -> bool {
-        if event.name.len() + event.payload.len() > EVENT_SIZE_CEILING || !self.clock.witness(event.ltime) {
+        if event.name.len() + event.payload.len() > EVENT_SIZE_CEILING
+            || !self.clock.witness(event.ltime, now)
+        {
             counters::REFUSED_ABSURD.inc();
             return false;
         }
@@ -129,22 +131,22 @@ impl UserEvents {
     }
 
     /// Takes note of another member's clock.
-    pub fn witness(&mut self, theirs: LamportTime) {
+    pub fn witness(&mut self, theirs: LamportTime, now: Moment) {
         // One less: no event with that time has been sent yet. An absurd time is ignored.
-        let _ = self.clock.witness(theirs.previous());
+        let _ = self.clock.witness(theirs.previous(), now);
     }
 
     /// From now on events from before `time` are not news: a join without replay.
-    pub fn ignore_before(&mut self, time: LamportTime) {
-        if self.clock.admits(time) {
+    pub fn ignore_before(&mut self, time: LamportTime, now: Moment) {
+        if self.clock.admits(time, now) {
             self.news_from = self.news_from.max(time);
         }
     }
 
     /// Goes on after an earlier run in which events up to `last` were delivered: none of them is
     /// news.
-    pub fn resume(&mut self, last: LamportTime) {
-        if last > LamportTime::ZERO && self.clock.witness(last) {
+    pub fn resume(&mut self, last: LamportTime, now: Moment) {
+        if last > LamportTime::ZERO && self.clock.witness(last, now) {
             self.news_from = self.news_from.max(last.next());
         }
     }
@@ -191,7 +193,7 @@ mod tests {
 
     #[test]
     fn each_event_is_news_once() {
-        let mut e = UserEvents::new(512);
+        let mut e = UserEvents::new(512, Ceilings::default());
         assert!(e.hear(&event(5, "deploy", "a"), NOW));
         assert!(!e.hear(&event(5, "deploy", "a"), NOW));
         assert!(e.hear(&event(5, "deploy", "b"), NOW), "another event of the same time");
@@ -204,7 +206,7 @@ mod tests {
 
     #[test]
     fn too_large_is_refused_at_the_source_with_serfs_words() {
-        let mut e = UserEvents::new(512);
+        let mut e = UserEvents::new(512, Ceilings::default());
         let error = e.fire("n".repeat(12).into(), vec![0; 501], true, NOW).unwrap_err();
         assert_eq!(error.to_string(), "user event exceeds configured limit of 512 bytes before encoding");
         // As much as HashiCorp's program takes.
@@ -219,14 +221,14 @@ mod tests {
 
     #[test]
     fn a_burst_in_any_order_is_heard_in_full() {
-        let mut e = UserEvents::new(512);
+        let mut e = UserEvents::new(512, Ceilings::default());
         let heard = (1..=2000).rev().filter(|t| e.hear(&event(*t, "e", ""), NOW)).count();
         assert_eq!(heard, 2000);
     }
 
     #[test]
     fn what_is_stale_shrinks_to_the_window_and_is_never_delivered_twice() {
-        let mut e = UserEvents::new(512);
+        let mut e = UserEvents::new(512, Ceilings::default());
         for t in 1..=2000 {
             e.hear(&event(t, "e", ""), NOW);
         }
@@ -239,7 +241,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut e = UserEvents::new(9000);
+        let mut e = UserEvents::new(9000, Ceilings::default());
         for t in 1..=2000 {
             e.hear(&event(t, "e", &"x".repeat(8000)), NOW);
         }
@@ -251,7 +253,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_for_tiny_events_too() {
-        let mut e = UserEvents::new(512);
+        let mut e = UserEvents::new(512, Ceilings::default());
         for i in 0..100_000 {
             e.hear(&event(1 + i / 500, &(i % 500).to_string(), ""), NOW);
         }
@@ -262,8 +264,8 @@ mod tests {
 
     #[test]
     fn a_join_without_replay_hears_only_what_is_new() {
-        let mut e = UserEvents::new(512);
-        e.ignore_before(LamportTime(10));
+        let mut e = UserEvents::new(512, Ceilings::default());
+        e.ignore_before(LamportTime(10), NOW);
         assert!(!e.hear(&event(9, "old", ""), NOW));
         assert!(e.hear(&event(10, "new", ""), NOW));
         assert_eq!(e.recent().count(), 2, "what is no news here may be news to others");
@@ -271,14 +273,14 @@ mod tests {
 
     #[test]
     fn what_was_delivered_before_a_crash_is_not_delivered_again() {
-        let mut e = UserEvents::new(512);
-        e.resume(LamportTime(10));
+        let mut e = UserEvents::new(512, Ceilings::default());
+        e.resume(LamportTime(10), NOW);
         assert_eq!(e.time(), LamportTime(11));
         assert!(!e.hear(&event(9, "old", ""), NOW) && !e.hear(&event(10, "old", ""), NOW));
         assert!(e.hear(&event(11, "new", ""), NOW));
-        let mut fresh = UserEvents::new(512);
-        fresh.resume(LamportTime(u64::MAX));
-        fresh.resume(LamportTime::ZERO);
+        let mut fresh = UserEvents::new(512, Ceilings::default());
+        fresh.resume(LamportTime(u64::MAX), NOW);
+        fresh.resume(LamportTime::ZERO, NOW);
         assert_eq!(fresh.time(), LamportTime(1));
         assert!(fresh.hear(&event(0, "new", ""), NOW), "nothing was delivered before");
     }
@@ -286,7 +288,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_with_duplicates_delivers_each_once(times in proptest::collection::vec((1u64..60, 0u8..3), 1..200)) {
-            let mut e = UserEvents::new(512);
+            let mut e = UserEvents::new(512, Ceilings::default());
             let mut delivered = std::collections::BTreeSet::new();
             for (t, which) in &times {
                 if e.hear(&event(*t, &which.to_string(), ""), NOW) {

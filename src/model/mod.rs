@@ -4,11 +4,13 @@
 //! sockets, clocks or threads.
 
 mod address;
+mod ceilings;
 mod coordinate;
 mod duration;
 mod event;
 mod incarnation;
 mod lamport;
+mod lamport_clock;
 mod member;
 mod moment;
 mod name;
@@ -19,13 +21,15 @@ mod text;
 mod token;
 
 pub use address::{AddressError, HostPort, canonical_ip};
+pub use ceilings::Ceilings;
 pub use coordinate::{Coordinate, CoordinateError, DIMENSIONS, MAX_ERROR, MAX_EXTENT, MIN_HEIGHT};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use event::{
     Event, MemberEvent, MemberEventKind, MemberEvents, QueryEvent, QueryKey, Standing, UserEvent,
 };
-pub use incarnation::{Incarnation, MAX_INCARNATION_JUMP};
-pub use lamport::{LamportClock, LamportTime, MAX_LAMPORT_JUMP};
+pub use incarnation::Incarnation;
+pub use lamport::LamportTime;
+pub use lamport_clock::LamportClock;
 pub use member::{Member, ParseStatusError, Status, Versions};
 pub use moment::Moment;
 pub use name::{MAX_NAME_LEN, MAX_PLAIN_NAME_LEN, NameError, NodeName};

@@ -88,7 +88,7 @@ impl Node {
         let (name, addr) = (me.name.clone(), me.addr);
         let mut fx = Effects::default();
         let mut members = Members::new(settings.rules, me, now, &mut fx)?;
-        members.resume(known.clocks().member);
+        members.resume(known.clocks().member, now);
         let heartbeat = Heartbeat::new(&members, now, &mut rng);
         let exchanges = Exchanges::new(&members, now, &mut rng);
         let conversation = ConversationSettings { resumed: known.clocks(), ..settings.conversation };
@@ -97,7 +97,7 @@ impl Node {
             table: Table::new(members),
             heartbeat,
             gossip: Gossip::default(),
-            conversation: Conversation::new(conversation),
+            conversation: Conversation::new(conversation, now),
             exchanges,
             departure: None,
             rejoin: None,

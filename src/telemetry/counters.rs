@@ -150,6 +150,8 @@ counters! {
     MESSAGES_ALIVE = "messages_alive" as "memberlist.msg.alive", "Alive messages that said something new.";
     MESSAGES_SUSPECT = "messages_suspect" as "memberlist.msg.suspect", "Suspect messages that said something new.";
     MESSAGES_DEAD = "messages_dead" as "memberlist.msg.dead", "Dead messages that said something new.";
+    QUERIES_EVICTED = "queries_evicted" as "serf.queries.evicted", "Open queries that ended before their time to make room for others.";
+    OWNERS_BELIEVED = "owners_believed" as "serf.owners_believed", "Members that were asked themselves and put right what was claimed of them.";
     MEMBERS_JOINED = "members_joined" as "serf.member.join", "Members that joined or came back.";
     MEMBERS_LEFT = "members_left" as "serf.member.left", "Members that left.";
     MEMBERS_FAILED = "members_failed" as "serf.member.failed", "Members that failed.";

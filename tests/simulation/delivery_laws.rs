@@ -6,6 +6,7 @@ use crate::world::{Via, World};
 use serf::messaging::QueryProgress;
 use serf::messaging::coalesce::COALESCE_PERIOD;
 use serf::messaging::keys::KeyReport;
+use serf::messaging::name_vote::MAX_VOTERS;
 use serf::messaging::queries::MAX_OPEN;
 use serf::messaging::user_events::{MAX_BYTES, MAX_TIMES};
 use serf::model::{LamportTime, Moment, NodeName, QueryKey, Text, Token, UserEvent};
@@ -194,8 +195,8 @@ impl Listener {
                 clock,
             });
         }
-        // The agent itself asks one query at a time: a vote.
-        let most = self.open.len() + self.about_keys + 1;
+        // The agent itself asks for one vote at a time, each voter by a query.
+        let most = self.open.len() + self.about_keys + MAX_VOTERS;
         if open < self.open.len() + self.about_keys || open > most.min(MAX_OPEN) {
             return Err(Breach::OpenDiffers { open, told: self.open.len() });
         }
@@ -383,7 +384,7 @@ mod tests {
         assert!(matches!(listener.step(times, 1, at(11)), Err(Breach::Overdue { .. })));
         assert!(matches!(listener.step(times, 0, at(9)), Err(Breach::OpenDiffers { .. })));
         let mut listener = tell(&[asked(true), done()]).unwrap();
-        assert!(matches!(listener.step(times, 2, at(9)), Err(Breach::OpenDiffers { .. })));
+        assert!(matches!(listener.step(times, 1 + MAX_VOTERS, at(9)), Err(Breach::OpenDiffers { .. })));
         assert_eq!(listener.step(times, 0, at(11)), Ok(()));
     }
 

@@ -11,7 +11,7 @@ use fastrand::Rng;
 use serf::membership::{Config, SelfDescription};
 use serf::messaging::Kind;
 use serf::messaging::queries::QueryLimits;
-use serf::model::{Incarnation, MemberEvent, MemberEventKind, Moment, NodeName, Tags};
+use serf::model::{Ceilings, Incarnation, MemberEvent, MemberEventKind, Moment, NodeName, Tags};
 use serf::node::Node;
 use serf::node::conversation::ConversationSettings;
 use serf::node::outbox::{Outbox, OutgoingDatagram};
@@ -181,6 +181,7 @@ impl World {
                 resolve_names: true,
                 keyring: process.keyring.clone(),
                 resumed: Clocks::default(),
+                ceilings: Ceilings::default(),
             },
             broadcast_timeout: BROADCAST_TIMEOUT,
             snapshot: Some(known),

@@ -102,7 +102,7 @@ impl Parts<'_> {
         rng: Rng,
     ) -> io::Result<Thread> {
         let config = self.config;
-        let mut conversation = Conversation::new(ConversationSettings {
+        let settings = ConversationSettings {
             user_event_size_limit: config.user_event_size_limit,
             query_limits: QueryLimits {
                 query: config.query_size_limit,
@@ -111,7 +111,9 @@ impl Parts<'_> {
             resolve_names: !config.disable_name_resolution,
             keyring: self.envelope.keyring.clone(),
             resumed,
-        });
+            ceilings: self.table.read().members.config().ceilings,
+        };
+        let mut conversation = Conversation::new(settings, self.clock.now());
         conversation.set_handlers(events::filters(&config.event_handlers));
         let actor = EventActor {
             conversation,

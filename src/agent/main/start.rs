@@ -25,7 +25,7 @@ use crate::agent::snapshot::{Snapshot, SnapshotHandle};
 use crate::agent::table::SharedTable;
 use crate::config::AgentConfig;
 use crate::membership::{Config, Effects, Members, Origin, SelfDescription};
-use crate::model::{LamportTime, Moment, Tags};
+use crate::model::{Ceilings, LamportTime, Moment, Tags};
 use crate::node::Rejoin;
 use crate::node::heartbeat::Heartbeat;
 use crate::node::table::{Fetch, Outgoing};
@@ -36,6 +36,7 @@ use mio::net::{TcpListener, UdpSocket};
 use mio::{Interest, Poll, Waker};
 use std::io;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Starts everything, as a member with these tags.
 pub(crate) fn start(config: &AgentConfig, tags: Tags, logger: &LoggerHandle) -> Result<Running, StartError> {
@@ -184,6 +185,7 @@ fn rules(config: &AgentConfig, envelope: &Envelope) -> Config {
         coordinates: !config.disable_coordinates,
         compression: config.enable_compression,
         native_only: config.native_only,
+        ceilings: Ceilings::new(unix_time()),
         // What rules pack gets an envelope when it is sent.
         datagram_budget: defaults.datagram_budget - envelope.datagram_overhead(),
         ..defaults
@@ -200,11 +202,16 @@ fn membership(
 ) -> Result<(SharedTable, Heartbeat), StartError> {
     let mut fx = Effects::default();
     let mut members = Members::new(rules, me, now, &mut fx).map_err(StartError::Tags)?;
-    members.resume(resumed);
+    members.resume(resumed, now);
     let heartbeat = Heartbeat::new(&members, now, rng);
     let table = SharedTable::new(members);
     table.write().post(fx, None);
     Ok((table, heartbeat))
+}
+
+/// What the wall clock says, in seconds; nothing if it stands before 1970.
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 fn entropy() -> io::Result<u64> {

@@ -62,7 +62,7 @@ fn table(ltime: u64) -> SharedTable {
     let me = SelfDescription { name: name("me"), addr: addr(1), tags: Tags::default() };
     let mut members =
         Members::new(Config::for_profile(Profile::Lan), me, Moment::ZERO, &mut Effects::default()).unwrap();
-    members.resume(LamportTime(ltime));
+    members.resume(LamportTime(ltime), Moment::ZERO);
     SharedTable::new(members)
 }
 

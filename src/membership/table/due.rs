@@ -21,7 +21,8 @@ impl Members {
         let dead = self.oldest(&self.dead).map(|(since, _)| *since + config.reconnect_timeout);
         let left = self.oldest(&self.left).map(|(since, _)| *since + config.tombstone_timeout);
         let rows = [suspect, silent, dead, left].into_iter().flatten().min();
-        rows.unwrap_or(Moment::NEVER).min(self.prunes.earliest())
+        let restate = self.restate.map_or(Moment::NEVER, |(at, _)| at);
+        rows.unwrap_or(Moment::NEVER).min(self.prunes.earliest()).min(restate)
     }
 
     /// Does what has come due: declares suspects dead or reminds them, prunes, reaps. What is left
@@ -37,6 +38,7 @@ impl Members {
             let Some(name) = self.prunes.due(now).cloned() else { break };
             self.prune_is_due(&name, now, fx);
         }
+        self.restate_if_due(now, fx);
         self.silence(now);
         self.reap(now, fx);
     }

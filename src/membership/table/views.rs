@@ -182,6 +182,13 @@ impl Members {
         self.rows_at(addr).find(|row| row.is_present())
     }
 
+    /// Whether what comes from an address may be an answer of this member. A host with several addresses answers from
+    /// another one than it is asked at, and a relay may put this process's own there; so that only other members
+    /// are kept from answering in its place.
+    pub(in crate::membership) fn may_answer(&self, node: &NodeName, from: SocketAddr) -> bool {
+        self.present_at(from).is_none_or(|row| row.name == *node || row.name == self.me)
+    }
+
     /// All that is known to be or to have been at an address.
     pub fn rows_at(&self, addr: SocketAddr) -> impl Iterator<Item = &Row> {
         self.addresses.names(addr).filter_map(|name| self.row(name)).filter(move |row| row.addr == addr)

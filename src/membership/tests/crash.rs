@@ -128,12 +128,12 @@ fn unless_this_process_is_refused_itself_what_others_say_is_nothing() {
 
 #[test]
 fn one_answer_ends_it_on_whatever_way_it_comes() {
-    type Answer = fn(&mut Bench, &str, u32, u32);
+    type Answer = fn(&mut Bench, &str, &str, u32, u32);
     let answers: [(&str, Answer); 4] = [
-        ("to the ping, late", |b, who, seq, _| drop(b.ack(who, seq))),
-        ("to a ping of another", |b, _, seq, _| drop(b.ack("m1", seq))),
-        ("to one that was asked to knock", |b, _, _, knock| drop(b.ack("m2", knock))),
-        ("to all", |b, who, _, _| b.alive(who, 2)),
+        ("to the ping, late", |b, who, _, seq, _| drop(b.ack(who, seq))),
+        ("to a ping of another", |b, _, helper, seq, _| drop(b.ack(helper, seq))),
+        ("to one that was asked to knock", |b, _, _, _, knock| drop(b.ack("m2", knock))),
+        ("to all", |b, who, _, _, _| b.alive(who, 2)),
     ];
     for (whom, answer) in answers {
         let mut b = Bench::with_many(20);
@@ -145,7 +145,12 @@ fn one_answer_ends_it_on_whatever_way_it_comes() {
         b.refused("x", knocks[0]);
         b.refused("x", knocks[1]);
         b.forget();
-        answer(&mut b, &who, seq, knocks[2]);
+        b.run(MS(1));
+        let is_help = |t: &&Transmit| matches!(t.messages[0], Message::Probe(ProbeMessage::IndirectPing(_)));
+        let helper = b.fx.transmits.iter().find(is_help).map(|t| b.members.present_at(t.to.addr).unwrap());
+        let helper = helper.expect("others are asked").name.to_string();
+        b.forget();
+        answer(&mut b, &who, &helper, seq, knocks[2]);
         b.run(S(3));
         assert_eq!(b.stream_ping_to(&who), None, "{whom}");
         assert_eq!(b.status(&who), "alive", "{whom}");

@@ -1,7 +1,7 @@
 //! Serf's layer: join and leave intents, leaving and coming back, `force-leave`, prune.
 
 use super::*;
-use crate::model::MAX_LAMPORT_JUMP as JUMP;
+use crate::model::Ceilings;
 
 impl Bench {
     fn force_leave(&mut self, node: &str, prune: bool) {
@@ -117,9 +117,10 @@ fn a_suspected_member_that_announced_to_leave_has_left_and_not_failed() {
 }
 
 #[test]
-fn lamport_times_that_jump_absurdly_are_refused() {
+fn lamport_times_above_the_ceiling_are_refused() {
     let mut b = Bench::with(&["a"]);
-    for ltime in [u64::MAX, JUMP + 2] {
+    let ceiling = Ceilings::default().lamport_time(b.now).0;
+    for ltime in [u64::MAX, ceiling + 1] {
         b.leave("a", ltime);
         b.join("a", ltime);
         b.leave("nobody", ltime);
@@ -147,8 +148,13 @@ fn lamport_times_that_jump_absurdly_are_refused() {
     });
     b.silent();
     assert_eq!((b.time(), b.status("a")), (1, "alive"));
-    b.leave("a", JUMP + 1);
-    assert_eq!((b.time(), b.status("a")), (JUMP + 2, "leaving"));
+    b.leave("a", ceiling);
+    assert_eq!((b.time(), b.status("a")), (ceiling + 1, "leaving"));
+    // There is always room for what comes next.
+    b.now += S(1);
+    b.join("a", ceiling + 1);
+    b.force_leave("a", false);
+    assert_eq!((b.time(), b.status("a")), (ceiling + 3, "leaving"));
 }
 
 // ---- leaving and coming back -------------------------------------------------------------

@@ -26,6 +26,8 @@ use std::time::Duration;
 
 /// Seconds.
 pub(crate) const S: fn(u64) -> Duration = Duration::from_secs;
+/// How long a former holder of a name has to be silent.
+pub(crate) const SILENCE: Duration = Duration::from_millis(1600);
 /// Milliseconds.
 pub(crate) const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -335,6 +337,7 @@ impl Bench {
             StreamRequest::Ping { ping, .. } => format!("ping {}", ping.node),
             StreamRequest::PushPull { node, .. } => format!("exchange with {node}"),
             StreamRequest::Reconnect { ping, .. } => format!("reconnect to {}", ping.node),
+            StreamRequest::Ask { node, .. } => format!("ask {node}"),
             StreamRequest::Reach { whom, .. } => format!("reach {whom}"),
         };
         self.fx.streams.drain(..).map(line).collect()

@@ -426,3 +426,22 @@ fn many_that_die_at_once_are_dealt_with_piece_by_piece() {
     }
     assert_eq!(pieces, [256, 256, 256, 232]);
 }
+
+#[test]
+fn nobody_answers_in_the_place_of_another() {
+    let mut b = Bench::with(&["a", "b"]);
+    let (target, seq) = b.next_round();
+    let other = if target == "a" { "b" } else { "a" };
+    assert_eq!(b.ack(other, seq), [], "a member that was not asked");
+    let outcome = b.ack("another address of the host", seq);
+    assert_eq!(outcome.len(), 1, "a host may answer from another of its addresses");
+    // And no number follows from the one before.
+    let mut numbers = Vec::new();
+    for _ in 0..8 {
+        let (who, seq) = b.next_round();
+        b.ack(&who, seq);
+        numbers.push(seq);
+    }
+    numbers.dedup_by(|later, earlier| later.wrapping_sub(*earlier) < 1 << 16);
+    assert!(numbers.len() > 6, "{numbers:?}");
+}

@@ -1,7 +1,7 @@
 //! What holds whatever is heard, in whatever order: invariants, merging, convergence.
 
 use super::*;
-use crate::model::{MAX_INCARNATION_JUMP, MAX_LAMPORT_JUMP};
+use crate::model::Ceilings;
 use crate::wire::message::{Ack, IndirectPing, Knock, Nack, Ping, Refused, Source};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -18,13 +18,18 @@ fn incarnation() -> impl Strategy<Value = u32> {
         20 => 0u32..6,
         1 => Just(u32::MAX),
         1 => Just(u32::MAX - 1),
-        1 => (MAX_INCARNATION_JUMP / 2 - 3)..(MAX_INCARNATION_JUMP / 2 + 6),
-        1 => (MAX_INCARNATION_JUMP - 3)..(MAX_INCARNATION_JUMP + 6),
+        1 => around(Ceilings::default().accusation(Moment::ZERO).0),
+        1 => around(Ceilings::default().incarnation(Moment::ZERO).0),
     ]
 }
 
+fn around(value: u32) -> std::ops::Range<u32> {
+    value - 3..value + 6
+}
+
 fn ltime() -> impl Strategy<Value = u64> {
-    prop_oneof![20 => 0u64..8, 1 => Just(u64::MAX), 1 => MAX_LAMPORT_JUMP - 2..MAX_LAMPORT_JUMP + 4]
+    let ceiling = Ceilings::default().lamport_time(Moment::ZERO).0;
+    prop_oneof![20 => 0u64..8, 1 => Just(u64::MAX), 1 => ceiling - 2..ceiling + 4]
 }
 
 /// Mostly the address that a name has, now and then another one or none at all.

@@ -1,7 +1,6 @@
 //! Alive, suspect, dead: the order of incarnations, refutation, suspicion.
 
 use super::*;
-use crate::model::MAX_INCARNATION_JUMP as JUMP;
 use crate::wire::Dialect;
 
 const LAST: u32 = u32::MAX;
@@ -226,32 +225,82 @@ fn an_echo_of_what_this_process_said_is_ignored() {
 #[test]
 fn a_suspicion_at_the_largest_incarnation_evicts_nobody() {
     let mut b = Bench::with(&["a", "b"]);
-    for who in ["a", "me"] {
-        b.suspect(who, LAST, "b");
-        b.dead(who, LAST, "b");
-        b.dead(who, LAST, who);
+    for accuse in [Bench::suspect, Bench::dead] {
+        accuse(&mut b, "a", LAST, "b");
+        accuse(&mut b, "me", LAST, "b");
+        let back = b.incarnation("a") + 1;
+        b.alive("a", back);
+        assert_eq!((b.status("a"), b.status("me")), ("alive", "alive"));
+        b.now += S(1);
     }
-    b.silent();
-    assert_eq!((b.status("a"), b.incarnation("a")), ("alive", 1));
-    assert_eq!((b.status("me"), b.incarnation("me")), ("alive", 1));
+}
+
+/// The highest incarnation that a member may claim now, and that to which others may bring it.
+fn ceilings(b: &Bench) -> (u32, u32) {
+    let ceilings = b.members.config().ceilings;
+    (ceilings.incarnation(b.now).0, ceilings.accusation(b.now).0)
 }
 
 #[test]
-fn absurd_jumps_are_refused_whatever_the_message() {
+fn what_is_claimed_above_the_ceiling_is_not_believed_and_the_member_is_asked() {
     let mut b = Bench::with(&["a", "b"]);
-    b.alive("a", 2 + JUMP);
-    b.suspect("a", 2 + JUMP / 2, "b");
-    b.dead("a", 2 + JUMP / 2, "b");
-    b.merge(vec![peer_row("a", 2 + JUMP, PeerState::Dead), peer_row("a", LAST, PeerState::Suspect)]);
+    let (ceiling, _) = ceilings(&b);
+    b.alive("a", ceiling + 1);
+    b.alive("stranger", ceiling + 1);
+    assert_eq!((b.status("a"), b.incarnation("a"), b.streamed()), ("alive", 1, vec!["ask a".into()]));
+    b.alive("a", LAST);
+    b.alive("b", LAST);
     b.silent();
-    assert_eq!((b.status("a"), b.incarnation("a")), ("alive", 1));
+    b.now += MS(500);
+    b.alive("a", LAST);
+    b.alive("b", LAST);
+    assert_eq!(b.streamed(), ["ask b"], "a was asked a moment ago");
+    b.alive("a", ceiling);
+    assert_eq!((b.said(), b.incarnation("a")), (vec![format!("alive a {ceiling}")], ceiling));
+}
+
+#[test]
+fn an_accusation_counts_however_high_and_can_be_answered() {
+    let mut b = Bench::with(&["a", "b"]);
+    let (ceiling, most) = ceilings(&b);
+    for accused in [most, ceiling, LAST - 1, LAST] {
+        b.suspect("a", accused, "b");
+        assert_eq!(b.incarnation("a"), most);
+    }
+    assert_eq!(b.said(), [format!("suspect a {most} by b")], "what is passed on is what is believed");
+    b.alive("a", most + 1);
+    assert_eq!(b.said(), [format!("alive a {}", most + 1)]);
+    // Also in an incarnation to which only a lie can have brought it.
+    b.alive("a", ceiling);
+    b.said();
+    b.dead("a", ceiling, "b");
+    assert_eq!((b.status("a"), b.streamed()), ("failed", vec!["ask a".into()]), "and it is asked");
+}
+
+#[test]
+fn a_member_answers_accusations_up_to_the_ceiling_and_no_faster_than_that_rises() {
+    let mut b = Bench::with(&["a"]);
+    let (ceiling, most) = ceilings(&b);
+    b.suspect("me", LAST, "a");
+    assert_eq!(b.said(), [format!("alive me {}", most + 1)], "above what others believe of the accusation");
+    b.suspect("me", ceiling, "a");
+    assert_eq!(b.said(), [format!("alive me {ceiling}")]);
+    // It can be changed there, although not at once.
+    b.act(|m, now, fx| m.set_tags(Tags::from_pairs(["a=b"]).unwrap(), now, fx)).unwrap();
+    b.delivered();
+    b.silent();
+    b.now += S(1);
+    b.act(|m, now, fx| m.tick(now, fx));
+    assert_eq!(b.said(), [format!("alive me {}", ceiling + 1)]);
+    assert_eq!(b.members.next_deadline(), Moment::NEVER);
 }
 
 #[test]
 fn no_alive_message_about_this_process_drives_it_to_an_incarnation_that_others_refuse() {
     let mut b = Bench::with(&["a"]);
+    let (ceiling, _) = ceilings(&b);
     let meta = Tags::from_pairs(["x=y"]).unwrap().encode().unwrap();
-    for incarnation in [LAST, LAST - 1, 2 + JUMP, 1 + JUMP, 2 + JUMP / 2] {
+    for incarnation in [LAST, LAST - 1, ceiling + 1] {
         b.news(Message::from(Alive { meta: meta.clone(), ..alive("me", incarnation) }));
     }
     b.silent();
@@ -259,29 +308,27 @@ fn no_alive_message_about_this_process_drives_it_to_an_incarnation_that_others_r
 }
 
 #[test]
-fn the_refutation_of_the_furthest_accusation_is_believed_by_members_that_lag_behind() {
-    let (mut accused, mut lagging) = (Bench::with(&["a"]), Bench::with(&["a"]));
-    accused.suspect("me", 10, "a");
-    accused.dead("me", 11 + JUMP / 2, "a");
-    let Some(Message::Membership(MembershipMessage::Alive(refutation))) = accused.fx.broadcasts.pop() else {
-        panic!("not refuted")
-    };
-    lagging.news(Message::from(Alive { node: name("b"), incarnation: Incarnation(1), ..refutation.clone() }));
-    lagging.news(Message::from(Alive { node: name("b"), ..refutation }));
-    assert_eq!(lagging.incarnation("b"), 12 + JUMP / 2);
-}
-
-#[test]
-fn refuting_near_the_maximum_saturates() {
+fn what_a_member_says_itself_counts_up_and_down() {
     let mut b = Bench::with(&["a"]);
-    b.members.change(&name("me"), b.now, |row| row.incarnation = Incarnation(LAST - 2));
-    b.suspect("me", LAST - 1, "a");
-    assert_eq!(b.said(), [format!("alive me {LAST}")]);
-    b.suspect("me", LAST - 1, "a");
-    b.suspect("me", LAST, "a");
-    b.act(|m, now, fx| m.set_tags(Tags::from_pairs(["a=b"]).unwrap(), now, fx)).unwrap();
-    assert_eq!(b.said(), [format!("alive me {LAST}")], "new tags; the accusations are not believed");
-    assert_eq!(b.incarnation("me"), LAST);
+    let (ceiling, _) = ceilings(&b);
+    b.alive("a", ceiling);
+    b.said();
+    b.alive("a", 7);
+    assert_eq!(b.streamed(), ["ask a"], "its own word is far below what is known");
+    let answer = |b: &mut Bench, from, incarnation| {
+        let rows = [peer_row("a", incarnation, PeerState::Alive)];
+        b.act(|m, now, fx| m.owner_answered(&name("a"), addr(from), &rows, now, fx));
+    };
+    answer(&mut b, "elsewhere", 7);
+    answer(&mut b, "a", ceiling + 1);
+    b.silent();
+    answer(&mut b, "a", 7);
+    assert_eq!((b.said(), b.incarnation("a")), (vec!["alive a 7".into()], 7));
+    b.dead("a", 7, "x");
+    b.delivered();
+    b.said();
+    answer(&mut b, "a", 7);
+    assert_eq!(b.delivered(), ["member-join a alive"]);
 }
 
 // ---- suspicion ---------------------------------------------------------------------------
@@ -404,6 +451,7 @@ fn the_name_of_a_member_that_left_is_free_at_once() {
     let mut b = Bench::with(&["a"]);
     b.dead("a", 1, "a");
     b.alive_at("a", 2, addr("elsewhere"));
+    b.run(SILENCE);
     assert_eq!((b.status("a"), b.members.row("a").unwrap().addr), ("alive", addr("elsewhere")));
 }
 
@@ -419,6 +467,7 @@ fn the_name_of_a_failed_member_is_free_after_the_reclaim_time() {
     b.dead("a", 2, "b");
     b.pass(S(30));
     b.alive_at("a", 3, addr("elsewhere"));
+    b.run(SILENCE);
     assert_eq!((b.status("a"), b.members.row("a").unwrap().addr), ("alive", addr("elsewhere")));
 }
 

@@ -3,7 +3,8 @@
 use crate::messaging::expression::BadExpression;
 use std::fmt;
 
-/// The most queries that this process asks at once, and the most that it may still answer.
+/// The most queries of this process that are open at once, and the most that it may still answer. Beyond
+/// that the oldest end.
 pub const MAX_OPEN: usize = 4096;
 
 /// Limits of sizes, in bytes; Serf's defaults.
@@ -30,8 +31,6 @@ pub enum QueryError {
     ResponseTooLarge(usize),
     /// A filter is no expression.
     Filter(BadExpression),
-    /// Too many queries are open.
-    TooMany,
     /// No such query can be answered (any more).
     Unknown,
     /// This process has answered it already.
@@ -46,7 +45,6 @@ impl fmt::Display for QueryError {
             QueryError::TooLarge(limit) => write!(f, "query exceeds limit of {limit} bytes"),
             QueryError::ResponseTooLarge(limit) => write!(f, "response exceeds limit of {limit} bytes"),
             QueryError::Filter(why) => why.fmt(f),
-            QueryError::TooMany => write!(f, "too many queries are open ({MAX_OPEN})"),
             QueryError::Unknown => f.write_str("response is past the deadline"),
             QueryError::AlreadyAnswered => f.write_str("response already sent"),
             QueryError::AskerGone => f.write_str("the one that asked is not a member any more"),

@@ -39,7 +39,7 @@ fn reported(progress: Option<(QueryKey, Vec<QueryProgress>)>) -> Vec<String> {
 #[test]
 fn an_agent_that_was_refused_its_name_hears_who_has_it_but_not_often_and_nothing_else() {
     let mut b = Bench::with(&["x", "a"]);
-    let mut q = Queries::new(QueryLimits::default());
+    let mut q = Queries::new(QueryLimits::default(), Ceilings::default());
     let rival = Source { node: name("x"), addr: addr("rival") };
     let asking = |id, name: &str| Query {
         ltime: LamportTime(5),
@@ -74,7 +74,7 @@ fn an_agent_that_was_refused_its_name_hears_who_has_it_but_not_often_and_nothing
 #[test]
 fn an_answer_to_a_namesake_is_not_taken_for_ones_own() {
     let mut b = Bench::with(&["a"]);
-    let mut q = Queries::new(QueryLimits::default());
+    let mut q = Queries::new(QueryLimits::default(), Ceilings::default());
     let query = ask(&mut q, &mut b, load());
     let to = Source { node: name("me"), addr: addr("rival") };
     let response = response(&query, "a", Answer::Payload);
@@ -88,7 +88,7 @@ fn an_answer_to_a_namesake_is_not_taken_for_ones_own() {
 #[test]
 fn a_query_ends_when_everyone_has_acknowledged_and_answered() {
     let mut b = Bench::with(&["a", "b"]);
-    let mut q = Queries::new(QueryLimits::default());
+    let mut q = Queries::new(QueryLimits::default(), Ceilings::default());
     let query = ask(&mut q, &mut b, load());
     assert_eq!(reported(q.response(response(&query, "a", Answer::Ack))), ["ack a"]);
     assert!(reported(q.response(response(&query, "a", Answer::Ack))).is_empty(), "a relayed copy");
@@ -104,7 +104,7 @@ fn a_query_ends_when_everyone_has_acknowledged_and_answered() {
 #[test]
 fn it_ends_at_its_timeout_and_waits_for_no_member_that_has_gone() {
     let mut b = Bench::with(&["a", "b"]);
-    let mut q = Queries::new(QueryLimits::default());
+    let mut q = Queries::new(QueryLimits::default(), Ceilings::default());
     let query = ask(&mut q, &mut b, load());
     assert_eq!(Duration::from_millis(query.timeout_ms), MS(3200), "200 ms x 16 x ceil(log10(4))");
     for from in ["me", "a"] {
@@ -120,7 +120,7 @@ fn it_ends_at_its_timeout_and_waits_for_no_member_that_has_gone() {
 #[test]
 fn only_those_that_pass_the_filters_are_expected_and_answer() {
     let mut b = Bench::with(&["a", "b"]);
-    let mut q = Queries::new(QueryLimits::default());
+    let mut q = Queries::new(QueryLimits::default(), Ceilings::default());
     let only_a = QueryParams { nodes: Some(vec![name("a")]), ..load() };
     let query = ask(&mut q, &mut b, only_a);
     assert!(hear(&mut q, &query, &b).event.is_none(), "it is not for this process");
@@ -133,7 +133,7 @@ fn only_those_that_pass_the_filters_are_expected_and_answer() {
 #[test]
 fn sizes_are_refused_at_the_source() {
     let mut b = Bench::with(&["a"]);
-    let mut q = Queries::new(QueryLimits::default());
+    let mut q = Queries::new(QueryLimits::default(), Ceilings::default());
     let large = QueryParams { payload: vec![0; 1100], ..load() };
     let error = q.ask(large, &b.members, b.now, &mut b.rng).unwrap_err();
     assert_eq!(error.to_string(), "query exceeds limit of 1024 bytes");
@@ -162,7 +162,7 @@ fn from(node: &str, ltime: u64) -> Query {
 #[test]
 fn each_query_is_heard_once_and_answered_once_in_time() {
     let mut b = Bench::with(&["a"]);
-    let mut q = Queries::new(QueryLimits::default());
+    let mut q = Queries::new(QueryLimits::default(), Ceilings::default());
     let query = from("a", 5);
     let heard = hear(&mut q, &query, &b);
     assert!(heard.pass_on && heard.event.is_some());
@@ -182,7 +182,7 @@ fn each_query_is_heard_once_and_answered_once_in_time() {
 #[test]
 fn answers_and_relays_go_to_members_at_their_addresses_only() {
     let mut b = Bench::with(&["a", "b"]);
-    let mut q = Queries::new(QueryLimits::default());
+    let mut q = Queries::new(QueryLimits::default(), Ceilings::default());
     let mut forged = from("a", 1);
     forged.source.addr = "10.99.99.99:1".parse().unwrap();
     hear(&mut q, &forged, &b);
@@ -201,7 +201,7 @@ fn answers_and_relays_go_to_members_at_their_addresses_only() {
 #[test]
 fn the_relay_factor_sends_copies_through_others() {
     let mut b = Bench::with(&["a", "b", "c", "d"]);
-    let mut q = Queries::new(QueryLimits::default());
+    let mut q = Queries::new(QueryLimits::default(), Ceilings::default());
     let query = Query { relay_factor: 2, ..from("a", 1) };
     hear(&mut q, &query, &b);
     q.answer(query.key(), Answer::Payload, vec![1], &b.members, &mut b.rng, &mut b.fx).unwrap();

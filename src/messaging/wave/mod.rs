@@ -185,7 +185,8 @@ impl Waves {
         }
         let mut item = NewsItem::new(news.clone(), how, now);
         let timed = store::timed(message).is_some();
-        if timed && !Store::is_plausible(message, turn.clocks) {
+        let ceiling = turn.members.config().ceilings.lamport_time(now);
+        if timed && !Store::is_plausible(message, turn.clocks, ceiling) {
             // The rules say what is wrong with it.
             return true;
         }

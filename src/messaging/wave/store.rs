@@ -4,7 +4,7 @@
 use super::turn::{How, WAVES};
 use crate::messaging::user_events::EVENT_SIZE_CEILING;
 use crate::messaging::{Ticket, user_events};
-use crate::model::{LamportTime, MAX_LAMPORT_JUMP, Moment, NodeName};
+use crate::model::{LamportTime, Moment, NodeName};
 use crate::wire::message::{Message, NewsDigest, NewsId, SerfMessage};
 use crate::wire::{Dialect, Shared};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -183,7 +183,7 @@ impl Store {
 
     /// Whether an event or a query may be passed on before the rules have looked at it: what they would
     /// refuse for its size or its time, and what is too old for it to be known whether it was said before, may not.
-    pub(super) fn is_plausible(message: &Message, clocks: [LamportTime; 2]) -> bool {
+    pub(super) fn is_plausible(message: &Message, clocks: [LamportTime; 2], ceiling: LamportTime) -> bool {
         let Some((kind, ltime)) = timed(message) else { return false };
         let clock = clocks[kind as usize];
         let fits = match message {
@@ -192,8 +192,7 @@ impl Store {
             }
             _ => true,
         };
-        fits && ltime.0 <= clock.0.saturating_add(MAX_LAMPORT_JUMP)
-            && ltime.0.saturating_add(SEEN_TIMES as u64) > clock.0
+        fits && ltime <= ceiling && ltime.0.saturating_add(SEEN_TIMES as u64) > clock.0
     }
 
     /// Keeps an item. Of what is too much, the oldest goes.

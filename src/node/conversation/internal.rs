@@ -6,10 +6,12 @@
 
 use super::effects::{ConversationEffect, ConversationTurn};
 use super::{Asker, Conversation};
+use crate::membership::{Row, Transmit};
 use crate::messaging::QueryProgress;
 use crate::messaging::internal::{InternalQuery, Reply, who_has};
 use crate::model::QueryKey;
-use crate::wire::message::Answer;
+use crate::wire::message::{Answer, Message};
+use std::collections::BTreeMap;
 
 impl Conversation {
     /// Answers an internal query.
@@ -49,17 +51,24 @@ impl Conversation {
 
     /// Asks which agent has this one's name, if it is time.
     pub(super) fn vote_on_name(&mut self, turn: &mut ConversationTurn) {
-        let Some(params) = self.name_vote.tick(turn.members, turn.now) else { return };
-        match self.prepare(params, turn) {
-            Ok(query) => {
-                self.name_vote.asked(query.query.key());
-                self.begin(query, Asker::NameVote, turn);
-            }
-            Err(why) => {
-                log::error!(target: "serf", "Failed to start name resolution query: {why}");
-                self.name_vote.not_asked();
+        let Some((voters, params)) = self.name_vote.tick(turn.members, turn.now, turn.rng) else { return };
+        let mut asked = BTreeMap::new();
+        for voter in voters {
+            let Some(to) = turn.members.row(&voter).map(Row::target) else { continue };
+            match self.queries.ask_one(&voter, params.clone(), turn.members, turn.now, turn.rng) {
+                Ok(query) => {
+                    self.askers.insert(query.key(), Asker::NameVote);
+                    asked.insert(query.key(), voter);
+                    let messages = vec![Message::from(query)];
+                    let query = Transmit { to, messages, probe: None, piggybacks: false };
+                    turn.fx.push(ConversationEffect::Send(query));
+                }
+                Err(why) => {
+                    log::error!(target: "serf", "Failed to start name resolution query: {why}");
+                }
             }
         }
+        self.name_vote.asked(asked, turn.members);
     }
 
     /// Something has come of the vote on this agent's name.
@@ -67,7 +76,7 @@ impl Conversation {
         let lost = match progress {
             QueryProgress::Ack { .. } => None,
             QueryProgress::Response { from, payload } => {
-                self.name_vote.answered(&from, &payload, turn.members);
+                self.name_vote.answered(key, &from, &payload, turn.members);
                 None
             }
             QueryProgress::Done => self.name_vote.decide(key, turn.members),

@@ -21,7 +21,9 @@ use crate::messaging::keys::KeyReport;
 use crate::messaging::name_vote::NameVote;
 use crate::messaging::queries::{Queries, QueryLimits};
 use crate::messaging::user_events::{EventTooLarge, UserEvents};
-use crate::model::{Event, LamportTime, MemberEvent, Moment, QueryKey, Standing, Text, Token, UserEvent};
+use crate::model::{
+    Ceilings, Event, LamportTime, MemberEvent, Moment, QueryKey, Standing, Text, Token, UserEvent,
+};
 use crate::node::snapshot::line::{ClockKind, Clocks, Line};
 use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::keyring::SharedKeyring;
@@ -43,6 +45,8 @@ pub struct ConversationSettings {
     pub keyring: Option<SharedKeyring>,
     /// How far the clocks were when this agent last ran.
     pub resumed: Clocks,
+    /// How far Lamport times are believed.
+    pub ceilings: Ceilings,
 }
 
 /// What asked a query of this process.
@@ -80,11 +84,11 @@ pub struct Conversation {
 
 impl Conversation {
     /// Nothing has been said yet.
-    pub fn new(settings: ConversationSettings) -> Self {
-        let mut events = UserEvents::new(settings.user_event_size_limit);
-        events.resume(settings.resumed.event);
-        let mut queries = Queries::new(settings.query_limits);
-        queries.resume(settings.resumed.query);
+    pub fn new(settings: ConversationSettings, now: Moment) -> Self {
+        let mut events = UserEvents::new(settings.user_event_size_limit, settings.ceilings);
+        events.resume(settings.resumed.event, now);
+        let mut queries = Queries::new(settings.query_limits, settings.ceilings);
+        queries.resume(settings.resumed.query, now);
         Conversation {
             members: MemberCoalescer::default(),
             users: UserCoalescer::default(),
@@ -257,10 +261,10 @@ impl Conversation {
     /// Takes in another member's memory of events and queries. With `ignore_past` its events are
     /// history, not news: a join without replay.
     pub fn merge(&mut self, theirs: SerfState, ignore_past: bool, turn: &mut ConversationTurn) {
-        self.events.witness(theirs.event_ltime);
-        self.queries.witness(theirs.query_ltime);
+        self.events.witness(theirs.event_ltime, turn.now);
+        self.queries.witness(theirs.query_ltime, turn.now);
         if ignore_past {
-            self.events.ignore_before(theirs.event_ltime);
+            self.events.ignore_before(theirs.event_ltime, turn.now);
         }
         // In the order of Lamport times, whatever order the other side chose.
         let mut events = theirs.events;

@@ -1,7 +1,8 @@
 //! The conversation as one member has it: what each input makes it ask for, in order.
 
 use super::*;
-use crate::membership::tests::{Bench, name};
+use crate::membership::Transmit;
+use crate::membership::tests::{Bench, addr, name};
 use crate::messaging::keys::{KeyCommand, KeyStep};
 use crate::messaging::{QueryParams, QueryProgress};
 use crate::model::{MemberEventKind, lossy};
@@ -9,6 +10,7 @@ use crate::wire::keyring::Keyring;
 use crate::wire::message::SerfMessage;
 use crate::wire::message::{Answer, Query, QueryFilter, QueryResponse, Source};
 use crate::wire::seal::Key;
+use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
 const CLIENT: Token = Token { connection: 1, seq: 7 };
@@ -27,8 +29,9 @@ impl Speaker {
             resolve_names: true,
             keyring,
             resumed: Clocks::default(),
+            ceilings: Ceilings::default(),
         };
-        Speaker { bench: Bench::with(others), conversation: Conversation::new(settings) }
+        Speaker { bench: Bench::with(others), conversation: Conversation::new(settings, Moment::ZERO) }
     }
 
     fn turn(
@@ -299,6 +302,22 @@ fn a_rival_of_the_name_makes_for_a_vote_after_a_while() {
     let at = speaker.conversation.next_deadline();
     assert!(at > speaker.bench.now && at < Moment::NEVER);
     speaker.bench.now = at;
+    for of in ["a", "b"] {
+        speaker.bench.members.record(&name(of), |probes| probes.udp_ok = 1);
+    }
     let vote = speaker.turn(Conversation::tick);
-    assert_eq!(query_of(&vote).name, "_serf_conflict");
+    let asked: Vec<(SocketAddr, &Query)> = vote
+        .iter()
+        .filter_map(|effect| match effect {
+            ConversationEffect::Send(Transmit { to, messages, .. }) => match &messages[0] {
+                Message::Serf(SerfMessage::Query(query)) => Some((to.addr, query)),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect();
+    let to: BTreeSet<SocketAddr> = asked.iter().map(|(to, _)| *to).collect();
+    assert_eq!(to, BTreeSet::from([addr("a"), addr("b")]));
+    assert!(asked.iter().all(|(_, query)| query.name == "_serf_conflict" && query.no_broadcast));
+    assert_ne!(asked[0].1.id, asked[1].1.id);
 }

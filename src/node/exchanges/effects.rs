@@ -59,6 +59,8 @@ pub enum Purpose {
     },
     /// An exchange with a failed member or a seed, which may well not answer.
     Reach(String),
+    /// To hear from a member itself how it is.
+    Ask(NodeName),
     /// An exchange of what differs.
     Dialogue(DialogueId),
     /// A TCP ping for the prober.
@@ -95,6 +97,13 @@ pub enum Plan {
     },
     /// Open a stream to exchange with a member.
     Exchange {
+        /// Its name.
+        node: NodeName,
+        /// Where it is, and what it speaks.
+        to: Target,
+    },
+    /// Open a stream to a member to hear from itself how it is.
+    Ask {
         /// Its name.
         node: NodeName,
         /// Where it is, and what it speaks.

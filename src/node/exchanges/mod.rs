@@ -247,6 +247,7 @@ impl Exchanges {
             Plan::Exchange { node, to } => {
                 connect(to, members.push_pull(false, serf), Purpose::Exchange(node))
             }
+            Plan::Ask { node, to } => connect(to, members.introduction(false, serf, rng), Purpose::Ask(node)),
             Plan::Reach { whom, to } => {
                 connect(to, members.introduction(false, serf, rng), Purpose::Reach(whom))
             }
@@ -309,6 +310,11 @@ impl Exchanges {
             (Purpose::Exchange(node), StreamMessage::PushPull(theirs)) => {
                 merge(theirs, false, turn);
                 turn.table.members.exchanged(&node, true);
+            }
+            (Purpose::Ask(node), StreamMessage::PushPull(theirs)) => {
+                let now = turn.now;
+                change(turn, |members, _, fx| members.owner_answered(&node, peer, &theirs.rows, now, fx));
+                merge(theirs, false, turn);
             }
             (Purpose::Reach(whom), StreamMessage::PushPull(theirs)) => {
                 log::info!(target: "serf", "{whom} ({peer}) answers");
@@ -377,6 +383,8 @@ impl Exchanges {
             Purpose::Reconnect { node, .. } => {
                 log::debug!(target: "serf", "{node} ({peer}) is out of reach: {why}");
             }
+            // It may be gone by now, or never have been there.
+            Purpose::Ask(node) => log::debug!(target: "memberlist", "{node} ({peer}) does not answer: {why}"),
             // That is how it goes with those that have failed.
             Purpose::Reach(whom) => log::debug!(target: "serf", "{whom} ({peer}) is out of reach: {why}"),
             Purpose::Ping(seq_no) => {
@@ -489,6 +497,7 @@ fn open(request: StreamRequest, fx: &mut Vec<ExchangeEffect>) {
         StreamRequest::PushPull { node, to, differs: false } => {
             ExchangeEffect::Recall(Plan::Exchange { node, to })
         }
+        StreamRequest::Ask { node, to } => ExchangeEffect::Recall(Plan::Ask { node, to }),
         StreamRequest::Reconnect { to, ping } => {
             log_attempt(&ping.node, to.addr);
             let purpose = Purpose::Reconnect { node: ping.node.clone(), seq_no: ping.seq_no, to };

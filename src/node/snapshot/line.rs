@@ -13,7 +13,7 @@
 //!
 //! How a whole file is read is in `reading`, what the lines mean in `known`.
 
-use crate::model::{LamportTime, MAX_LAMPORT_JUMP, MemberEvent, NodeName, canonical_ip};
+use crate::model::{LamportTime, MemberEvent, NodeName, canonical_ip};
 use std::net::SocketAddr;
 
 /// The longest line that is read, in bytes. Ours stay below 600.
@@ -116,14 +116,15 @@ fn address(text: &[u8]) -> Result<SocketAddr, NoLine> {
     if reachable { Ok(SocketAddr::new(canonical_ip(addr.ip()), addr.port())) } else { Err(NoLine) }
 }
 
-/// Digits only, and no time that a clock would refuse.
+/// Digits only. What a clock refuses is left out when it is to go on from there.
 fn time(text: &[u8]) -> Result<LamportTime, NoLine> {
     let text = utf8(text)?;
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(NoLine);
     }
-    let time = text.parse().map_err(|_| NoLine)?;
-    if time <= MAX_LAMPORT_JUMP { Ok(LamportTime(time)) } else { Err(NoLine) }
+    let time = text.parse().map(LamportTime).map_err(|_| NoLine)?;
+    // The end of time is no time that a member has said.
+    if time == LamportTime(u64::MAX) { Err(NoLine) } else { Ok(time) }
 }
 
 /// One of the three Lamport clocks.
