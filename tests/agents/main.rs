@@ -45,6 +45,8 @@ mod slow_consumers;
 
 // Attacks: little that asks for much, and much of what means nothing.
 mod amplification;
+#[path = "../attacks/mod.rs"]
+mod attacks;
 mod floods;
 mod large_tables;
 

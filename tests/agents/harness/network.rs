@@ -50,6 +50,11 @@ impl Network {
         Network::find(&PORTS_APART, Turn::shared())
     }
 
+    /// Both: apart from others, and while none runs.
+    pub(crate) fn claim_apart_alone() -> Network {
+        Network::find(&PORTS_APART, Turn::alone())
+    }
+
     fn find(ports: &[(u16, u16)], turn: Turn) -> Network {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         // Neighbouring process ids start far apart, so that they rarely meet.

@@ -28,8 +28,12 @@ pub(crate) struct Heard {
     pub(crate) dialect: Dialect,
 }
 
+/// What it does about a message besides: what it sends to which address, each in the native dialect.
+pub(crate) type Reaction = Box<dyn FnMut(SocketAddr, &Message) -> Vec<(SocketAddr, Message)> + Send>;
+
 struct State {
     heard: Vec<Heard>,
+    reaction: Option<Reaction>,
     /// What it says of itself.
     row: PeerRow,
 }
@@ -56,7 +60,7 @@ impl StandIn {
             status_ltime: LamportTime(1),
             versions: Versions::from_bytes(versions),
         };
-        let state = Arc::new(Mutex::new(State { heard: Vec::new(), row }));
+        let state = Arc::new(Mutex::new(State { heard: Vec::new(), reaction: None, row }));
         let stop = Arc::<AtomicBool>::default();
         let udp = UdpSocket::bind(addr).unwrap_or_else(|e| panic!("stand-in: cannot bind {addr}: {e}"));
         udp.set_read_timeout(Some(TICK)).expect("a timeout can be set");
@@ -89,6 +93,11 @@ impl StandIn {
         state.row.incarnation = state.row.incarnation.next();
         state.row.versions = Versions::from_bytes(versions);
         self.send(to, &encode(dialect, &Message::from(alive(&state.row))));
+    }
+
+    /// From now on it does this about each message that comes in a datagram.
+    pub(crate) fn react(&self, reaction: Reaction) {
+        lock(&self.state).reaction = Some(reaction);
     }
 
     /// Has an agent be sent these bytes.
@@ -154,6 +163,10 @@ fn answer_datagrams(udp: &UdpSocket, state: &Mutex<State>, stop: &AtomicBool) {
         let mut state = lock(state);
         state.heard.push(Heard { from, dialect });
         for message in messages {
+            for (to, answer) in state.reaction.as_mut().map(|react| react(from, &message)).unwrap_or_default()
+            {
+                let _ = udp.send_to(&encode(Dialect::Native, &answer), to);
+            }
             if let Some(answer) = answer(&mut state.row, message) {
                 // The agent that asked may be gone.
                 let _ = udp.send_to(&encode(dialect, &answer), from);
@@ -207,7 +220,8 @@ fn answer_streams(tcp: &TcpListener, state: &Mutex<State>, stop: &AtomicBool) {
     }
 }
 
-fn read_message(stream: &mut TcpStream) -> std::io::Result<(Dialect, StreamMessage)> {
+/// Reads the one message that comes on a stream, and its dialect.
+pub(crate) fn read_message(stream: &mut TcpStream) -> std::io::Result<(Dialect, StreamMessage)> {
     let (mut buffer, mut chunk) = (Vec::new(), [0; 4096]);
     let mut reader = stream::StreamReader::new(None);
     loop {
