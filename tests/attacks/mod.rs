@@ -18,7 +18,9 @@ mod watch;
 
 mod acks;
 mod clocks;
+mod control;
 mod copies;
+mod handlers;
 mod names;
 mod queries;
 mod tables;

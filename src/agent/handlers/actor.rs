@@ -317,7 +317,10 @@ impl HandlerActor {
                     }
                     Err(e) => {
                         counters::HANDLERS_FAILED.inc();
-                        log::error!(target: "agent", "Error invoking script '{script}': {e}");
+                        // What cannot be started with one event cannot with the next, as when its name has a zero byte.
+                        if let Some(passed) = self.complaints.pass(lane.id, "start", now) {
+                            log::error!(target: "agent", "Error invoking script '{script}': {e}{passed}");
+                        }
                     }
                 }
             }

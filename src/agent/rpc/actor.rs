@@ -22,6 +22,9 @@ pub(super) const LISTENER: mio::Token = mio::Token(0);
 pub(super) const WAKER: mio::Token = mio::Token(1);
 /// Clients that are served at a time.
 pub(super) const MAX_CLIENTS: usize = 128;
+/// Clients beyond those that have not authenticated yet, where a token is asked for. For the next one another makes room,
+/// so that those that never do keep out no client that has the token.
+const MAX_UNPROVEN_CLIENTS: usize = 32;
 /// Clients beyond [`MAX_CLIENTS`] that are heard for long enough to learn why they are not served;
 /// further ones are dropped silently.
 const MAX_REFUSED_CLIENTS: usize = 16;
@@ -79,7 +82,7 @@ impl Actor for RpcActor {
 
     /// Runs, delivers what is queued, and closes everything.
     fn run(mut self, stop: &Stop) {
-        let mut events = Events::with_capacity(MAX_CLIENTS + MAX_REFUSED_CLIENTS);
+        let mut events = Events::with_capacity(MAX_CLIENTS + MAX_UNPROVEN_CLIENTS + MAX_REFUSED_CLIENTS);
         let mut chunk = vec![0; CHUNK];
         let mut busy = false;
         loop {
@@ -235,10 +238,12 @@ impl RpcActor {
     }
 
     fn admit(&mut self, mut socket: SessionSocket, peer: String, now: Moment) {
-        if self.clients.len() >= MAX_CLIENTS + MAX_REFUSED_CLIENTS {
+        self.make_room_for_unproven();
+        if self.clients.len() >= MAX_CLIENTS + MAX_UNPROVEN_CLIENTS + MAX_REFUSED_CLIENTS {
             return;
         }
-        let served = self.clients.values().filter(|c| c.connection.is_served()).count();
+        let is_served = |c: &&Session| c.connection.is_served() && c.connection.is_authenticated();
+        let served = self.clients.values().filter(is_served).count();
         let id = self.next_client;
         let Ok(token) = usize::try_from(id) else { return };
         self.next_client += 1;
@@ -256,6 +261,23 @@ impl RpcActor {
             log::info!(target: "agent.ipc", "Accepted client: {peer}");
         }
         self.clients.insert(id, Session::new(socket, peer, connection));
+    }
+
+    /// Of too many that have not authenticated, one is dropped: the first that has said nothing, else the oldest.
+    fn make_room_for_unproven(&mut self) {
+        let unproven = || {
+            let clients = self.clients.iter();
+            clients.filter(|(_, c)| c.connection.is_served() && !c.connection.is_authenticated())
+        };
+        if unproven().count() < MAX_UNPROVEN_CLIENTS {
+            return;
+        }
+        let silent = unproven().find(|(_, c)| !c.connection.is_handshaken());
+        let Some(id) = silent.or_else(|| unproven().next()).map(|(id, _)| *id) else { return };
+        if let Some(client) = self.clients.remove(&id) {
+            counters::RPC_REFUSED.inc();
+            log::debug!(target: "agent.ipc", "Dropped client: {}: it has not authenticated", client.peer());
+        }
     }
 
     /// Gives every client its turn. Returns whether one has more to do at once.

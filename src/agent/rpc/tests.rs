@@ -427,6 +427,21 @@ fn one_client_too_many_is_refused() {
 }
 
 #[test]
+fn clients_without_the_token_keep_out_none_that_has_it() {
+    let server = serve("secret");
+    let mut first = Client::connect(&server.config("secret")).unwrap();
+    let mut idle = Vec::new();
+    for number in 0..200 {
+        idle.push(server.raw());
+        if number % 20 == 0 {
+            let mut client = Client::connect(&server.config("secret")).unwrap();
+            assert_eq!(client.members().unwrap().len(), 2);
+        }
+    }
+    assert_eq!(first.members().unwrap().len(), 2, "one that has it stays");
+}
+
+#[test]
 fn an_answer_to_a_client_that_has_gone_is_ignored() {
     let server = serve("");
     *server.held.lock().unwrap() = Some(Vec::new());

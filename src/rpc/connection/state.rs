@@ -239,6 +239,16 @@ impl Connection {
         self.phase == Phase::Open && self.refusal.is_none()
     }
 
+    /// Whether the client has the token, or none is asked for.
+    pub(crate) fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// Whether the client has said which protocol it speaks.
+    pub(crate) fn is_handshaken(&self) -> bool {
+        self.handshaken
+    }
+
     /// Answers a client that is turned away with the reason.
     pub(super) fn refuse_service(&mut self, seq: u64, now: Moment) {
         if let Some(error) = self.refusal.take() {
