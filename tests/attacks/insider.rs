@@ -72,6 +72,16 @@ impl Insider {
 
     /// A connection from its own address.
     pub(super) fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        loop {
+            match self.try_to_connect(to) {
+                // A child of another test has ended.
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn try_to_connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
         bind(&socket, &SocketAddr::from((self.ip, 0)))?;
         connect(&socket, &to)?;

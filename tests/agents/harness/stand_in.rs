@@ -225,7 +225,11 @@ pub(crate) fn read_message(stream: &mut TcpStream) -> std::io::Result<(Dialect, 
     let (mut buffer, mut chunk) = (Vec::new(), [0; 4096]);
     let mut reader = stream::StreamReader::new(None);
     loop {
-        let length = stream.read(&mut chunk)?;
+        let length = match stream.read(&mut chunk) {
+            // A child of another test has ended.
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            result => result?,
+        };
         if length == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
