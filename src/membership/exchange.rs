@@ -8,8 +8,7 @@ use super::table::{Members, Presence};
 use crate::model::{LamportTime, MemberEvent, MemberEventKind, Moment, NodeName};
 use crate::telemetry::counters;
 use crate::wire::message::{
-    Alive, Dead, JoinIntent, LeaveIntent, LeftOut, PeerIntent, PeerRow, PeerState, PushPull, SerfState,
-    Suspect,
+    Dead, JoinIntent, LeaveIntent, LeftOut, PeerIntent, PeerRow, PeerState, PushPull, SerfState, Suspect,
 };
 use fastrand::Rng;
 use std::time::Duration;
@@ -156,23 +155,16 @@ impl Members {
             return;
         }
         let known = self.rows.contains_key(&row.node);
-        let alive = || Alive {
-            incarnation: row.incarnation,
-            node: row.node.clone(),
-            addr: row.addr,
-            meta: row.meta.clone(),
-            versions: row.versions,
-        };
         // A member that another believes dead is only suspected here: it gets its chance to
         // refute before everyone.
         let suspect =
             || Suspect { incarnation: row.incarnation, node: row.node.clone(), from: self.me.clone() };
         match row.state {
-            PeerState::Alive => self.admit_alive(&alive(), spread, now, fx),
+            PeerState::Alive => self.admit_alive(&row.alive_message(), spread, now, fx),
             PeerState::Suspect => {
                 let suspect = suspect();
                 if !known || self.rows[&row.node].incarnation < row.incarnation {
-                    self.admit_alive(&alive(), spread, now, fx);
+                    self.admit_alive(&row.alive_message(), spread, now, fx);
                 }
                 self.suspect(&suspect, now, fx);
             }

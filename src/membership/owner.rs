@@ -3,12 +3,11 @@
 //! Its answer counts because it comes from the address that the row has, over a stream that this process opened. It
 //! counts up and down: whatever incarnation others have brought a row to, the member's own is the truth.
 
-use super::effects::{Effects, StreamRequest};
-use super::row::State;
+use super::effects::{Effects, Spread, StreamRequest};
 use super::table::Members;
-use crate::model::{MemberEvent, MemberEventKind, Moment, NodeName, canonical_ip};
+use crate::model::{Moment, NodeName, canonical_ip};
 use crate::telemetry::counters;
-use crate::wire::message::{Message, PeerRow, PeerState};
+use crate::wire::message::{PeerRow, PeerState};
 use std::net::SocketAddr;
 
 impl Members {
@@ -44,42 +43,20 @@ impl Members {
         now: Moment,
         fx: &mut Effects,
     ) {
-        let at = |addr: SocketAddr| SocketAddr::new(canonical_ip(addr.ip()), addr.port());
-        let says =
-            |row: &&PeerRow| row.node == *node && row.state == PeerState::Alive && at(row.addr) == at(from);
-        let Some(truth) = rows.iter().find(says) else { return };
-        if truth.incarnation > self.config.ceilings.incarnation(now) {
+        let from = SocketAddr::new(canonical_ip(from.ip()), from.port());
+        let is_it = |row: &&PeerRow| row.node == *node && row.state == PeerState::Alive;
+        let Some(truth) = rows.iter().find(is_it).map(PeerRow::alive_message) else { return };
+        let addr = SocketAddr::new(canonical_ip(truth.addr.ip()), truth.addr.port());
+        let Some(row) = self.rows.get(node).filter(|row| row.addr == from && addr == from) else { return };
+        let is_known = row.is_present() && row.incarnation == truth.incarnation;
+        let (claimed, said) = (row.incarnation, truth.incarnation);
+        if is_known || said > self.config.ceilings.incarnation(now) || !self.is_sound(&truth, addr, now) {
             return;
         }
-        let event = self.change(node, now, |row| {
-            if row.addr != at(from) || row.incarnation == truth.incarnation && row.is_present() {
-                return None;
-            }
-            log::info!(
-                target: "memberlist",
-                "{node} says itself that its incarnation is {}, not {}", truth.incarnation, row.incarnation
-            );
-            counters::OWNERS_BELIEVED.inc();
-            let (returns, differs) = (!row.is_present(), row.meta.as_bytes() != truth.meta);
-            row.incarnation = truth.incarnation;
-            row.versions = truth.versions;
-            row.meta = truth.meta.as_slice().into();
-            row.state = State::Alive;
-            row.since = now;
-            if returns {
-                row.leaving = false;
-                row.probes = Default::default();
-            }
-            let kind = if returns { Some(MemberEventKind::Join) } else { None };
-            let kind = kind.or(differs.then_some(MemberEventKind::Update));
-            let event = kind.map(|kind| MemberEvent { kind, member: row.member() });
-            Some((row.alive_message(), event))
-        });
-        if let Some(Some((alive, event))) = event {
-            fx.broadcasts.push(Message::from(alive));
-            if let Some(event) = event {
-                self.report(event, fx);
-            }
-        }
+        log::info!(
+            target: "memberlist", "{node} says itself that its incarnation is {said}, not {claimed}"
+        );
+        counters::OWNERS_BELIEVED.inc();
+        self.admit_known(&truth, addr, Spread::Yes, now, fx);
     }
 }

@@ -22,21 +22,7 @@ impl Members {
 
     pub(super) fn admit_alive(&mut self, msg: &Alive, spread: Spread, now: Moment, fx: &mut Effects) {
         let addr = SocketAddr::new(canonical_ip(msg.addr.ip()), msg.addr.port());
-        // What is said of this very process is put right, whatever vector it names: a member that
-        // believes that would go on speaking to this process in the wrong tongue, or not at all.
-        let about_me = msg.node == self.me && addr == self.my_row().addr;
-        if !about_me && !self.admits_versions(&msg.node, addr, &msg.versions, now) {
-            return;
-        }
-        if msg.meta.len() > MAX_META_LEN || addr.port() == 0 || addr.ip().is_unspecified() {
-            counters::REFUSED_MALFORMED.inc();
-            let name = &msg.node;
-            self.complain(name, "alive", now, |_| {
-                format!(
-                    "Ignoring an alive message for '{name}' ({addr}): it has no usable address or more \
-                     than {MAX_META_LEN} bytes of tags"
-                )
-            });
+        if !self.is_sound(msg, addr, now) {
             return;
         }
         if msg.node == self.me {
@@ -80,6 +66,28 @@ impl Members {
                 self.admit_known(msg, addr, spread, now, fx);
             }
         }
+    }
+
+    /// Whether an alive message could be of a member at all. Complains if it could not.
+    pub(super) fn is_sound(&mut self, msg: &Alive, addr: SocketAddr, now: Moment) -> bool {
+        // What is said of this very process is put right, whatever vector it names: a member that
+        // believes that would go on speaking to this process in the wrong tongue, or not at all.
+        let about_me = msg.node == self.me && addr == self.my_row().addr;
+        if !about_me && !self.admits_versions(&msg.node, addr, &msg.versions, now) {
+            return false;
+        }
+        if msg.meta.len() > MAX_META_LEN || addr.port() == 0 || addr.ip().is_unspecified() {
+            counters::REFUSED_MALFORMED.inc();
+            let name = &msg.node;
+            self.complain(name, "alive", now, |_| {
+                format!(
+                    "Ignoring an alive message for '{name}' ({addr}): it has no usable address or more \
+                     than {MAX_META_LEN} bytes of tags"
+                )
+            });
+            return false;
+        }
+        true
     }
 
     /// A member that counts as gone says to be alive in an incarnation that is over: old news, or a

@@ -446,6 +446,19 @@ pub struct PeerRow {
     pub versions: Versions,
 }
 
+impl PeerRow {
+    /// What it says of the member, as the member says it.
+    pub fn alive_message(&self) -> Alive {
+        Alive {
+            incarnation: self.incarnation,
+            node: self.node.clone(),
+            addr: self.addr,
+            meta: self.meta.clone(),
+            versions: self.versions,
+        }
+    }
+}
+
 /// What is known of the last intent about a member of whom nothing else is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerIntent {

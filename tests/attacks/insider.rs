@@ -3,11 +3,11 @@
 //! An [`Insider`] is a stranger to the cluster. One that is a member, and answers pings, is a
 //! [`StandIn`](crate::harness::stand_in::StandIn).
 
-use crate::harness::stand_in::read_message;
+use crate::harness::stand_in::{self, read_message};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use serf::model::{Incarnation, LamportTime, NodeName, Tags, Versions};
 use serf::wire::datagram::Packer;
-use serf::wire::message::{Alive, Message, PeerRow, PeerState, PushPull};
+use serf::wire::message::{Alive, Message, PeerRow, PushPull};
 use serf::wire::stream::{self, MAX_FRAME, StreamMessage};
 use serf::wire::{Dialect, encode};
 use std::io::{self, Write};
@@ -132,16 +132,7 @@ pub(super) fn name(text: &str) -> NodeName {
 
 /// A member as it is said to be in an exchange.
 pub(super) fn row(node: &str, addr: SocketAddr) -> PeerRow {
-    PeerRow {
-        node: name(node),
-        addr,
-        meta: Tags::default().encode().expect("no tags are not too many"),
-        incarnation: Incarnation(1),
-        state: PeerState::Alive,
-        leaving: false,
-        status_ltime: LamportTime(1),
-        versions: Versions::OURS,
-    }
+    stand_in::row(node, addr, Versions::OURS)
 }
 
 /// The claim of a name.

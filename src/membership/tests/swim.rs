@@ -321,6 +321,8 @@ fn what_a_member_says_itself_counts_up_and_down() {
     };
     answer(&mut b, "elsewhere", 7);
     answer(&mut b, "a", ceiling + 1);
+    let oversized = vec![PeerRow { meta: vec![0; 513], ..peer_row("a", 7, PeerState::Alive) }];
+    b.act(|m, now, fx| m.owner_answered(&name("a"), addr("a"), &oversized, now, fx));
     b.silent();
     answer(&mut b, "a", 7);
     assert_eq!((b.said(), b.incarnation("a")), (vec!["alive a 7".into()], 7));

@@ -50,16 +50,7 @@ pub(crate) struct StandIn {
 impl StandIn {
     /// Takes an address and a name. The version vector is that of its first incarnation.
     pub(crate) fn start(name: &str, addr: SocketAddr, versions: [u8; 6]) -> StandIn {
-        let row = PeerRow {
-            node: NodeName::new(name).expect("a name"),
-            addr,
-            meta: Tags::default().encode().expect("no tags are not too many"),
-            incarnation: Incarnation(1),
-            state: PeerState::Alive,
-            leaving: false,
-            status_ltime: LamportTime(1),
-            versions: Versions::from_bytes(versions),
-        };
+        let row = row(name, addr, Versions::from_bytes(versions));
         let state = Arc::new(Mutex::new(State { heard: Vec::new(), reaction: None, row }));
         let stop = Arc::<AtomicBool>::default();
         let udp = UdpSocket::bind(addr).unwrap_or_else(|e| panic!("stand-in: cannot bind {addr}: {e}"));
@@ -217,6 +208,20 @@ fn answer_streams(tcp: &TcpListener, state: &Mutex<State>, stop: &AtomicBool) {
             _ => continue,
         };
         let _ = stream.write_all(&stream::encode(dialect, &answer));
+    }
+}
+
+/// A member without tags as it is said to be in an exchange, in its first incarnation.
+pub(crate) fn row(name: &str, addr: SocketAddr, versions: Versions) -> PeerRow {
+    PeerRow {
+        node: NodeName::new(name).expect("a name"),
+        addr,
+        meta: Tags::default().encode().expect("no tags are not too many"),
+        incarnation: Incarnation(1),
+        state: PeerState::Alive,
+        leaving: false,
+        status_ltime: LamportTime(1),
+        versions,
     }
 }
 
