@@ -2,10 +2,10 @@
 //!
 //! | to | carries | bound; when full |
 //! | --- | --- | --- |
-//! | `serf-probe` | [`ToProbe`] | 256; results of TCP pings are dropped and count as unanswered, news goes through the outbox of the table instead, and one wake is enough |
-//! | `serf-gossip` | [`ToGossip`] | 256; broadcasts are dropped and counted |
+//! | `serf-probe` | [`ToProbe`] | 256, 512 KiB; results of TCP pings are dropped and count as unanswered, news goes through the outbox of the table instead, and one wake is enough |
+//! | `serf-gossip` | [`ToGossip`] | 256, 512 KiB; broadcasts are dropped and counted |
 //! | `serf-sync` | [`ToSync`] | 256; an exchange is skipped (the next one makes up for it), a join is refused with an error |
-//! | `serf-events` | [`ToEvents`] | 1024; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
+//! | `serf-events` | [`ToEvents`] | 1024, 2 MiB; received events and queries are dropped and counted (push/pull makes up for events), requests are refused with an error |
 //! | `serf-handlers` | `HandlerSender` | see `agent/handlers.rs` |
 //! | `serf-snapshot` | `Line` | 1024; clocks supersede each other, members are looked up in the table later; counted |
 //! | main | [`ToMain`] | 256; requests are refused with an error |
@@ -23,20 +23,20 @@ use super::handlers;
 use super::mailbox::{Mailbox, Parked};
 use super::table::SharedTable;
 use crate::agent::main::keys::KeysError;
+use crate::channel::{Receiver, Sender, bounded};
 use crate::config::EventScript;
 use crate::membership::{Origin, StreamPing, StreamRequest};
 use crate::messaging::filter::EventFilter;
 use crate::messaging::keys::{KeyChange, KeyCommand, KeyStep};
 use crate::messaging::name_vote::NameLost;
 use crate::messaging::{QueryParams, Ticket};
-use crate::model::{Moment, QueryKey, Text, Token};
+use crate::model::{Footprint, Moment, QueryKey, Text, Token};
 use crate::node::Rejoin;
-use crate::node::exchanges::{JoinError, Plan};
+use crate::node::exchanges::JoinError;
 use crate::node::table::{Fetch, Outgoing};
 use crate::telemetry::counters;
 use crate::wire::Shared;
 use crate::wire::message::{Message, SerfMessage, SerfState};
-use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -45,6 +45,12 @@ use std::time::Duration;
 /// How long after it has looked at what happened to members `serf-events` looks again: hundreds that join at once wake it a
 /// few times a second.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// The most bytes that wait for `serf-probe`.
+pub(crate) const MAX_TO_PROBE: usize = 512 * 1024;
+/// The most bytes that wait for `serf-gossip`.
+pub(crate) const MAX_TO_GOSSIP: usize = 512 * 1024;
+/// The most bytes that wait for `serf-events`: the memory of one other member, as decoded.
+pub(crate) const MAX_TO_EVENTS: usize = 2 << 20;
 
 /// What may wake `serf-probe` besides a datagram and a deadline.
 #[derive(Debug)]
@@ -66,11 +72,30 @@ pub(crate) enum ToProbe {
     Heard(SocketAddr, SerfMessage),
 }
 
+impl ToProbe {
+    fn weight(&self) -> usize {
+        match self {
+            ToProbe::StreamPingDone { .. } | ToProbe::TableChanged => 0,
+            ToProbe::Say(message) => message.footprint(),
+            ToProbe::Merged(found) => found.iter().map(Footprint::footprint).sum(),
+            ToProbe::Heard(_, message) => message.footprint(),
+        }
+    }
+}
+
 /// What may wake `serf-gossip` besides a deadline.
 #[derive(Debug)]
 pub(crate) enum ToGossip {
     /// Queue these, each with what waits for its end.
     Queue(Vec<(Shared, Option<Ticket>)>),
+}
+
+impl ToGossip {
+    fn weight(&self) -> usize {
+        match self {
+            ToGossip::Queue(news) => news.iter().map(|(message, _)| message.footprint()).sum(),
+        }
+    }
 }
 
 /// What may wake `serf-events`.
@@ -132,8 +157,8 @@ pub(crate) enum ToEvents {
     Scripts(Vec<EventScript>),
     /// The filters of all streams of control connections together.
     Streams(Vec<EventFilter>),
-    /// `serf-sync` needs what is remembered of events and queries, for this.
-    Recall(Plan),
+    /// `serf-sync` needs a copy of what is remembered of events and queries.
+    Recall,
     /// Another member's memory of events and queries.
     MergeSerf {
         /// What it remembers.
@@ -141,6 +166,25 @@ pub(crate) enum ToEvents {
         /// Whether its events are history, not news: a join without replay.
         ignore_past: bool,
     },
+}
+
+impl ToEvents {
+    fn weight(&self) -> usize {
+        match self {
+            ToEvents::Serf(messages) => messages.iter().map(Footprint::footprint).sum(),
+            ToEvents::MergeSerf { serf, .. } => serf.footprint(),
+            ToEvents::Fire { name, payload, .. } => name.footprint() + payload.len(),
+            ToEvents::Ask { params, .. } => params.footprint(),
+            ToEvents::Respond { payload, .. } => payload.len(),
+            // What is configured, or bounded where it is made.
+            ToEvents::AskKeys { .. }
+            | ToEvents::KeyChanged { .. }
+            | ToEvents::Handled { .. }
+            | ToEvents::Scripts(_)
+            | ToEvents::Streams(_)
+            | ToEvents::Recall => 0,
+        }
+    }
 }
 
 /// Outcome of a join: how many of the addresses answered, or why none did.
@@ -198,8 +242,8 @@ pub(crate) enum ToSync {
     SeedFound(String, Vec<SocketAddr>),
     /// An exchange that rules ask for.
     Stream(StreamRequest),
-    /// What is remembered of events and queries, for a push/pull.
-    Recalled(Plan, SerfState),
+    /// The copy, for all exchanges that wait for it.
+    Recalled(SerfState),
     /// One of HashiCorp's agents has come.
     HashicorpMemberCame,
 }
@@ -283,10 +327,10 @@ pub(crate) struct Wakers {
 
 /// Opens all channels.
 pub(crate) fn open(wakers: Wakers) -> (Channels, ChannelEnds) {
-    let (probe, probe_end) = Mailbox::polled(256, wakers.probe);
-    let (gossip, gossip_end) = Mailbox::parked(256);
+    let (probe, probe_end) = Mailbox::polled_weighed(256, MAX_TO_PROBE, ToProbe::weight, wakers.probe);
+    let (gossip, gossip_end) = Mailbox::parked_weighed(256, MAX_TO_GOSSIP, ToGossip::weight);
     let (sync, sync_end) = Mailbox::polled(256, wakers.sync);
-    let (events, events_end) = Mailbox::parked(1024);
+    let (events, events_end) = Mailbox::parked_weighed(1024, MAX_TO_EVENTS, ToEvents::weight);
     let (main, main_end) = Mailbox::polled(256, wakers.main);
     let (piggyback_in, piggyback_out) = bounded(1);
     let channels = Channels { probe, gossip, sync, events, main };
@@ -323,7 +367,7 @@ impl Channels {
     /// Has a message spread that changes nothing in the table: user events and queries.
     pub(crate) fn say(&self, message: Message, table: &SharedTable) {
         if let Err(ToProbe::Say(message)) = self.probe.send(ToProbe::Say(message)) {
-            table.write().broadcasts.push_back((message, None));
+            table.write().broadcasts.push(message, None);
         }
     }
 

@@ -19,7 +19,9 @@ use crate::messaging::filter::EventFilter;
 use crate::messaging::queries::Filtered;
 use crate::model::{Event, LamportTime, Moment, Token};
 use crate::node::Conversation;
-use crate::node::conversation::{ConversationEffect, ConversationReply, ConversationTurn, Incoming};
+use crate::node::conversation::{
+    ConversationEffect, ConversationReply, ConversationTurn, Incoming, MERGED_AT_ONCE,
+};
 use crate::rpc::RpcReply;
 use crate::rpc::record::{EventCall, ListKeysCall, QueryCall, RespondCall};
 use crate::telemetry::counters;
@@ -129,14 +131,16 @@ impl EventActor {
             }
             ToEvents::Scripts(scripts) => self.conversation.set_handlers(filters(&scripts)),
             ToEvents::Streams(filters) => self.conversation.set_streams(filters),
-            ToEvents::Recall(plan) => {
+            ToEvents::Recall => {
                 let serf = self.conversation.recall();
-                if self.channels.sync.send(ToSync::Recalled(plan, serf)).is_err() {
+                if self.channels.sync.send(ToSync::Recalled(serf)).is_err() {
                     counters::STREAMS_SKIPPED.inc();
                 }
             }
             ToEvents::MergeSerf { serf, ignore_past } => {
-                self.turn(|c, turn| c.merge(serf, ignore_past, turn));
+                for piece in serf.pieces(MERGED_AT_ONCE) {
+                    self.turn(|c, turn| c.merge(piece, ignore_past, turn));
+                }
             }
         }
     }

@@ -21,10 +21,10 @@ mod orphans;
 mod output;
 mod reply;
 mod run;
-mod sender;
+pub(super) mod sender;
 #[cfg(test)]
 mod tests;
-mod waiting;
+pub(super) mod waiting;
 
 pub(crate) use actor::{HandlerSettings, SelfFn};
 pub(crate) use reply::{AnswerFn, HandlerAnswer};

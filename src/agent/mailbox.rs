@@ -8,9 +8,8 @@
 //! is woken for each message this costs as much as the wake-up.
 
 use super::clock::Clock;
-use crate::channel::{Sender, bounded};
+use crate::channel::{Receiver, Sender, bounded, weighed};
 use crate::model::Moment;
-use crossbeam_channel::Receiver;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
@@ -42,6 +41,28 @@ impl<T> Mailbox<T> {
     pub(crate) fn polled(bound: usize, waker: mio::Waker) -> (Mailbox<T>, Receiver<T>) {
         let (sender, receiver) = bounded(bound);
         (Mailbox { sender, waker: Waker::Poll(Arc::new(waker)) }, receiver)
+    }
+
+    /// As [`Mailbox::polled`], and the messages together keep at most `bytes`, by `weigh`.
+    pub(crate) fn polled_weighed(
+        bound: usize,
+        bytes: usize,
+        weigh: fn(&T) -> usize,
+        waker: mio::Waker,
+    ) -> (Mailbox<T>, Receiver<T>) {
+        let (sender, receiver) = weighed(bound, bytes, weigh);
+        (Mailbox { sender, waker: Waker::Poll(Arc::new(waker)) }, receiver)
+    }
+
+    /// A channel of `bound` messages that together keep at most `bytes`, to a thread that waits for nothing else.
+    pub(crate) fn parked_weighed(
+        bound: usize,
+        bytes: usize,
+        weigh: fn(&T) -> usize,
+    ) -> (Mailbox<T>, Parked<T>) {
+        let (sender, messages) = weighed(bound, bytes, weigh);
+        let parking = Arc::new(Parking::default());
+        (Mailbox { sender, waker: Waker::Park(Arc::clone(&parking)) }, Parked { messages, parking })
     }
 
     /// A channel of `bound` messages to a thread that waits for nothing else.

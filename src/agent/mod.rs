@@ -16,6 +16,8 @@
 //! ends them in the opposite order.
 #![allow(clippy::disallowed_methods, reason = "this is the floor that does the I/O")]
 
+#[cfg(test)]
+mod budgets;
 mod channels;
 mod clock;
 mod control;

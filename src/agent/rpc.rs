@@ -7,10 +7,10 @@
 //! Architecture invariant: the thread holds no lock across a socket call and waits for nothing but
 //! its poll.
 
-mod actor;
+pub(super) mod actor;
 mod control;
 mod dispatch;
-mod lanes;
+pub(super) mod lanes;
 mod session;
 mod socket;
 

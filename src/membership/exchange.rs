@@ -28,7 +28,8 @@ const ROUND_CLUSTER: usize = 32;
 /// How many others a member hears of first. Where there are no more, the first message is the whole exchange.
 pub const FIRST_ROWS: usize = 64;
 /// The most bytes of names, tags and the rest in one message to a member that knows no exchange of what differs.
-const WHOLE_BYTES: usize = 7 << 20;
+/// With what is remembered of events it is a message that others read.
+pub(crate) const WHOLE_BYTES: usize = 4 << 20;
 /// Bytes of a row besides its name and its tags, in the dialect that has more of them.
 const ROW_BYTES: usize = 110;
 
@@ -79,6 +80,11 @@ impl Members {
             }
         }
         self.push_pull_of(join, rows, serf)
+    }
+
+    /// How many bytes [`Members::push_pull`] comes to at most, besides what is remembered of events.
+    pub fn whole_bytes(&self) -> usize {
+        (self.text + ROW_BYTES * (self.rows.len() + self.forgotten.len())).min(WHOLE_BYTES)
     }
 
     /// What a member hears first from this one: all, if that is little; else how this process is, and some others.

@@ -37,7 +37,7 @@ mod coordinates;
 mod crash;
 mod difference;
 mod effects;
-mod exchange;
+pub(crate) mod exchange;
 mod forgotten;
 mod fruitless;
 mod intent;

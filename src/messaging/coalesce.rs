@@ -7,7 +7,8 @@
 //! only what follows it is held back.
 
 use crate::model::{
-    Member, MemberEvent, MemberEventKind, MemberEvents, Moment, NodeName, Standing, Text, UserEvent,
+    Footprint, Member, MemberEvent, MemberEventKind, MemberEvents, Moment, NodeName, Standing, Text,
+    UserEvent,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub const QUIESCENT_PERIOD: Duration = Duration::from_secs(1);
 /// The most members and event names that one burst may hold back; beyond it, the burst is
 /// delivered early. What a burst takes at its peak stays with the process.
 pub const MAX_PENDING: usize = 1_000;
+/// The most bytes of user events that one burst may hold back; beyond it, it is delivered early as well.
+pub const MAX_PENDING_BYTES: usize = 512 * 1024;
 
 /// When a burst is to be delivered.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,6 +130,7 @@ impl MemberCoalescer {
 #[derive(Debug, Default)]
 pub struct UserCoalescer {
     pending: BTreeMap<Text, Vec<UserEvent>>,
+    bytes: usize,
     burst: Burst,
 }
 
@@ -137,14 +141,23 @@ impl UserCoalescer {
         if !event.coalesce {
             return vec![event];
         }
+        let size = event.footprint();
         let latest = self.pending.entry(event.name.clone()).or_default();
         match latest.first().map(|e| e.ltime) {
             Some(known) if event.ltime < known => {}
-            Some(known) if event.ltime == known => latest.push(event),
-            _ => *latest = vec![event],
+            Some(known) if event.ltime == known => {
+                self.bytes += size;
+                latest.push(event);
+            }
+            _ => {
+                self.bytes += size;
+                self.bytes -= latest.iter().map(Footprint::footprint).sum::<usize>();
+                *latest = vec![event];
+            }
         }
         self.burst.extend(now);
-        if self.pending.len() >= MAX_PENDING { self.flush() } else { Vec::new() }
+        let full = self.pending.len() >= MAX_PENDING || self.bytes > MAX_PENDING_BYTES;
+        if full { self.flush() } else { Vec::new() }
     }
 
     /// When [`UserCoalescer::tick`] has something to deliver.
@@ -159,7 +172,7 @@ impl UserCoalescer {
 
     /// Delivers everything that is held back, in the order of Lamport times.
     pub fn flush(&mut self) -> Vec<UserEvent> {
-        self.burst = Burst::default();
+        (self.burst, self.bytes) = (Burst::default(), 0);
         let mut events: Vec<UserEvent> = std::mem::take(&mut self.pending).into_values().flatten().collect();
         events.sort_by(|a, b| (a.ltime, &a.name).cmp(&(b.ltime, &b.name)));
         events
@@ -248,6 +261,24 @@ mod tests {
         assert!(c.delivered.is_empty());
         c.offer(event(Join, "a"), at(20));
         assert_eq!(delivered(&c.flush()), [(Join, vec!["a".to_string()])]);
+    }
+
+    #[test]
+    fn a_burst_of_one_name_and_one_time_is_bounded_in_bytes() {
+        let mut c = UserCoalescer::default();
+        let event = |i: u32| UserEvent {
+            ltime: LamportTime(7),
+            name: "same".into(),
+            payload: i.to_le_bytes().into(),
+            coalesce: true,
+        };
+        let (mut delivered, mut most) = (0, 0);
+        for i in 0..20_000 {
+            delivered += c.offer(event(i), at(0)).len();
+            most = most.max(c.bytes);
+        }
+        assert!(most <= MAX_PENDING_BYTES, "{most}");
+        assert_eq!(delivered + c.flush().len(), 20_000, "none is lost");
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub mod keys;
 pub mod name_vote;
 pub mod queries;
 mod query_params;
-mod queue;
+pub(crate) mod queue;
 #[cfg(test)]
 mod tests;
 pub mod user_events;

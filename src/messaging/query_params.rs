@@ -1,6 +1,6 @@
 //! What the one that asks a query decides about it.
 
-use crate::model::{NodeName, Text};
+use crate::model::{Footprint, NodeName, Text};
 use crate::wire::message::QueryFilter;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +22,14 @@ pub struct QueryParams {
     pub relay_factor: u8,
     /// How long answers are collected; `None` for the default, which grows with the cluster.
     pub timeout: Option<Duration>,
+}
+
+impl Footprint for QueryParams {
+    fn footprint(&self) -> usize {
+        let nodes: usize = self.nodes.iter().flatten().map(Footprint::footprint).sum();
+        let tags: usize = self.tags.iter().map(|(tag, value)| tag.footprint() + value.footprint()).sum();
+        size_of::<QueryParams>() + self.name.len() + self.payload.len() + nodes + tags
+    }
 }
 
 impl QueryParams {

@@ -4,7 +4,7 @@
 //! first, and every kind of news has its share of each datagram, so that a storm of one kind
 //! never starves another. All operations are logarithmic in the queue's length.
 
-use crate::model::NodeName;
+use crate::model::{Footprint, NodeName};
 use crate::telemetry::counters;
 use crate::wire::datagram::{PART_OVERHEAD, Packer};
 use crate::wire::message::{Message, SerfMessage};
@@ -14,6 +14,11 @@ use std::collections::BTreeMap;
 
 /// The least bound of each kind's queue (Serf's `MaxQueueDepth`); it grows with the cluster.
 pub(crate) const MIN_DEPTH: usize = 4096;
+
+/// The most memory that all broadcasts take, in bytes. Most of them are shared with what travels in waves.
+pub(crate) const MAX_BYTES: usize = 3 << 20;
+/// What a broadcast takes in the queue, besides the message.
+const ENTRY_BYTES: usize = 160;
 
 /// How many kinds there are.
 const KINDS: usize = 4;
@@ -52,6 +57,7 @@ struct Broadcast {
 struct BroadcastLane {
     entries: BTreeMap<Rank, Broadcast>,
     topics: BTreeMap<Subject, Rank>,
+    bytes: usize,
 }
 
 /// All that is still to be said.
@@ -91,19 +97,21 @@ impl BroadcastQueue {
             && let Some(old) = lane.topics.insert(topic.clone(), rank)
             && let Some(old) = lane.entries.remove(&old)
         {
+            lane.bytes -= cost(&old.message);
             counters::BROADCASTS_SUPERSEDED.inc();
             self.finished.extend(old.ticket);
         }
+        lane.bytes += cost(&message);
         lane.entries.insert(rank, Broadcast { message, topic, ticket });
         counters::BROADCASTS_QUEUED.inc();
         while lane.entries.len() > MIN_DEPTH.max(2 * members) {
-            if let Some((_, dropped)) = lane.entries.pop_last() {
-                counters::BROADCASTS_DROPPED.inc();
-                if let Some(topic) = &dropped.topic {
-                    lane.topics.remove(topic);
-                }
-                self.finished.extend(dropped.ticket);
-            }
+            self.finished.extend(lane.drop_last());
+        }
+        // Of what is too large together, the kind goes that takes most.
+        while self.lanes.iter().map(|lane| lane.bytes).sum::<usize>() > MAX_BYTES
+            && let Some(largest) = self.lanes.iter_mut().max_by_key(|lane| lane.bytes)
+        {
+            self.finished.extend(largest.drop_last());
         }
     }
 
@@ -189,6 +197,8 @@ impl BroadcastQueue {
             assert!(lane.entries.len() <= MIN_DEPTH.max(2 * members), "queue beyond its bound");
             let with_topic = lane.entries.values().filter(|b| b.topic.is_some()).count();
             assert_eq!(with_topic, lane.topics.len(), "topics do not match the entries");
+            let bytes: usize = lane.entries.values().map(|b| cost(&b.message)).sum();
+            assert_eq!(bytes, lane.bytes, "bytes do not match the entries");
         }
     }
 }
@@ -199,7 +209,23 @@ struct Room {
     parts: usize,
 }
 
+/// What a broadcast takes in memory.
+fn cost(message: &Shared) -> usize {
+    ENTRY_BYTES + message.footprint()
+}
+
 impl BroadcastLane {
+    /// Drops what has been sent most. Answers what waited for its end.
+    fn drop_last(&mut self) -> Option<Ticket> {
+        let (_, dropped) = self.entries.pop_last()?;
+        self.bytes -= cost(&dropped.message);
+        counters::BROADCASTS_DROPPED.inc();
+        if let Some(topic) = &dropped.topic {
+            self.topics.remove(topic);
+        }
+        dropped.ticket
+    }
+
     /// Chooses what fits into `share` bytes and is not in `chosen` yet.
     fn choose(
         &self,
@@ -240,6 +266,7 @@ impl BroadcastLane {
         let broadcast = self.entries.remove(&rank)?;
         let times = rank.0 + 1;
         if times >= limit {
+            self.bytes -= cost(&broadcast.message);
             if let Some(topic) = &broadcast.topic {
                 self.topics.remove(topic);
             }

@@ -3,7 +3,7 @@
 //! Serf keeps the last 512 Lamport times and drops what is older, so that a burst of two thousand
 //! events loses most of itself. Here everything heard lately is kept, and only memory bounds it.
 
-use crate::model::{Ceilings, LamportClock, LamportTime, Moment, Text, UserEvent};
+use crate::model::{Ceilings, Footprint, LamportClock, LamportTime, Moment, Text, UserEvent};
 use crate::telemetry::counters;
 use crate::wire::serf_size;
 use std::collections::BTreeMap;
@@ -15,10 +15,16 @@ use std::time::Duration;
 pub const KEPT_TIMES: usize = 512;
 /// The most Lamport times that are kept while they are fresh.
 pub const MAX_TIMES: usize = 16_384;
-/// The most bytes of events that are kept: names, payloads, and what holds them.
-pub const MAX_BYTES: usize = 4 << 20;
+/// The most memory that the events take that are kept, in bytes. As much is taken from one exchange.
+pub const MAX_BYTES: usize = crate::wire::MAX_EVENT_BYTES;
+/// What a Lamport time takes besides its events.
+const TIME_BYTES: usize = 64;
 /// How long times beyond [`KEPT_TIMES`] are kept: well beyond the time that gossip takes.
 const FRESH: Duration = Duration::from_secs(60);
+/// So many stale times beyond [`KEPT_TIMES`] may stay until the next event, and the others this much longer, so that they are
+/// forgotten at once.
+const SLACK_TIMES: usize = 128;
+const SLACK: Duration = Duration::from_secs(2);
 /// The most events of one Lamport time. Members that fire at the same moment share one.
 const MAX_PER_TIME: usize = 1024;
 
@@ -136,6 +142,19 @@ impl UserEvents {
         let _ = self.clock.witness(theirs.previous(), now);
     }
 
+    /// When [`UserEvents::tick`] has something to do.
+    pub fn next_deadline(&self) -> Moment {
+        match self.heard.first_key_value() {
+            Some((_, (since, _))) if self.heard.len() > KEPT_TIMES + SLACK_TIMES => *since + FRESH + SLACK,
+            _ => Moment::NEVER,
+        }
+    }
+
+    /// Forgets what is stale.
+    pub fn tick(&mut self, now: Moment) {
+        self.forget(now);
+    }
+
     /// From now on events from before `time` are not news: a join without replay.
     pub fn ignore_before(&mut self, time: LamportTime, now: Moment) {
         if self.clock.admits(time, now) {
@@ -157,8 +176,14 @@ impl UserEvents {
     }
 
     fn remember(&mut self, event: UserEvent, now: Moment) {
-        self.bytes += cost(&event);
-        self.heard.entry(event.ltime).or_insert_with(|| (now, Vec::new())).1.push(event);
+        self.bytes += event.footprint();
+        let bytes = &mut self.bytes;
+        let of_one_time = self.heard.entry(event.ltime).or_insert_with(|| {
+            *bytes += TIME_BYTES;
+            // Mostly there is one.
+            (now, Vec::with_capacity(1))
+        });
+        of_one_time.1.push(event);
         self.forget(now);
     }
 
@@ -169,15 +194,10 @@ impl UserEvents {
                 return;
             }
             let Some((time, (_, events))) = self.heard.pop_first() else { return };
-            self.bytes -= events.iter().map(cost).sum::<usize>();
+            self.bytes -= TIME_BYTES + events.iter().map(Footprint::footprint).sum::<usize>();
             self.floor = self.floor.max(time.next());
         }
     }
-}
-
-/// What an event costs in memory. Without its record, millions of tiny ones would be kept.
-fn cost(event: &UserEvent) -> usize {
-    size_of::<UserEvent>() + event.name.len() + event.payload.len()
 }
 
 #[cfg(test)]
@@ -232,9 +252,11 @@ mod tests {
         for t in 1..=2000 {
             e.hear(&event(t, "e", ""), NOW);
         }
+        assert_eq!(e.next_deadline(), NOW + FRESH + SLACK);
         let later = NOW + FRESH + Duration::from_secs(1);
         assert!(e.hear(&event(2001, "e", ""), later));
         assert_eq!(e.recent().count(), KEPT_TIMES);
+        assert_eq!(e.next_deadline(), Moment::NEVER);
         assert!(!e.hear(&event(1000, "e", ""), later));
         assert!(!e.hear(&event(1999, "e", ""), later));
     }
@@ -259,7 +281,7 @@ mod tests {
         }
         let kept = e.recent().count();
         assert!(kept < MAX_BYTES / size_of::<UserEvent>(), "{kept}");
-        assert!(kept > 50_000, "{kept}");
+        assert!(kept > 12_000, "{kept}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod ceilings;
 mod coordinate;
 mod duration;
 mod event;
+mod footprint;
 mod incarnation;
 mod lamport;
 mod lamport_clock;
@@ -27,6 +28,7 @@ pub use duration::{DurationError, format_duration, parse_duration};
 pub use event::{
     Event, MemberEvent, MemberEventKind, MemberEvents, QueryEvent, QueryKey, Standing, UserEvent,
 };
+pub use footprint::{ALLOCATION, Footprint};
 pub use incarnation::Incarnation;
 pub use lamport::LamportTime;
 pub use lamport_clock::LamportClock;

@@ -135,7 +135,7 @@ mod tests {
             let mut table = Table::new(Bench::with(&["a", "b"]).members);
             let (mut leave, out) = Departure::begin(S(5), &mut table, start);
             assert!(out.gossip && table.members.presence() == Presence::Leaving);
-            let intent = table.broadcasts.back().and_then(|(_, ticket)| *ticket);
+            let intent = table.broadcasts.last_ticket().and_then(|ticket| *ticket);
             let mut now = start;
             if heard {
                 leave.spread(intent.unwrap(), now);

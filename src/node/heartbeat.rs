@@ -137,7 +137,7 @@ impl Heartbeat {
 
     /// Passes on what the table's outbox holds.
     pub fn spread(&mut self, table: &mut Table, context: &mut BeatContext, turn: &mut HeartbeatTurn) {
-        let broadcasts = std::mem::take(&mut table.broadcasts);
+        let broadcasts = table.broadcasts.take();
         let mut waves = wave_turn(&table.members, context, &mut turn.datagrams);
         self.waves.spread(broadcasts, &mut waves);
         self.waves.tick(&mut waves);

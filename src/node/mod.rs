@@ -6,7 +6,7 @@
 //!
 //! | file | machine | thread that owns it |
 //! | --- | --- | --- |
-//! | `table` | the membership table with its outboxes | shared by all, behind one lock |
+//! | `table`, `broadcasts` | the membership table with its outboxes | shared by all, behind one lock |
 //! | `heartbeat` | probes, and the order in which a batch of datagrams is taken in | `serf-probe` |
 //! | `news` | from the table's outbox to the broadcast queue, and what is piggybacked | `serf-gossip` |
 //! | `exchanges` | joins, push/pull, exchanges of what differs, reaching for failed members and seeds, TCP pings | `serf-sync` |
@@ -19,6 +19,7 @@
 //! Architecture invariant: what an exchange answers, which members get news first, how a leave proceeds and
 //! what an internal query does is decided here or below, and nowhere else.
 
+pub mod broadcasts;
 pub mod conversation;
 pub mod departure;
 pub mod exchanges;

@@ -4,18 +4,17 @@
 //! that their order is the order of the changes, whichever machine made the change. Each outbox has
 //! one reader: the conversation, and the broadcast queue.
 
+use super::broadcasts::WaitingBroadcasts;
 use crate::membership::{Effects, Members, StreamRequest, Transmit};
 use crate::messaging::Ticket;
 use crate::model::{MemberEvent, Standing};
 use crate::telemetry::counters;
-use crate::wire::message::Message;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-/// The most events that wait for the conversation, and the most broadcasts that wait for the
-/// broadcast queue. Their readers wait for nobody, so this many only pile up when the machine
-/// starves them; the oldest are dropped and counted.
-pub const MAX_WAITING: usize = 100_000;
+/// The most events that wait for the conversation. Its thread waits for nobody, so this many only pile up when the
+/// machine starves it; the oldest are dropped and counted. Names and tags in them belong to the table.
+pub const MAX_WAITING_EVENTS: usize = 30_000;
 
 /// The table and its outboxes.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub struct Table {
     /// The members.
     pub members: Members,
     /// News to gossip, in the order it came about.
-    pub broadcasts: VecDeque<(Message, Option<Ticket>)>,
+    pub broadcasts: WaitingBroadcasts,
     /// News to deliver to handlers, streams and the log, in the order it came about.
     pub events: VecDeque<MemberEvent>,
     /// Where another process claims this agent's name, if that is news. The latest is enough.
@@ -82,14 +81,16 @@ impl Table {
             transmits: fx.transmits,
             streams: fx.streams,
         };
-        self.broadcasts.extend(fx.broadcasts.into_iter().map(|m| (m, None)));
-        if let (Some(last), true) = (self.broadcasts.back_mut(), out.gossip) {
-            last.1 = ticket;
+        fx.broadcasts.into_iter().for_each(|message| self.broadcasts.push(message, None));
+        if let (Some(last), true) = (self.broadcasts.last_ticket(), out.gossip) {
+            *last = ticket;
         }
         self.rival = fx.rival.or(self.rival);
         self.events.extend(fx.events);
-        bound(&mut self.broadcasts);
-        bound(&mut self.events);
+        while self.events.len() > MAX_WAITING_EVENTS {
+            self.events.pop_front();
+            counters::NEWS_DROPPED.inc();
+        }
         out
     }
 
@@ -98,12 +99,5 @@ impl Table {
         let mut fx = Effects::default();
         rule(&mut self.members, &mut fx);
         self.post(fx, None)
-    }
-}
-
-fn bound<T>(outbox: &mut VecDeque<T>) {
-    while outbox.len() > MAX_WAITING {
-        outbox.pop_front();
-        counters::NEWS_DROPPED.inc();
     }
 }

@@ -4,7 +4,9 @@
 //! their effects to each other in place. Nothing is decided here: what goes where is what the
 //! threads do with the same effects.
 
-use super::conversation::{Conversation, ConversationEffect, ConversationSettings, ConversationTurn};
+use super::conversation::{
+    Conversation, ConversationEffect, ConversationSettings, ConversationTurn, MERGED_AT_ONCE,
+};
 use super::departure::Departure;
 use super::exchanges::{
     ExchangeEffect, ExchangeTurn, Exchanges, JoinError, JoinId, Purpose, StreamFailure, StreamId,
@@ -486,9 +488,9 @@ impl Node {
                 ExchangeEffect::Reply(stream, message) => out.replies.push((stream, message)),
                 ExchangeEffect::Close(stream) => out.closes.push(stream),
                 ExchangeEffect::MergeSerf { theirs, ignore_past } => {
-                    self.converse(now, out, |conversation, turn| {
-                        conversation.merge(theirs, ignore_past, turn)
-                    });
+                    for piece in theirs.pieces(MERGED_AT_ONCE) {
+                        self.converse(now, out, |c, turn| c.merge(piece, ignore_past, turn));
+                    }
                 }
                 ExchangeEffect::Hear(from, message) => self.hear(from, message, now, out),
                 ExchangeEffect::Table(outgoing) => self.carry_out(outgoing, now, out),

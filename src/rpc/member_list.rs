@@ -8,9 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The most bytes that all lists together hold: five of a hundred thousand members. Names and tags belong to the table
-/// and are not copied.
-const MAX_HELD: usize = 32 << 20;
+/// The most bytes that all lists together hold: two of twenty thousand members. A longer one is written alone. Names
+/// and tags belong to the table and are not copied.
+pub(crate) const MAX_HELD: usize = 3 << 20;
 
 /// What all lists together hold.
 #[derive(Clone, Debug, Default)]
@@ -53,10 +53,13 @@ pub(crate) struct MemberList {
 impl MemberList {
     /// A list of these.
     pub(crate) fn new(members: Vec<Member>, budget: &ListBudget) -> Result<MemberList, TooManyLists> {
+        let mut members = members;
+        members.shrink_to_fit();
         let bytes = members.capacity() * size_of::<Member>();
         let held = Held { budget: budget.clone(), bytes };
         // Counted first, so that two at once cannot both find room for one.
-        if budget.0.fetch_add(bytes, Ordering::Relaxed) + bytes > MAX_HELD {
+        let others = budget.0.fetch_add(bytes, Ordering::Relaxed);
+        if others > 0 && others + bytes > MAX_HELD {
             return Err(TooManyLists);
         }
         Ok(MemberList { members: Arc::new(members), written: None, _held: Arc::new(held) })
@@ -128,17 +131,20 @@ pub(super) mod tests {
     #[test]
     fn what_all_lists_hold_is_bounded_and_given_back() {
         let budget = ListBudget::default();
-        let many = members(100_000);
+        let many = members(10_000);
         let mut lists = Vec::new();
         while let Ok(list) = MemberList::new(many.clone(), &budget) {
             lists.push(list);
         }
-        assert!((4..=6).contains(&lists.len()), "{}", lists.len());
+        assert!((4..=5).contains(&lists.len()), "{}", lists.len());
         assert_eq!(MemberList::new(many.clone(), &budget).unwrap_err(), TooManyLists);
         assert!(MemberList::new(members(10), &budget).is_ok(), "a short one finds room");
         drop(lists.pop());
         assert!(MemberList::new(many, &budget).is_ok());
         drop(lists);
+        let longest = MemberList::new(members(100_000), &budget).unwrap();
+        assert_eq!(MemberList::new(members(10), &budget).unwrap_err(), TooManyLists, "it is written alone");
+        drop(longest);
         assert_eq!(budget.0.load(Ordering::Relaxed), 0);
     }
 }

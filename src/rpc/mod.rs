@@ -22,7 +22,7 @@ mod commands;
 pub(crate) mod connection;
 mod filter;
 pub mod frame;
-mod member_list;
+pub(crate) mod member_list;
 mod output;
 pub mod record;
 mod reply;

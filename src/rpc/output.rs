@@ -43,6 +43,11 @@ impl Output {
         self.pending().len() + self.list.as_ref().map_or(0, |(_, behind)| behind.bytes.len())
     }
 
+    /// How much memory these take.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.capacity() + self.list.as_ref().map_or(0, |(_, behind)| behind.bytes.capacity())
+    }
+
     /// Whether a list is being written.
     pub(super) fn is_listing(&self) -> bool {
         self.list.is_some()

@@ -105,6 +105,7 @@ counters! {
     REFUSED_COORDINATE = "refused_coordinate" as "serf.coordinate.rejected", "Network coordinates refused because they were malformed or out of range.";
     STREAMS_ACCEPTED = "streams_accepted" as "memberlist.tcp.accept", "Gossip streams accepted.";
     STREAMS_REFUSED = "streams_refused", "Gossip streams refused because too many were open.";
+    STREAMS_OVER_BUDGET = "streams_over_budget", "Gossip streams closed because all of them together held too much that was not complete or not read.";
     STREAMS_OPENED = "streams_opened" as "memberlist.tcp.connect", "Gossip streams opened to others.";
     STREAMS_SENT_NATIVE = "streams_sent_native", "Messages sent over gossip streams in the native dialect.";
     STREAMS_SENT_HASHICORP = "streams_sent_hashicorp", "Messages sent over gossip streams in HashiCorp's dialect.";
@@ -121,7 +122,9 @@ counters! {
     NEWS_SENT_AGAIN = "news_sent_again", "News sent to neighbours that had not confirmed it.";
     NEWS_COMPARED = "news_compared", "Members asked what they have because they had heard something else.";
     BROADCASTS_DROPPED = "broadcasts_dropped", "Broadcasts dropped because the queue was full or no datagram holds them.";
+    DATAGRAMS_SHED = "datagrams_shed", "Datagrams whose news was dropped because more came than can be taken in; pings in them were answered.";
     NEWS_DROPPED = "news_dropped", "News dropped because its consumer did not keep up.";
+    ENTRIES_LEFT_OUT = "entries_left_out", "Entries of exchanges left out because the exchange held more than memory is set aside for.";
     EVENTS_DELIVERED = "events_delivered", "Events delivered to handlers and streams.";
     EVENTS_TOO_OLD = "events_too_old", "Events and queries refused because it was forgotten whether they were delivered.";
     QUERIES_DELIVERED = "queries_delivered", "Queries delivered to handlers and streams.";
@@ -129,8 +132,10 @@ counters! {
     HANDLERS_FAILED = "handlers_failed", "Event handler scripts that could not start or ended with an error.";
     HANDLERS_TIMED_OUT = "handlers_timed_out", "Event handler scripts ended because they ran for too long.";
     HANDLER_EVENTS_DROPPED = "handler_events_dropped", "Events dropped because an event handler did not keep up.";
+    HANDLER_EVENTS_UNFIT = "handler_events_unfit", "Events not given to event handlers because of a NUL in their names.";
     RPC_ACCEPTED = "rpc_accepted" as "agent.ipc.accept", "Control connections accepted.";
     RPC_REFUSED = "rpc_refused", "Control connections refused because too many were open.";
+    RPC_EVICTED = "rpc_evicted", "Control connections closed because too much was held for all of them together.";
     RPC_UNAUTHENTICATED = "rpc_unauthenticated", "Control requests refused for want of the right key.";
     RPC_RECORDS_DROPPED = "rpc_records_dropped", "Records dropped because a control client did not read.";
     SNAPSHOT_COMPACTIONS = "snapshot_compactions", "Times the snapshot was replaced by a whole one.";

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Lines that a new monitor is shown.
 pub const RECENT_LINES: usize = 512;
+/// The most bytes of these lines.
+pub const MAX_RECENT_BYTES: usize = 256 * 1024;
 
 /// Names a subscriber to [`LoggerHandle::unsubscribe`](super::LoggerHandle::unsubscribe).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,7 @@ pub(super) struct Shared {
 /// The subscribers that get lines besides the terminal, and which of them the terminal gets.
 struct Feed {
     recent: VecDeque<Arc<Entry>>,
+    recent_bytes: usize,
     subscribers: Vec<Subscriber>,
     next_id: u64,
     next_line: u64,
@@ -71,6 +74,7 @@ impl Shared {
             zone,
             feed: Mutex::new(Feed {
                 recent: VecDeque::new(),
+                recent_bytes: 0,
                 subscribers: Vec::new(),
                 next_id: 0,
                 next_line: 0,
@@ -157,10 +161,13 @@ impl Shared {
             let line = Arc::new(entry.render(&self.zone));
             wanting.for_each(|subscriber| (subscriber.take)(&line));
         }
-        if feed.recent.len() >= RECENT_LINES {
-            feed.recent.pop_front();
-        }
+        feed.recent_bytes += entry.memory();
         feed.recent.push_back(Arc::clone(&entry));
+        while (feed.recent.len() > RECENT_LINES || feed.recent_bytes > MAX_RECENT_BYTES)
+            && let Some(oldest) = feed.recent.pop_front()
+        {
+            feed.recent_bytes -= oldest.memory();
+        }
         shown.then_some(entry)
     }
 }

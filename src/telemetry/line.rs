@@ -43,6 +43,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// How much memory it takes, about.
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Entry>() + 64 + self.target.len() + self.message.len()
+    }
+
     /// Takes down `record` as logged at `at`.
     pub(super) fn new(record: &log::Record<'_>, at: SystemTime) -> Entry {
         Entry::from_parts(record.level(), record.target(), *record.args(), at)

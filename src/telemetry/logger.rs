@@ -26,6 +26,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Lines that may wait for the log thread; further ones are dropped and counted.
 pub const QUEUE_LINES: usize = 1024;
+/// The most bytes of these lines.
+pub const MAX_QUEUE_BYTES: usize = 512 * 1024;
 /// DEBUG and TRACE lines are dropped on their way to the terminal when this many wait: a flood of them must not cost an ERR.
 const QUEUE_LINES_FOR_DEBUG: usize = QUEUE_LINES / 2;
 /// How long [`LoggerHandle::say`] may wait for room in the queue.
@@ -115,7 +117,7 @@ impl Logger {
         terminal: impl Write + Send + 'static,
     ) -> Result<(Logger, LoggerHandle), InstallError> {
         let syslog = options.syslog.map(Syslog::connect).transpose().map_err(InstallError::Syslog)?;
-        let (queue, commands) = channel::bounded(QUEUE_LINES);
+        let (queue, commands) = channel::weighed(QUEUE_LINES, MAX_QUEUE_BYTES, Command::weight);
         let (alive, ended) = bounded(0);
         let filter = build_filter(options.level, options.directives.as_deref());
         let shared = Arc::new(Shared::new(filter, !options.gated, Zone::of_process()));

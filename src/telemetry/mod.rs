@@ -23,10 +23,10 @@ mod writer;
 mod zone;
 
 pub use facility::{Facility, FacilityError};
-pub use feed::{RECENT_LINES, SubscriberId, Subscription};
+pub use feed::{MAX_RECENT_BYTES, RECENT_LINES, SubscriberId, Subscription};
 pub use level::{LevelError, level_name, parse_level};
 pub use line::{LogLine, MAX_MESSAGE_LEN};
-pub use logger::{InstallError, LogOptions, Logger, LoggerHandle, QUEUE_LINES};
+pub use logger::{InstallError, LogOptions, Logger, LoggerHandle, MAX_QUEUE_BYTES, QUEUE_LINES};
 pub use rate_limit::{MAX_KEYS, Passed, RateLimit};
 pub use syslog::{SYSLOG_SOCKET, SyslogOptions};
 pub use writer::{Format, HELD_LINES};

@@ -8,7 +8,7 @@ use super::feed::Shared;
 use super::line::Entry;
 use super::syslog::Syslog;
 use super::target;
-use crossbeam_channel::Receiver;
+use crate::channel::Receiver;
 use log::Level;
 use std::io::Write;
 use std::sync::Arc;
@@ -40,6 +40,17 @@ pub(super) enum Command {
     OpenGate,
     /// Write everything and end.
     Stop,
+}
+
+impl Command {
+    /// How much memory it takes, about.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Command::Line(entry) => entry.memory(),
+            Command::Say(text) => text.len(),
+            Command::OpenGate | Command::Stop => 0,
+        }
+    }
 }
 
 pub(super) struct Writer {

@@ -29,31 +29,107 @@ pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
     }
 }
 
+/// What is read of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Portion {
+    /// All of it.
+    Whole,
+    /// Pings and their answers.
+    Probes,
+    /// What is left after these.
+    Rest,
+}
+
+impl Portion {
+    fn has(self, part: &[u8]) -> bool {
+        let is_probe = || match part.first() {
+            Some(&tag) if Dialect::of(tag) == Dialect::Native => native::is_probe(tag),
+            Some(&tag) => hashicorp::is_probe(tag),
+            None => false,
+        };
+        match self {
+            Portion::Whole => true,
+            Portion::Probes => is_probe(),
+            Portion::Rest => !is_probe(),
+        }
+    }
+}
+
 /// Reads a datagram: checksum, compression, compound. `each` is given a message and its
 /// bytes; those in front of one that does not decode are kept. With `only`, nothing is read that is
 /// in another dialect.
 pub fn read_datagram(
     bytes: &[u8],
     only: Option<Dialect>,
-    mut each: impl FnMut(Message, &[u8]),
+    each: impl FnMut(Message, &[u8]),
 ) -> Result<(), WireError> {
+    read_portion(bytes, only, Portion::Whole, each).map(drop)
+}
+
+/// The same for a portion of it. Says whether there is anything else in it.
+pub fn read_portion(
+    bytes: &[u8],
+    only: Option<Dialect>,
+    portion: Portion,
+    mut each: impl FnMut(Message, &[u8]),
+) -> Result<bool, WireError> {
+    let mut has_more = false;
+    let mut read = |part: &[u8]| -> Result<(), WireError> {
+        if portion.has(part) {
+            each(decode(part)?, part);
+        } else {
+            has_more = true;
+        }
+        Ok(())
+    };
     for part in datagram::open(bytes)? {
         check_dialect(part, only)?;
         if part.first() == Some(&compression::COMPRESSED) {
             let plain = compression::unpack(part, compression::MAX_INFLATED_DATAGRAM)?;
             for part in datagram::open_inflated(&plain)? {
-                each(decode(part)?, part);
+                read(part)?;
             }
         } else {
-            each(decode(part)?, part);
+            read(part)?;
         }
     }
-    Ok(())
+    Ok(has_more)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_datagram_can_be_read_in_two_portions() {
+        use crate::wire::datagram::{Packer, Wrapping};
+        use crate::wire::message::{Ack, JoinIntent, Nack};
+        let node = crate::model::NodeName::new("n").unwrap();
+        let messages: [Message; 4] = [
+            Nack { seq_no: 1 }.into(),
+            JoinIntent { ltime: crate::model::LamportTime(7), node }.into(),
+            Ack { seq_no: 2, payload: vec![0; 200], digest: None }.into(),
+            Nack { seq_no: 3 }.into(),
+        ];
+        for dialect in [Dialect::Native, Dialect::Hashicorp] {
+            for compress in [false, true] {
+                let mut packer = Packer::new(1400);
+                for message in &messages {
+                    assert!(packer.push(&encode(dialect, message)));
+                }
+                let bytes = packer.finish_in(Wrapping { checksum: true, compress });
+                let read = |portion| {
+                    let mut read = Vec::new();
+                    let has_more = read_portion(&bytes, None, portion, |message, _| read.push(message));
+                    (read, has_more.unwrap())
+                };
+                let [nack, join, ack, last] = messages.clone();
+                assert_eq!(read(Portion::Whole), (messages.to_vec(), false));
+                assert_eq!(read(Portion::Probes), (vec![nack, ack, last], true));
+                assert_eq!(read(Portion::Rest), (vec![join], true));
+            }
+        }
+    }
 
     #[test]
     fn the_first_byte_shows_the_dialect() {

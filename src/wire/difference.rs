@@ -65,6 +65,7 @@ pub struct Compare {
     /// The low 32 bits of the sum of the rows in each bucket: a power of two of them, or none if the tables agree.
     pub sums: Vec<u32>,
     /// Members that were mentioned as failed, and have left.
+    #[serde(deserialize_with = "super::bounded::rows")]
     pub rows: Vec<PeerRow>,
     /// What the sender remembers of events, if it differs.
     pub serf: Option<SerfState>,
@@ -74,8 +75,10 @@ pub struct Compare {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ids {
     /// The number of each such bucket, and the sender's rows in it.
+    #[serde(deserialize_with = "super::bounded::ids")]
     pub buckets: Vec<(u8, Vec<RowId>)>,
     /// Members that were mentioned as failed, and have left.
+    #[serde(deserialize_with = "super::bounded::rows")]
     pub rows: Vec<PeerRow>,
     /// What the sender remembers of events, if it differs.
     pub serf: Option<SerfState>,
@@ -85,6 +88,7 @@ pub struct Ids {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rows {
     /// The rows.
+    #[serde(deserialize_with = "super::bounded::rows")]
     pub rows: Vec<PeerRow>,
     /// Which rows of the other side the sender lacks. In the first piece.
     pub want: Vec<RowId>,

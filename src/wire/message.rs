@@ -478,6 +478,7 @@ pub struct PushPull {
     /// The sender's Lamport time of intents.
     pub ltime: LamportTime,
     /// Everyone the sender knows, itself included.
+    #[serde(deserialize_with = "super::bounded::rows")]
     pub rows: Vec<PeerRow>,
     /// Intents about members of whom there is no row: HashiCorp's agents forget where the dead
     /// were before they forget that they died. Not in the native dialect.
@@ -508,5 +509,22 @@ pub struct SerfState {
     /// The sender's Lamport time of queries.
     pub query_ltime: LamportTime,
     /// Recent user events, by Lamport time.
+    #[serde(deserialize_with = "super::bounded::events")]
     pub events: Vec<UserEvent>,
+}
+
+impl SerfState {
+    /// The same in pieces of up to `most` events, in the order of Lamport times whatever order the sender chose. At least
+    /// one, for its clocks.
+    pub fn pieces(self, most: usize) -> impl Iterator<Item = SerfState> {
+        let SerfState { event_ltime, query_ltime, mut events } = self;
+        events.sort_by_key(|event| event.ltime);
+        let pieces = events.len().div_ceil(most.max(1)).max(1);
+        let mut events = events.into_iter();
+        (0..pieces).map(move |_| SerfState {
+            event_ltime,
+            query_ltime,
+            events: events.by_ref().take(most.max(1)).collect(),
+        })
+    }
 }

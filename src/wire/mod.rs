@@ -5,6 +5,7 @@
 //! * [`message`]: every message once, typed.
 //! * `native`: our own dialect; `hashicorp`: that of HashiCorp's agents. Which of them is spoken
 //!   is chosen for one receiver at a time, never globally; see [`Dialect`].
+//! * `bounded`: how much memory a message may take; `footprint`: how much it does.
 //! * `codec`: from one to the other; [`Shared`] is encoded once for many receivers.
 //! * [`compression`]: what HashiCorp's agents compress.
 //! * [`datagram`]: several messages in one UDP datagram, with a checksum and a size budget.
@@ -19,6 +20,7 @@
 //! allocated, nesting is refused, nothing is indexed unchecked, nothing panics.
 
 pub mod base64_text;
+mod bounded;
 mod codec;
 pub mod compression;
 pub mod coordinate;
@@ -27,6 +29,7 @@ mod dialect;
 pub mod difference;
 pub mod envelope;
 mod error;
+mod footprint;
 mod hashicorp;
 pub mod keyring;
 pub mod label;
@@ -39,7 +42,9 @@ mod shared;
 pub mod stream;
 mod stream_message;
 
-pub use codec::{decode, encode, read_datagram, serf_size};
+pub use bounded::{MAX_EVENT_BYTES, MAX_ROW_BYTES};
+pub use codec::{Portion, decode, encode, read_datagram, read_portion, serf_size};
 pub use dialect::Dialect;
 pub use error::WireError;
 pub use shared::Shared;
+pub use stream_message::MAX_INFLATED;

@@ -40,6 +40,11 @@ macro_rules! messages {
     };
 }
 
+/// Whether a message is a ping or an answer to one, by its tag.
+pub(crate) fn is_probe(tag: u8) -> bool {
+    matches!(tag, PING | INDIRECT_PING | ACK | NACK)
+}
+
 messages! {
     Probe(ProbeMessage): {
         PING = 0x80, Ping, "ping";

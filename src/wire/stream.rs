@@ -13,7 +13,7 @@ use super::difference::DifferenceMessage;
 use super::error::WireError;
 use super::{hashicorp, native};
 
-pub use super::stream_message::{MAX_FRAME, MAX_SMALL_FRAME, StreamMessage};
+pub use super::stream_message::{MAX_DIFFERENCE_FRAME, MAX_FRAME, MAX_SMALL_FRAME, StreamMessage};
 
 const PUSH_PULL: u8 = 0xa0;
 const PING: u8 = 0xa1;
@@ -135,7 +135,8 @@ pub fn decode(buffer: &[u8]) -> Result<Option<StreamMessage>, WireError> {
 fn native_frame_len(buffer: &[u8]) -> Result<Option<usize>, WireError> {
     let Some(&tag) = buffer.first() else { return Ok(None) };
     let limit = match tag {
-        PUSH_PULL | COMPARE | IDS | ROWS => MAX_FRAME,
+        PUSH_PULL => MAX_FRAME,
+        COMPARE | IDS | ROWS => MAX_DIFFERENCE_FRAME,
         PING | ACK | ERROR | USER | HELLO => MAX_SMALL_FRAME,
         DONE => 0,
         other => return Err(WireError::UnknownType(other)),

@@ -6,7 +6,11 @@ use super::message::{Ack, Message, Ping, PushPull};
 
 /// The largest body of a frame: a push/pull of some fifty thousand members.
 pub const MAX_FRAME: usize = 8 << 20;
-/// The largest body of a frame that is no push/pull.
+/// How large a compressed message may become, in bytes: that of some forty thousand members.
+pub const MAX_INFLATED: usize = 5888 * 1024;
+/// The largest body of a frame in an exchange of what differs: what is remembered of events, and the ids of all rows.
+pub const MAX_DIFFERENCE_FRAME: usize = 4 << 20;
+/// The largest body of a frame that is neither.
 pub const MAX_SMALL_FRAME: usize = 4096;
 
 /// Anything that travels over TCP.

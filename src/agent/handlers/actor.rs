@@ -5,13 +5,13 @@ use super::orphans;
 use super::reply::{AnswerFn, Chance, PendingReply, Replies};
 use super::run::{Reason, Run, RunContext, Turn, until};
 use super::sender::{EVENTS_CAPACITY, Missed};
-use super::waiting::{Job, weight};
+use super::waiting::Job;
 use crate::agent::clock::Clock;
 use crate::agent::thread::{Actor, Stop, wait};
+use crate::channel::Receiver;
 use crate::config::EventScript;
-use crate::model::{Event, Member, Moment};
+use crate::model::{Event, Footprint, Member, Moment};
 use crate::telemetry::{RateLimit, counters};
-use crossbeam_channel::Receiver;
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Registry, Token};
 use signal_hook::SigId;
@@ -228,6 +228,16 @@ impl HandlerActor {
                 target: "agent", "Too many events at once: {refused} were not delivered to handlers{passed}"
             );
         }
+        let unfit = self.missed.take_unfit();
+        if unfit > 0
+            && let Some(passed) = self.complaints.pass(ALL_LANES, "unfit", self.clock.now())
+        {
+            log::warn!(
+                target: "agent",
+                "{unfit} events with a NUL in their names were not given to handlers: no process can have it in its \
+                 environment{passed}"
+            );
+        }
         // Sending wakes the thread again, so that none is left behind.
         for _ in 0..2 * EVENTS_CAPACITY {
             match self.events.try_recv() {
@@ -245,7 +255,7 @@ impl HandlerActor {
             Event::Query(query) => Some(PendingReply::open(query, Rc::clone(&self.answer), now)),
             Event::Members(_) | Event::User(_) => None,
         };
-        let weight = weight(&event);
+        let weight = event.footprint();
         for lane in self.lanes.iter_mut().filter(|lane| !lane.retired && lane.script.matches(&event)) {
             let job = Job { event: Arc::clone(&event), chance: reply.as_ref().map(Chance::new), weight };
             let dropped = lane.waiting.push(job);

@@ -25,7 +25,22 @@ pub(crate) fn environment(me: &Member, event: &Event) -> Vec<(String, Text)> {
             variables.push(("SERF_QUERY_LTIME".to_string(), query.key.ltime.to_string().into()));
         }
     }
+    // Tags of this member, perhaps set by a client: without them the script can run all the same.
+    variables.retain(|(_, value)| !has_nul(value));
     variables
+}
+
+/// Whether a process can be started for this event: a variable of its environment cannot hold a NUL.
+pub(crate) fn can_be_given(event: &Event) -> bool {
+    match event {
+        Event::Members(_) => true,
+        Event::User(event) => !has_nul(&event.name),
+        Event::Query(query) => !has_nul(&query.name),
+    }
+}
+
+fn has_nul(text: &Text) -> bool {
+    text.as_bytes().contains(&0)
 }
 
 /// `SERF_TAG_` and the name in upper case, with `_` for each character that is then none of
@@ -144,6 +159,22 @@ mod tests {
         );
         let plain = member("b", "10.0.0.1", &[]);
         assert!(environment(&plain, &join(&["b"])).contains(&("SERF_SELF_ROLE".into(), Text::default())));
+    }
+
+    #[test]
+    fn what_no_environment_can_hold_is_left_out_or_not_given_at_all() {
+        let me = member("a", "10.0.0.1", &["role=x\0y", "good=1"]);
+        let names: Vec<String> = environment(&me, &join(&["b"])).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["SERF_EVENT", "SERF_SELF_NAME", "SERF_TAG_GOOD"]);
+        let fits = [
+            (join(&["b"]), true),
+            (user("deploy", "a\0b"), true),
+            (user("de\0ploy", ""), false),
+            (query("\0", Moment::NEVER), false),
+        ];
+        for (event, fits) in fits {
+            assert_eq!(can_be_given(&event), fits, "{event:?}");
+        }
     }
 
     #[test]

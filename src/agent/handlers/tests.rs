@@ -270,9 +270,11 @@ fn signals_are_at_their_defaults() {
 #[test]
 fn what_cannot_be_started_holds_nothing_up() {
     let bench = Bench::start(&["query=printf '%s\\n' \"$SERF_QUERY_NAME\""]);
-    // A variable cannot hold a zero byte.
-    bench.ask("nul\0");
+    // A variable cannot be as long as this.
+    bench.ask(&"x".repeat(200_000));
     assert_eq!(bench.answer(), HandlerAnswer::None);
+    // Nor hold a zero byte: the thread is not even woken for a script.
+    assert!(!bench.handle().sender().send(&Arc::new(query("nul\0", Moment::NEVER))));
     bench.ask("fine");
     assert_eq!(bench.answer(), payload("fine\n"));
 }

@@ -1,7 +1,7 @@
 //! What waits for one script: its events, oldest first, and how many of them may. Pure.
 
 use super::reply::Chance;
-use crate::model::{Event, Member};
+use crate::model::Event;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ pub(crate) const MAX_WAITING: usize = 1024;
 
 /// The most memory that the events waiting for one script keep alive, in bytes (as `weight`
 /// reckons). A single event that is larger may wait alone.
-pub(crate) const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_WAITING_BYTES: usize = 1024 * 1024;
 
 /// An event on its way to one script.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Job {
     pub(crate) event: Arc<Event>,
     /// Its chance to answer, if it is a query.
     pub(crate) chance: Option<Chance>,
-    /// See `weight`.
+    /// Its bytes of memory. The same event may wait for several scripts and is counted for each, though they share it.
     pub(crate) weight: usize,
 }
 
@@ -70,30 +70,14 @@ impl Waiting {
     }
 }
 
-/// About how much memory an event takes, in bytes. The same event may wait in several lanes and
-/// is reckoned in each, though they share it.
-pub(crate) fn weight(event: &Event) -> usize {
-    // A member, an event: what they take besides their text.
-    const MEMBER: usize = 160;
-    const EVENT: usize = 128;
-    EVENT
-        + match event {
-            Event::Members(events) => {
-                let text = |m: &Member| m.name.as_bytes().len() + m.meta.as_bytes().len();
-                events.members.iter().map(|m| MEMBER + text(m)).sum()
-            }
-            Event::User(event) => event.name.len() + event.payload.len(),
-            Event::Query(query) => query.name.len() + query.payload.len(),
-        }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::tests::samples::{join, user};
+    use super::super::tests::samples::user;
     use super::*;
+    use crate::model::Footprint;
 
     fn job(event: Event) -> Job {
-        let weight = weight(&event);
+        let weight = event.footprint();
         Job { event: Arc::new(event), chance: None, weight }
     }
 
@@ -114,7 +98,7 @@ mod tests {
     #[test]
     fn the_oldest_go_when_they_are_too_large() {
         let mut waiting = Waiting::default();
-        let large = || job(user("x", &"p".repeat(1024 * 1024)));
+        let large = || job(user("x", &"p".repeat(256 * 1024)));
         assert_eq!([waiting.push(large()), waiting.push(large()), waiting.push(large())], [0; 3]);
         assert_eq!(waiting.push(large()), 1);
         assert_eq!(waiting.push(large()), 1);
@@ -123,12 +107,5 @@ mod tests {
         assert_eq!(waiting.len(), 1);
         assert_eq!(waiting.push(job(user("y", ""))), 1);
         assert_eq!((waiting.len(), waiting.clear(), waiting.len(), waiting.bytes), (1, 1, 0, 0));
-    }
-
-    #[test]
-    fn weight_grows_with_what_is_kept() {
-        let two = weight(&join(&["a", "b"])) - weight(&join(&["a"]));
-        assert!(two >= 160, "{two}");
-        assert_eq!(weight(&user("ab", "cde")) - weight(&user("", "")), 5);
     }
 }

@@ -4,8 +4,8 @@ use super::signals::{Signal, Signals};
 use crate::agent::channels::ToMain;
 use crate::agent::clock::Clock;
 use crate::agent::thread;
+use crate::channel::Receiver;
 use crate::model::Moment;
-use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token, Waker};
 use std::io;
 

@@ -7,6 +7,7 @@ use crate::agent::events::{self, EventActor};
 use crate::agent::handlers::{self, HandlerSender, HandlerSettings, HandlersHandle};
 use crate::agent::mailbox::Parked;
 use crate::agent::metrics::ProcessFacts;
+use crate::agent::net::backlog::Backlog;
 use crate::agent::net::bind::Endpoints;
 use crate::agent::net::datagrams::DatagramSender;
 use crate::agent::net::gossip::{Depths, GossipActor};
@@ -22,6 +23,7 @@ use crate::agent::table::SharedTable;
 use crate::agent::thread::Thread;
 use crate::config::{AgentConfig, EventScript, KeySource};
 
+use crate::channel::{Receiver, Sender};
 use crate::messaging::Gossip;
 use crate::messaging::queries::QueryLimits;
 use crate::model::Moment;
@@ -32,7 +34,6 @@ use crate::node::snapshot::Clocks;
 use crate::telemetry::{LoggerHandle, counters};
 use crate::wire::envelope::Envelope;
 use crate::wire::{Dialect, Shared};
-use crossbeam_channel::{Receiver, Sender};
 use fastrand::Rng;
 use mio::Poll;
 use mio::net::{TcpListener, UdpSocket};
@@ -204,6 +205,7 @@ impl Parts<'_> {
             clock: self.clock,
             rng,
             complaints: refusals::complaints(),
+            backlog: Backlog::default(),
         };
         let mailbox = self.channels.probe.clone();
         Thread::spawn(move || actor, move || mailbox.wake())

@@ -11,10 +11,10 @@ use crate::agent::rpc::RpcHandle;
 use crate::agent::snapshot::SnapshotHandle;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::Thread;
+use crate::channel::Receiver;
 use crate::membership::Effects;
 use crate::model::{Tags, TagsError};
 use crate::node::{Departure, Rejoin};
-use crossbeam_channel::Receiver;
 use fastrand::Rng;
 use std::time::Duration;
 

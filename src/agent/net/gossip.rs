@@ -6,12 +6,12 @@ use crate::agent::clock::Clock;
 use crate::agent::mailbox::Parked;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::{Actor, Stop};
+use crate::channel::Sender;
 use crate::messaging::{Gossip, Kind};
 use crate::model::LamportTime;
 use crate::node::news;
 use crate::telemetry::metrics;
 use crate::wire::Shared;
-use crossbeam_channel::Sender;
 use fastrand::Rng;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -97,7 +97,7 @@ impl GossipActor {
         let datagrams = {
             let table = self.table.read();
             let datagrams = self.gossip.tick(&table.members, now, &mut self.rng);
-            if self.piggyback.is_empty()
+            if self.piggyback.len() == 0
                 && let Some(news) = news::piggyback(&mut self.gossip, &table.members)
             {
                 // Full is impossible: this thread alone fills the slot.

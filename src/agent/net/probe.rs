@@ -3,6 +3,7 @@
 //!
 //! Architecture invariant: it never waits for anyone but its own socket and its own deadlines.
 
+use super::backlog::Backlog;
 use super::datagrams::DatagramSender;
 use super::gossip::Depths;
 use super::refusals;
@@ -10,6 +11,7 @@ use crate::agent::channels::{Channels, ToEvents, ToGossip, ToMain, ToProbe};
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::{Actor, Stop, wait};
+use crate::channel::Receiver;
 use crate::membership::Transmit;
 use crate::messaging::Gossip;
 use crate::messaging::wave::Arrived;
@@ -18,8 +20,7 @@ use crate::telemetry::{RateLimit, counters, metrics};
 use crate::wire::datagram::MAX_DATAGRAM;
 use crate::wire::envelope::Envelope;
 use crate::wire::message::SerfMessage;
-use crate::wire::{self, Dialect, Shared, WireError};
-use crossbeam_channel::Receiver;
+use crate::wire::{self, Dialect, Portion, Shared, WireError};
 use fastrand::Rng;
 use log::Level;
 use mio::net::UdpSocket;
@@ -36,6 +37,17 @@ pub(crate) const WAKER: Token = Token(1);
 
 /// How many datagrams are applied at once, so that a flood does not keep the table locked.
 const BATCH: usize = 64;
+/// How many messages these may hold before the news of further datagrams waits: each takes many times its bytes.
+const BATCH_MESSAGES: usize = 1024;
+/// And how many bytes.
+const BATCH_BYTES: usize = 96 * 1024;
+/// What these take in memory, about, in bytes: the last datagram may bring as many again as fit one.
+#[cfg(test)]
+pub(crate) const MAX_BATCH_BYTES: usize = 768 * 1024;
+/// How many of what waits are taken in before pings are looked for again: some milliseconds' worth.
+const SLICE_MESSAGES: usize = 256;
+/// How many datagrams are read at once, for the pings in them.
+const READ_AT_ONCE: usize = 512;
 
 /// The thread's state.
 pub(crate) struct ProbeActor {
@@ -67,6 +79,27 @@ pub(crate) struct ProbeActor {
     pub rng: Rng,
     /// About datagrams, by the address they came from.
     pub complaints: RateLimit<IpAddr>,
+    /// Datagrams whose news has not been taken in.
+    pub backlog: Backlog,
+}
+
+/// What is read for one batch.
+#[derive(Default)]
+struct Fill {
+    datagrams: usize,
+    messages: usize,
+    bytes: usize,
+}
+
+impl Fill {
+    fn is_full(&self) -> bool {
+        self.datagrams >= BATCH || self.messages >= BATCH_MESSAGES || self.bytes >= BATCH_BYTES
+    }
+
+    /// The same between two looks at the socket.
+    fn is_a_slice(&self) -> bool {
+        self.is_full() || self.messages >= SLICE_MESSAGES
+    }
 }
 
 impl Actor for ProbeActor {
@@ -79,7 +112,8 @@ impl Actor for ProbeActor {
         let mut readable = true;
         loop {
             let deadline = self.heartbeat.plan(&self.table.read().members, self.clock.now());
-            let timeout = if readable { Some(Duration::ZERO) } else { self.clock.until(deadline) };
+            let is_busy = readable || !self.backlog.is_empty();
+            let timeout = if is_busy { Some(Duration::ZERO) } else { self.clock.until(deadline) };
             if !wait(Self::NAME, &mut self.poll, &mut events, timeout) {
                 return;
             }
@@ -92,6 +126,10 @@ impl Actor for ProbeActor {
             self.apply(batch);
             if stopping {
                 return;
+            }
+            if !self.backlog.is_empty() {
+                let batch = self.next_of_backlog();
+                self.apply(batch);
             }
         }
     }
@@ -117,25 +155,29 @@ impl ProbeActor {
         batch
     }
 
-    /// Reads up to [`BATCH`] datagrams. Says whether there may be more.
+    /// Reads datagrams. Says whether there may be more. When a batch is full, only pings and their answers are read
+    /// at once, and the rest has to wait.
     fn receive(&mut self, buffer: &mut [u8], batch: &mut Batch) -> bool {
-        for _ in 0..BATCH {
+        let mut fill = Fill::default();
+        for _ in 0..READ_AT_ONCE {
+            if fill.messages >= 2 * BATCH_MESSAGES {
+                return true;
+            }
             match self.socket.recv_from(buffer) {
                 Ok((len, from)) => {
                     counters::DATAGRAMS_RECEIVED.inc();
                     counters::DATAGRAM_BYTES_RECEIVED.add(len);
                     let bytes = buffer.get_mut(..len).unwrap_or_default();
-                    let content = self.envelope.unwrap_datagram(bytes);
-                    let mut arrived = Arrived::default();
-                    let read = content.and_then(|content| {
-                        wire::read_datagram(content, self.only, |message, bytes| {
-                            if message.is_serf_message() {
-                                metrics::SERF_BYTES_RECEIVED.record_size(bytes.len());
-                            }
-                            arrived.push(message, bytes);
-                        })
+                    let waits = fill.is_full() || !self.backlog.is_empty();
+                    let portion = if waits { Portion::Probes } else { Portion::Whole };
+                    let read = self.envelope.unwrap_datagram(bytes).and_then(|content| {
+                        let (arrived, has_more) = read_portion(content, self.only, portion, &mut fill);
+                        batch.arrived.push((from, arrived));
+                        if has_more? {
+                            self.backlog.push(from, content);
+                        }
+                        Ok(())
                     });
-                    batch.arrived.push((from, arrived));
                     if let Err(e) = read {
                         self.refuse(from, &e);
                     }
@@ -152,6 +194,21 @@ impl ProbeActor {
             }
         }
         true
+    }
+
+    /// A batch of the news that waits.
+    fn next_of_backlog(&mut self) -> Batch {
+        let (mut batch, mut fill) = (Batch::default(), Fill::default());
+        while !fill.is_a_slice()
+            && let Some((from, content)) = self.backlog.pop()
+        {
+            let (arrived, read) = read_portion(&content, self.only, Portion::Rest, &mut fill);
+            batch.arrived.push((from, arrived));
+            if let Err(e) = read {
+                self.refuse(from, &e);
+            }
+        }
+        batch
     }
 
     fn refuse(&mut self, from: SocketAddr, why: &WireError) {
@@ -230,4 +287,24 @@ impl ProbeActor {
             self.heartbeat.prober.send_failed(seq_no, self.clock.now());
         }
     }
+}
+
+/// What a portion of a datagram says, and whether there is more in it.
+fn read_portion(
+    content: &[u8],
+    only: Option<Dialect>,
+    portion: Portion,
+    fill: &mut Fill,
+) -> (Arrived, Result<bool, WireError>) {
+    let mut arrived = Arrived::default();
+    let has_more = wire::read_portion(content, only, portion, |message, bytes| {
+        if message.is_serf_message() {
+            metrics::SERF_BYTES_RECEIVED.record_size(bytes.len());
+        }
+        fill.messages += 1;
+        arrived.push(message, bytes);
+    });
+    fill.datagrams += 1;
+    fill.bytes += content.len();
+    (arrived, has_more)
 }

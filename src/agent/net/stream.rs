@@ -1,6 +1,7 @@
 //! One TCP stream of `serf-sync`: a non-blocking connection that carries one message out, one in,
 //! or both, before its deadline. Knows nothing of membership.
 
+use super::buffer::Buffer;
 use crate::membership::Target;
 use crate::model::Moment;
 use crate::node::exchanges::StreamFailure;
@@ -35,8 +36,10 @@ pub(crate) enum StreamError {
     Timeout,
     /// Too many streams of this process are under way.
     Busy,
-    /// All streams together buffered more than they may, and this one the most.
+    /// All streams together held more than they may, and this one the most for the longest.
     Budget,
+    /// It was not read, and others wait for room.
+    Unread,
 }
 
 impl fmt::Display for StreamError {
@@ -51,7 +54,8 @@ impl fmt::Display for StreamError {
             StreamError::Closed => write!(f, "closed by the other side before a message was complete"),
             StreamError::Timeout => write!(f, "timed out"),
             StreamError::Busy => write!(f, "too many exchanges at once"),
-            StreamError::Budget => write!(f, "too much is being received at once"),
+            StreamError::Budget => write!(f, "too much is being received and sent at once"),
+            StreamError::Unread => write!(f, "it does not read, and others wait"),
         }
     }
 }
@@ -66,9 +70,11 @@ impl From<&StreamError> for StreamFailure {
             StreamError::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                 StreamFailure::NothingListens(why.to_string())
             }
-            StreamError::Io(_) | StreamError::Timeout | StreamError::Busy | StreamError::Budget => {
-                StreamFailure::Broken(why.to_string())
-            }
+            StreamError::Io(_)
+            | StreamError::Timeout
+            | StreamError::Busy
+            | StreamError::Budget
+            | StreamError::Unread => StreamFailure::Broken(why.to_string()),
         }
     }
 }
@@ -103,7 +109,11 @@ pub(crate) struct Stream {
     connected: bool,
     outbox: Vec<u8>,
     sent: usize,
-    inbox: Vec<u8>,
+    /// When it last sent something, or began to.
+    sent_at: Moment,
+    inbox: Buffer,
+    /// When the message that is being received began.
+    received_from: Moment,
     received: usize,
 }
 
@@ -112,7 +122,7 @@ impl Stream {
     pub(crate) fn accepted(
         socket: TcpStream,
         peer: SocketAddr,
-        deadline: Moment,
+        (now, deadline): (Moment, Moment),
         options: StreamOptions,
     ) -> Self {
         Stream {
@@ -127,7 +137,9 @@ impl Stream {
             connected: true,
             outbox: Vec::new(),
             sent: 0,
-            inbox: Vec::new(),
+            sent_at: now,
+            inbox: Buffer::default(),
+            received_from: now,
             received: 0,
         }
     }
@@ -135,14 +147,16 @@ impl Stream {
     /// Begins to connect, to send `message`.
     pub(crate) fn connect(
         to: Target,
-        deadline: Moment,
+        (now, deadline): (Moment, Moment),
         options: StreamOptions,
-        message: &StreamMessage,
+        message: StreamMessage,
     ) -> io::Result<Self> {
-        let frame = encode(to.dialect, options.compress, message);
+        let frame = encode(to.dialect, options.compress, &message);
+        // It may be large, and so may its bytes.
+        drop(message);
         let outbox = options.envelope.wrap_request(frame).map_err(io::Error::other)?;
         let socket = TcpStream::connect(to.addr)?;
-        let stream = Stream::accepted(socket, to.addr, deadline, options);
+        let stream = Stream::accepted(socket, to.addr, (now, deadline), options);
         Ok(Stream { connected: false, reads_from: Side::Answerer, outbox, ..stream })
     }
 
@@ -152,25 +166,28 @@ impl Stream {
     }
 
     /// Queues the answer to the side that opened the stream; [`Stream::drive`] sends it.
-    pub(crate) fn queue(&mut self, message: &StreamMessage) -> io::Result<()> {
-        let bytes = self.options.envelope.wrap_answer(self.encode(message)).map_err(io::Error::other)?;
-        if self.sent == self.outbox.len() {
-            // What has been sent is of no use any more.
-            (self.outbox, self.sent) = (Vec::new(), 0);
+    pub(crate) fn queue(&mut self, message: StreamMessage, now: Moment) -> io::Result<()> {
+        let frame = self.encode(&message);
+        // It may be large, and so may its bytes.
+        drop(message);
+        let bytes = self.options.envelope.wrap_answer(frame).map_err(io::Error::other)?;
+        if self.is_sent() {
+            (self.outbox, self.sent, self.sent_at) = (bytes, 0, now);
+        } else {
+            self.outbox.extend(bytes);
         }
-        self.outbox.extend(bytes);
         Ok(())
     }
 
     /// Sends the side that opened the stream the reason why it is refused, as far as that goes at once.
-    pub(crate) fn refuse(&mut self, why: &WireError) {
+    pub(crate) fn refuse(&mut self, why: &WireError, now: Moment) {
         // Also what is not spoken otherwise: it is to be understood.
         self.dialect = self.reader.dialect().or(self.dialect);
         let reason = self.encode(&StreamMessage::Error(why.to_string()));
         if let Ok(bytes) = self.options.envelope.wrap_refusal(reason, why) {
             self.outbox.extend(bytes);
             // One that does not listen learns nothing.
-            let _ = self.flush();
+            let _ = self.flush(now);
         }
     }
 
@@ -181,16 +198,25 @@ impl Stream {
 
     /// Whether everything that was queued has been sent.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.connected && self.sent == self.outbox.len()
+        self.connected && self.is_sent()
     }
 
-    /// How many received bytes wait for the rest of their message.
-    pub(crate) fn buffered(&self) -> usize {
-        self.inbox.len()
+    fn is_sent(&self) -> bool {
+        self.sent == self.outbox.len()
+    }
+
+    /// How much memory received bytes take that wait for the rest of their message, and since when.
+    pub(crate) fn unread(&self) -> (usize, Moment) {
+        (self.inbox.held(), self.received_from)
+    }
+
+    /// How much memory those take that the other side has not taken, and since when it has taken none.
+    pub(crate) fn unsent(&self) -> (usize, Moment) {
+        (self.outbox.capacity(), self.sent_at)
     }
 
     /// Sends and receives what is possible now. Answers with the message once it is complete.
-    pub(crate) fn drive(&mut self) -> Result<Option<StreamMessage>, StreamError> {
+    pub(crate) fn drive(&mut self, now: Moment) -> Result<Option<StreamMessage>, StreamError> {
         if !self.connected {
             if let Some(e) = self.socket.take_error().map_err(StreamError::Io)? {
                 return Err(StreamError::Io(e));
@@ -201,27 +227,30 @@ impl Stream {
                 Err(e) => return Err(StreamError::Io(e)),
             }
         }
-        self.flush().map_err(StreamError::Io)?;
-        self.receive()
+        self.flush(now).map_err(StreamError::Io)?;
+        self.receive(now)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self, now: Moment) -> io::Result<()> {
         while let Some(rest) = self.outbox.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match self.socket.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     counters::STREAM_BYTES_SENT.add(n);
                     self.sent += n;
+                    self.sent_at = now;
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
         }
+        // What has been sent is of no use any more.
+        (self.outbox, self.sent) = (Vec::new(), 0);
         Ok(())
     }
 
-    fn receive(&mut self) -> Result<Option<StreamMessage>, StreamError> {
+    fn receive(&mut self, now: Moment) -> Result<Option<StreamMessage>, StreamError> {
         let mut chunk = [0; CHUNK];
         loop {
             match self.socket.read(&mut chunk) {
@@ -231,13 +260,16 @@ impl Stream {
                     if self.received > MOST_RECEIVED {
                         return Err(StreamError::Budget);
                     }
-                    self.inbox.extend_from_slice(chunk.get(..n).unwrap_or_default());
+                    if self.inbox.len() == 0 {
+                        self.received_from = now;
+                    }
+                    self.inbox.extend(chunk.get(..n).unwrap_or_default()).map_err(StreamError::Io)?;
                     let buffered = self.inbox.len();
                     if let Some(message) = self.read().map_err(StreamError::Wire)? {
                         if let StreamMessage::PushPull(_) = message {
                             metrics::REMOTE_STATE_BYTES.record_size(buffered);
                         }
-                        self.inbox = Vec::new();
+                        self.inbox = Buffer::default();
                         // The label comes once.
                         self.reads_from = Side::Answerer;
                         return Ok(Some(message));
@@ -251,7 +283,7 @@ impl Stream {
     }
 
     fn read(&mut self) -> Result<Option<StreamMessage>, WireError> {
-        let read = self.options.envelope.read_stream(self.reads_from, &mut self.reader, &mut self.inbox);
+        let read = self.options.envelope.read_stream(self.reads_from, &mut self.reader, self.inbox.bytes());
         // A stranger whose tongue did not show is addressed in the one that everyone reads.
         self.dialect = self.dialect.or(self.reader.dialect());
         read
@@ -263,8 +295,8 @@ impl Stream {
     }
 
     /// Sends only; for a stream whose message has been received.
-    pub(crate) fn finish(&mut self) -> Result<(), StreamError> {
-        self.flush().map_err(StreamError::Io)
+    pub(crate) fn finish(&mut self, now: Moment) -> Result<(), StreamError> {
+        self.flush(now).map_err(StreamError::Io)
     }
 
     /// Shows the other side that nothing more comes.

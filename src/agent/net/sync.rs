@@ -2,7 +2,10 @@
 //! decided by `node/exchanges`. All streams are non-blocking with deadlines, so that no other side
 //! can hold anyone up.
 
+pub(crate) mod room;
+
 use super::datagrams::DatagramSender;
+use super::recalls::Recalls;
 use super::refusals;
 use super::resolve;
 use super::stream::{Stream, StreamError, StreamOptions};
@@ -10,6 +13,7 @@ use crate::agent::channels::{Channels, JoinRequest, ToEvents, ToProbe, ToSync};
 use crate::agent::clock::Clock;
 use crate::agent::table::SharedTable;
 use crate::agent::thread::{Actor, Stop, wait};
+use crate::channel::Receiver;
 use crate::membership::{Members, Target};
 use crate::model::Moment;
 use crate::node::exchanges::{
@@ -21,7 +25,6 @@ use crate::telemetry::{Passed, RateLimit, counters, metrics};
 use crate::wire::difference::DifferenceMessage;
 use crate::wire::message::SerfState;
 use crate::wire::stream::StreamMessage;
-use crossbeam_channel::Receiver;
 use fastrand::Rng;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
@@ -41,10 +44,6 @@ const FIRST_STREAM: usize = 2;
 pub(crate) const MAX_INBOUND: usize = 128;
 /// The most streams that this process opens at once.
 pub(crate) const MAX_OUTBOUND: usize = 128;
-/// The most bytes that all streams together buffer of unfinished messages; beyond it, the one that
-/// buffers most is closed.
-pub(crate) const MAX_BUFFERED: usize = 32 << 20;
-
 /// How long an exchange of what differs waits for the next message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -89,6 +88,9 @@ pub(crate) struct SyncActor {
     dialogues: BTreeMap<DialogueId, Token>,
     /// Joins under way, to answer them.
     joins: BTreeMap<JoinId, JoinRequest>,
+    recalls: Recalls,
+    /// How much the conversation remembered when it was last asked, in bytes.
+    remembered: usize,
     complaints: RateLimit<IpAddr>,
     options: StreamOptions,
 }
@@ -142,6 +144,8 @@ impl Actor for SyncActor {
             // A slice, so that neither the table nor this thread is kept from others for long.
             self.look(|exchanges, members, rng, fx| exchanges.work(members, rng, fx));
             self.expire();
+            self.bound_buffers();
+            self.ask_for_copy();
             let now = self.clock.now();
             self.look(|exchanges, members, rng, fx| exchanges.tick(members, now, rng, fx));
         }
@@ -167,14 +171,15 @@ impl SyncActor {
             next_token: FIRST_STREAM,
             dialogues: BTreeMap::new(),
             joins: BTreeMap::new(),
+            recalls: Recalls::default(),
+            remembered: 0,
             complaints: refusals::complaints(),
             options: parts.options,
         }
     }
 
     fn next_deadline(&self) -> Moment {
-        let streams = self.streams.values().map(|(s, _)| s.deadline).min();
-        self.exchanges.next_deadline().min(streams.unwrap_or(Moment::NEVER))
+        self.exchanges.next_deadline().min(self.next_room())
     }
 
     fn take(&mut self, message: ToSync) {
@@ -184,7 +189,7 @@ impl SyncActor {
             ToSync::KeepSeeds(seeds, origin) => self.exchanges.keep_seeds(seeds, origin),
             ToSync::SeedFound(seed, addrs) => self.seed_found(&seed, addrs),
             ToSync::Stream(request) => self.look(|exchanges, _, _, fx| exchanges.open(request, fx)),
-            ToSync::Recalled(plan, serf) => self.proceed(plan, serf),
+            ToSync::Recalled(serf) => self.recalled(serf),
             ToSync::HashicorpMemberCame => {
                 let now = self.clock.now();
                 self.look(|exchanges, members, rng, _| exchanges.hashicorp_member_came(members, now, rng));
@@ -217,14 +222,14 @@ impl SyncActor {
         for effect in effects {
             match effect {
                 ExchangeEffect::Recall(plan) => self.recall(plan),
-                ExchangeEffect::Connect { to, message, purpose } => self.connect(to, &message, purpose),
+                ExchangeEffect::Connect { to, message, purpose } => self.connect(to, message, purpose),
                 ExchangeEffect::Say { line, message, last } => self.say(line, message, last),
                 ExchangeEffect::End(line) => {
                     if let Some(token) = self.token_of(line) {
                         self.remove(token);
                     }
                 }
-                ExchangeEffect::Reply(stream, message) => self.reply(Token(stream.0), &message),
+                ExchangeEffect::Reply(stream, message) => self.reply(Token(stream.0), message),
                 ExchangeEffect::Close(stream) => self.remove(Token(stream.0)),
                 ExchangeEffect::MergeSerf { theirs, ignore_past } => {
                     self.send_to_events(ToEvents::MergeSerf { serf: theirs, ignore_past });
@@ -267,25 +272,24 @@ impl SyncActor {
         }
     }
 
-    /// Asks `serf-events` for its part of a push/pull; [`SyncActor::proceed`] goes on with it.
+    /// Asks `serf-events` for its part of a push/pull as soon as it is its turn; [`SyncActor::proceed`] goes on with it.
     fn recall(&mut self, plan: Plan) {
-        if let Plan::Answer { stream, .. } | Plan::AnswerHello { stream, .. } = &plan
+        if let Some(stream) = plan.answers()
             && let Some((_, role)) = self.streams.get_mut(&Token(stream.0))
         {
             *role = Role::Prepares;
         }
-        if let Err(ToEvents::Recall(plan)) = self.channels.events.send(ToEvents::Recall(plan)) {
-            // Members matter more than events; those come with the next exchange.
-            self.proceed(plan, SerfState::default());
-        }
+        self.recalls.push(plan);
+        self.ask_for_copy();
     }
 
     fn proceed(&mut self, plan: Plan, serf: SerfState) {
-        if let Plan::AnswerHello { stream, .. } = &plan {
-            match self.streams.get_mut(&Token(stream.0)) {
-                Some((_, role)) => *role = Role::Converses,
+        if let Some(stream) = plan.answers() {
+            match (self.streams.get_mut(&Token(stream.0)), &plan) {
+                (Some((_, role)), Plan::AnswerHello { .. }) => *role = Role::Converses,
+                (Some(_), _) => {}
                 // It was closed meanwhile.
-                None => return,
+                (None, _) => return,
             }
         }
         self.look(|exchanges, members, rng, fx| exchanges.proceed(plan, serf, members, rng, fx));
@@ -302,8 +306,9 @@ impl SyncActor {
                         log::debug!(target: "memberlist", "Stream connection from {peer}{passed}");
                     }
                     self.make_room();
-                    let deadline = self.clock.now() + self.tcp_timeout();
-                    self.add(Stream::accepted(socket, peer, deadline, self.options.clone()), Role::Listens);
+                    let now = self.clock.now();
+                    let times = (now, now + self.tcp_timeout());
+                    self.add(Stream::accepted(socket, peer, times, self.options.clone()), Role::Listens);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -360,13 +365,13 @@ impl SyncActor {
             self.dialogues.retain(|_, other| *other != token);
         }
         stream.extend(now + PATIENCE);
-        let queued = stream.queue(&StreamMessage::Difference(message)).map_err(StreamError::Io);
+        let queued = stream.queue(StreamMessage::Difference(message), now).map_err(StreamError::Io);
         match queued {
             Ok(()) if last => self.drive(token),
             // What the other answers is read when it is there: not from here, or two that are fast would
             // go deeper with each message.
             Ok(()) => {
-                if let Err(why) = stream.finish() {
+                if let Err(why) = stream.finish(now) {
                     self.give_up(token, &why);
                 }
             }
@@ -375,10 +380,11 @@ impl SyncActor {
     }
 
     /// Answers on a stream, which ends with that.
-    fn reply(&mut self, token: Token, message: &StreamMessage) {
+    fn reply(&mut self, token: Token, message: StreamMessage) {
+        let now = self.clock.now();
         let Some((stream, role)) = self.streams.get_mut(&token) else { return };
         *role = Role::Answers;
-        match stream.queue(message) {
+        match stream.queue(message, now) {
             Ok(()) => self.drive(token),
             Err(e) => self.give_up(token, &StreamError::Io(e)),
         }
@@ -386,14 +392,14 @@ impl SyncActor {
 
     // ---- streams that this process opens -----------------------------------------------
 
-    fn connect(&mut self, to: Target, message: &StreamMessage, purpose: Purpose) {
+    fn connect(&mut self, to: Target, message: StreamMessage, purpose: Purpose) {
         let (addr, role) = (to.addr, Role::Asks(purpose));
         if self.streams.values().filter(|(_, role)| !role.is_inbound()).count() >= MAX_OUTBOUND {
             return self.failed(role, addr, &StreamError::Busy);
         }
         counters::STREAMS_OPENED.inc();
-        let deadline = self.clock.now() + self.tcp_timeout();
-        match Stream::connect(to, deadline, self.options.clone(), message) {
+        let now = self.clock.now();
+        match Stream::connect(to, (now, now + self.tcp_timeout()), self.options.clone(), message) {
             Ok(stream) => {
                 if let Role::Asks(Purpose::Dialogue(id)) = &role {
                     self.dialogues.insert(*id, Token(self.next_token));
@@ -498,22 +504,13 @@ impl SyncActor {
         self.bound_buffers();
     }
 
-    /// Keeps what all streams together buffer within bounds: the one that holds most has to go, so
-    /// that a flood of unfinished messages does not turn away the innocent.
-    fn bound_buffers(&mut self) {
-        while self.streams.values().map(|(s, _)| s.buffered()).sum::<usize>() > MAX_BUFFERED {
-            let largest = self.streams.iter().max_by_key(|(_, (s, _))| s.buffered()).map(|(t, _)| *t);
-            let Some(token) = largest else { return };
-            self.give_up(token, &StreamError::Budget);
-        }
-    }
-
     fn drive_one(&mut self, token: Token) {
+        let now = self.clock.now();
         let Some((stream, role)) = self.streams.get_mut(&token) else { return };
         let asks = match role {
             Role::Prepares => return,
             Role::Answers => {
-                if stream.finish().is_err() || stream.is_flushed() {
+                if stream.finish(now).is_err() || stream.is_flushed() {
                     self.remove(token);
                 }
                 return;
@@ -521,7 +518,7 @@ impl SyncActor {
             Role::Listens | Role::Converses => false,
             Role::Asks(_) => true,
         };
-        match (stream.drive(), asks) {
+        match (stream.drive(now), asks) {
             (Ok(None), _) => {}
             (Ok(Some(message)), false) => self.heard(token, message),
             (Ok(Some(message)), true) => self.answered(token, message),
@@ -531,18 +528,17 @@ impl SyncActor {
 
     /// A stream has ended before its time.
     fn broke(&mut self, token: Token, why: &StreamError, asks: bool) {
+        let now = self.clock.now();
         if let (StreamError::Wire(e), Some((stream, _))) = (why, self.streams.get_mut(&token)) {
             refusals::count(e);
             if !asks {
                 // Say why, if the other side still listens: a stranger with another setting learns
                 // it there, not only in our log.
-                if let Some(passed) =
-                    self.complaints.pass(stream.peer.ip(), refusals::cause(e), self.clock.now())
-                {
+                if let Some(passed) = self.complaints.pass(stream.peer.ip(), refusals::cause(e), now) {
                     let (peer, hint) = (stream.peer, refusals::hint(e));
                     log::warn!(target: "memberlist", "Ignoring a stream from {peer}: {e}{hint}{passed}");
                 }
-                stream.refuse(e);
+                stream.refuse(e, now);
             }
         }
         self.give_up(token, why);
@@ -556,6 +552,7 @@ impl SyncActor {
             // Whatever was said on it last, it may have been a dialogue.
             Role::Listens | Role::Prepares | Role::Converses | Role::Answers => {
                 self.exchanges.closed(StreamId(token.0));
+                self.recalls.forget(StreamId(token.0));
             }
         }
         // Deregistering can only fail for a socket that was not registered.
@@ -575,5 +572,6 @@ impl SyncActor {
         for token in due {
             self.give_up(token, &StreamError::Timeout);
         }
+        self.end_stalled();
     }
 }

@@ -9,7 +9,7 @@ use crate::agent::clock::Clock;
 use crate::agent::thread::{Actor, Stop, wait};
 use crate::model::Moment;
 use crate::rpc::{Connection, Phase, StreamedEvent};
-use crate::telemetry::counters;
+use crate::telemetry::{RateLimit, counters};
 use mio::{Events, Poll};
 use std::collections::BTreeMap;
 use std::io;
@@ -25,6 +25,9 @@ pub(super) const MAX_CLIENTS: usize = 128;
 /// Clients beyond those that have not authenticated yet, where a token is asked for. For the next one another makes room,
 /// so that those that never do keep out no client that has the token.
 const MAX_UNPROVEN_CLIENTS: usize = 32;
+/// The most memory that is taken for all clients together, for requests that are not complete and for what they
+/// have not read, in bytes. Beyond it, the one for which most is taken is closed.
+pub(crate) const MAX_HELD: usize = 3584 * 1024;
 /// Clients beyond [`MAX_CLIENTS`] that are heard for long enough to learn why they are not served;
 /// further ones are dropped silently.
 const MAX_REFUSED_CLIENTS: usize = 16;
@@ -72,6 +75,8 @@ pub(super) struct RpcActor {
     /// Messages that found no room and that no line of the log has reported yet.
     refused: u64,
     complained: Option<Moment>,
+    /// About clients that are closed so that others have room.
+    complaints: RateLimit<()>,
     clock: Clock,
 }
 
@@ -118,6 +123,7 @@ impl RpcActor {
             ended_streams: 0,
             refused: 0,
             complained: None,
+            complaints: RateLimit::new(3, Duration::from_secs(60)),
             clock: parts.clock,
         }
     }
@@ -177,6 +183,7 @@ impl RpcActor {
                     client.connection.deliver(&mut event, now);
                     self.sender.count_dropped(client.connection.take_dropped_records());
                 }
+                self.bound_held(now);
             }
             RpcMessage::QueryProgress { token, progress } => match self.clients.get_mut(&token.connection) {
                 Some(client) => {
@@ -193,6 +200,7 @@ impl RpcActor {
                     client.connection.log_line(line.number, &line);
                     self.sender.count_dropped(client.connection.take_dropped_records());
                 }
+                self.bound_held(now);
             }
             RpcMessage::AuthKey(key) => self.auth_key = key.into(),
             RpcMessage::Handlers(handlers) => self.dispatcher.handlers_changed(handlers),
@@ -280,6 +288,25 @@ impl RpcActor {
         }
     }
 
+    /// Closes clients until what is held for all of them is within bounds.
+    fn bound_held(&mut self, now: Moment) {
+        let held = |client: &Session| client.connection.held();
+        while self.clients.values().map(held).sum::<usize>() > MAX_HELD
+            && let Some(largest) = self.clients.values_mut().max_by_key(|client| held(client))
+        {
+            counters::RPC_EVICTED.inc();
+            if let Some(passed) = self.complaints.pass((), "memory", now) {
+                log::warn!(
+                    target: "agent.ipc",
+                    "Closing client {}: too much is held for all clients, and {} bytes of it for this one{passed}",
+                    largest.peer(), held(largest)
+                );
+            }
+            largest.connection.abandon();
+            self.sender.count_dropped(largest.connection.take_dropped_records());
+        }
+    }
+
     /// Gives every client its turn. Returns whether one has more to do at once.
     fn serve(&mut self, chunk: &mut [u8]) -> bool {
         let now = self.now();
@@ -301,6 +328,7 @@ impl RpcActor {
                 );
             }
         }
+        self.bound_held(now);
         self.clients.retain(|id, client| {
             self.sender.count_dropped(client.connection.take_dropped_records());
             let stays = client.connection.phase() != Phase::Closed;

@@ -3,7 +3,7 @@
 
 use crate::messaging::QueryProgress;
 use crate::messaging::filter::EventFilter;
-use crate::model::Event;
+use crate::model::{Event, Footprint};
 use crate::rpc::{LaterRequest, NowRequest, RpcReply, Token};
 use crate::telemetry::LogLine;
 use log::LevelFilter;
@@ -100,4 +100,21 @@ pub(crate) enum RpcMessage {
     AuthKey(String),
     /// The event handlers changed: script by filter.
     Handlers(BTreeMap<String, String>),
+}
+
+impl RpcMessage {
+    /// How much memory it takes, about, if others decide on that.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<RpcMessage>()
+            + match self {
+                RpcMessage::Event(event) => event.footprint(),
+                RpcMessage::QueryProgress { progress, .. } => match progress {
+                    QueryProgress::Ack { from } => from.footprint(),
+                    QueryProgress::Response { from, payload } => from.footprint() + payload.len(),
+                    QueryProgress::Done => 0,
+                },
+                RpcMessage::Log(line) => line.text.len(),
+                RpcMessage::Reply { .. } | RpcMessage::AuthKey(_) | RpcMessage::Handlers(_) => 0,
+            }
+    }
 }

@@ -9,11 +9,11 @@
 //! | log | lines for monitors | dropped and counted |
 
 use super::control::RpcMessage;
-use crate::channel::{Sender, bounded};
+use crate::channel::{Receiver, Sender, bounded, weighed};
 use crate::messaging::QueryProgress;
 use crate::rpc::{RpcReply, Token};
 use crate::telemetry::counters;
-use crossbeam_channel::{Receiver, TrySendError};
+use crossbeam_channel::TrySendError;
 use mio::Waker;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +28,11 @@ const EVENTS_CAPACITY: usize = 2048;
 const ENDS_CAPACITY: usize = 1024;
 /// Log lines that may wait for the thread.
 const LOG_CAPACITY: usize = 1024;
+
+/// The most bytes of these events and answers.
+pub(crate) const MAX_EVENT_BYTES: usize = 768 * 1024;
+/// The most bytes of these lines.
+pub(crate) const MAX_LOG_BYTES: usize = 256 * 1024;
 
 /// Sends messages to the thread. Cheap to clone; never blocks.
 #[derive(Clone, Debug)]
@@ -72,9 +77,9 @@ pub(super) struct RpcReceiver {
 /// Both ends.
 pub(super) fn channel(waker: Arc<Waker>) -> (RpcSender, RpcReceiver) {
     let (answers_in, answers) = bounded(ANSWERS_CAPACITY);
-    let (events_in, events) = bounded(EVENTS_CAPACITY);
+    let (events_in, events) = weighed(EVENTS_CAPACITY, MAX_EVENT_BYTES, RpcMessage::weight);
     let (ends_in, ends) = bounded(ENDS_CAPACITY);
-    let (log_in, log) = bounded(LOG_CAPACITY);
+    let (log_in, log) = weighed(LOG_CAPACITY, MAX_LOG_BYTES, RpcMessage::weight);
     let shared = Arc::new(LaneState::default());
     let sender = RpcSender {
         answers: answers_in,

@@ -43,6 +43,7 @@ use std::time::Duration;
 use store::{NewsItem, Store, id_of};
 use turn::{How, WAVES, send};
 
+pub use store::{MAX_BYTES, MAX_SEEN_BYTES};
 pub use turn::WaveTurn;
 
 /// News that was first heard longer ago is not forwarded any more.
@@ -96,6 +97,7 @@ impl Waves {
             .min(self.checks.next_deadline())
             .min(self.asking.next_deadline())
             .min(self.charges.next_deadline())
+            .min(self.store.next_deadline())
     }
 
     /// News for the queue of gossip, with what waits for its end.

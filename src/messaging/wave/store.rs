@@ -4,10 +4,10 @@
 use super::turn::{How, WAVES};
 use crate::messaging::user_events::EVENT_SIZE_CEILING;
 use crate::messaging::{Ticket, user_events};
-use crate::model::{LamportTime, Moment, NodeName};
+use crate::model::{Footprint, LamportTime, Moment, NodeName};
 use crate::wire::message::{Message, NewsDigest, NewsId, SerfMessage};
 use crate::wire::{Dialect, Shared};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 /// How long news is kept whole.
@@ -15,17 +15,28 @@ const KEPT: Duration = Duration::from_secs(60);
 /// How long news about members is of use to those that missed it. Later it may be stale, and the tables
 /// are compared by the digests in acks.
 const MEMBERSHIP_KEPT: Duration = Duration::from_secs(5);
-/// The most news that is kept whole, and the most bytes of it.
+/// The most news that is kept whole.
 const MAX_ITEMS: usize = 8192;
-const MAX_BYTES: usize = 4 << 20;
+/// The most memory that it takes, in bytes.
+pub const MAX_BYTES: usize = 3 << 20;
 /// Among how many times as many the latest that are of use are looked for.
 const LOOKED_AT: usize = 4;
-/// What an item takes besides its bytes.
-const ITEM_OVERHEAD: usize = 256;
+/// So much is forgotten in time although nothing happens, and so much later, so that it is all forgotten at once.
+const MANY: usize = 256;
+const SLACK: Duration = Duration::from_secs(2);
+/// What an item takes in the tables here, besides the message.
+const ITEM_OVERHEAD: usize = size_of::<NewsItem>() + 128;
 /// For how many Lamport times the ids of events and of queries are remembered.
 const SEEN_TIMES: usize = user_events::MAX_TIMES;
 /// The most ids of one Lamport time.
 const MAX_PER_TIME: usize = 1024;
+/// The most memory that the ids of one kind take, in bytes: one of each Lamport time, and some more.
+pub const MAX_SEEN_BYTES: usize = 2 << 20;
+/// What a Lamport time takes, and an id, in bytes.
+const TIME_BYTES: usize = 88;
+const ID_BYTES: usize = 28;
+/// How exactly it is known since when news is known: of what came within this time, one note is kept.
+const SETTLING_STEP: Duration = Duration::from_millis(50);
 /// Over how many Lamport times a digest goes.
 const DIGEST_TIMES: u64 = 256;
 
@@ -114,7 +125,10 @@ impl NewsItem {
 #[derive(Debug, Default)]
 struct Seen {
     times: BTreeMap<LamportTime, Vec<NewsId>>,
-    ids: HashSet<NewsId>,
+    /// A hash table doubles at the wrong moment, to twice what the ids themselves take.
+    ids: BTreeSet<NewsId>,
+    /// How much memory they take, about.
+    bytes: usize,
     /// Earlier times are not known any more, or never were.
     floor: LamportTime,
     /// The latest time of what has been known for a while.
@@ -124,8 +138,9 @@ struct Seen {
 /// All that is known.
 #[derive(Debug, Default)]
 pub(super) struct Store {
-    /// Looked into several times for each datagram, and never walked through.
-    items: HashMap<NewsId, NewsItem>,
+    /// Looked into several times for each datagram, and never walked through. Boxed, or the table itself would take
+    /// megabytes in one piece.
+    items: HashMap<NewsId, Box<NewsItem>>,
     order: VecDeque<(Moment, NewsId)>,
     bytes: usize,
     /// The latest news about each member: how it is, and what it means to do.
@@ -159,11 +174,11 @@ pub(super) fn timed(message: &Message) -> Option<(Timed, LamportTime)> {
 
 impl Store {
     pub(super) fn get(&self, id: NewsId) -> Option<&NewsItem> {
-        self.items.get(&id)
+        self.items.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, id: NewsId) -> Option<&mut NewsItem> {
-        self.items.get_mut(&id)
+        self.items.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -197,9 +212,9 @@ impl Store {
 
     /// Keeps an item. Of what is too much, the oldest goes.
     pub(super) fn insert(&mut self, id: NewsId, item: NewsItem) {
-        self.bytes += item.news.bytes(Dialect::Native).len() + ITEM_OVERHEAD;
+        self.bytes += cost(&item);
         self.order.push_back((item.learned, id));
-        self.items.insert(id, item);
+        self.items.insert(id, Box::new(item));
         while self.items.len() > MAX_ITEMS || self.bytes > MAX_BYTES {
             if !self.drop_oldest() {
                 break;
@@ -210,21 +225,13 @@ impl Store {
     /// Remembers the id of an event or a query, beyond the time for which it is kept.
     pub(super) fn remember(&mut self, id: NewsId, message: &Message, now: Moment) {
         let Some((kind, ltime)) = timed(message) else { return };
-        let seen = &mut self.seen[kind as usize];
-        let ids = seen.times.entry(ltime).or_default();
-        if ids.len() < MAX_PER_TIME {
-            ids.push(id);
-            seen.ids.insert(id);
+        self.seen[kind as usize].remember(id, ltime);
+        let last = self.settling.iter_mut().rev().take(2).find(|(_, of, _)| *of == kind);
+        match last {
+            // As if it had come later than it has, which is no harm: its end is put off, at most by a step.
+            Some((at, _, latest)) if now < *at => *latest = (*latest).max(ltime),
+            _ => self.settling.push_back((now + SETTLING_STEP, kind, ltime)),
         }
-        while seen.times.len() > SEEN_TIMES
-            && let Some((oldest, ids)) = seen.times.pop_first()
-        {
-            for id in ids {
-                seen.ids.remove(&id);
-            }
-            seen.floor = seen.floor.max(oldest.next());
-        }
-        self.settling.push_back((now, kind, ltime));
     }
 
     /// What is older than what is heard now counts as never heard: this process has only just come.
@@ -234,13 +241,21 @@ impl Store {
         }
     }
 
+    /// When [`Store::expire`] is to be called although nothing else happens: much is kept, and of no use any more.
+    pub(super) fn next_deadline(&self) -> Moment {
+        match self.order.front() {
+            Some((learned, _)) if self.items.len() >= MANY => *learned + KEPT + SLACK,
+            _ => Moment::NEVER,
+        }
+    }
+
     /// Forgets what was kept long enough.
     pub(super) fn expire(&mut self, now: Moment) {
         while self.order.front().is_some_and(|(learned, _)| now.since(*learned) >= KEPT) {
             self.drop_oldest();
         }
         while let Some((at, kind, ltime)) = self.settling.front().copied()
-            && now.since(at) >= Duration::from_secs(1)
+            && now.since(at) >= Duration::from_secs(1) - SETTLING_STEP
         {
             self.settling.pop_front();
             let settled = &mut self.seen[kind as usize].settled;
@@ -257,7 +272,15 @@ impl Store {
     /// Forgets an item; answers what waited for its end.
     fn remove(&mut self, id: NewsId) -> Option<Ticket> {
         let item = self.items.remove(&id)?;
-        self.bytes -= item.news.bytes(Dialect::Native).len() + ITEM_OVERHEAD;
+        self.bytes -= cost(&item);
+        // What a burst took is given back.
+        let few = self.items.len().max(MANY);
+        if self.items.capacity() > 8 * few {
+            self.items.shrink_to(2 * few);
+        }
+        if self.order.capacity() > 8 * few.max(self.order.len()) {
+            self.order.shrink_to(2 * few);
+        }
         if let Message::Membership(message) = item.news.message() {
             let subjects = &mut self.subjects[usize::from(message.is_intent())];
             if subjects.get(message.subject()) == Some(&id) {
@@ -301,8 +324,94 @@ impl Store {
     }
 }
 
+/// What an item takes in memory.
+fn cost(item: &NewsItem) -> usize {
+    ITEM_OVERHEAD + item.news.footprint()
+}
+
 impl Seen {
+    /// Remembers an id. Of what is too much, the earliest times go.
+    fn remember(&mut self, id: NewsId, ltime: LamportTime) {
+        let bytes = &mut self.bytes;
+        let ids = self.times.entry(ltime).or_insert_with(|| {
+            *bytes += TIME_BYTES;
+            // Mostly there is one.
+            Vec::with_capacity(1)
+        });
+        if ids.len() < MAX_PER_TIME {
+            *bytes += ID_BYTES;
+            ids.push(id);
+            self.ids.insert(id);
+        }
+        while (self.times.len() > SEEN_TIMES || self.bytes > MAX_SEEN_BYTES)
+            && let Some((oldest, ids)) = self.times.pop_first()
+        {
+            self.bytes -= TIME_BYTES + ID_BYTES * ids.len();
+            for id in ids {
+                self.ids.remove(&id);
+            }
+            self.floor = self.floor.max(oldest.next());
+        }
+    }
+
     fn sum(&self, from: LamportTime, to: LamportTime) -> NewsId {
         self.times.range(from..=to).flat_map(|(_, ids)| ids).fold(0, |sum, id| sum ^ id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UserEvent;
+
+    fn event(ltime: u64, payload: u32) -> Message {
+        let payload = payload.to_le_bytes().into();
+        UserEvent { ltime: LamportTime(ltime), name: "e".into(), payload, coalesce: false }.into()
+    }
+
+    #[test]
+    fn ids_of_many_times_and_of_few_stay_within_their_bytes() {
+        for per_time in [1, 1_000] {
+            let mut store = Store::default();
+            for i in 0..300_000 {
+                let message = event(i / per_time, 0);
+                store.remember(i, &message, Moment::ZERO);
+            }
+            let seen = &store.seen[Timed::Events as usize];
+            assert!(seen.bytes <= MAX_SEEN_BYTES);
+            let ids: usize = seen.times.values().map(Vec::len).sum();
+            assert_eq!((ids, seen.bytes), (seen.ids.len(), TIME_BYTES * seen.times.len() + ID_BYTES * ids));
+            assert!(ids > if per_time == 1 { 16_000 } else { 50_000 }, "{ids}");
+            assert!(store.settling.len() <= 2, "{}", store.settling.len());
+        }
+    }
+
+    #[test]
+    fn tiny_news_is_bounded_by_what_it_takes_in_memory() {
+        let mut store = Store::default();
+        for i in 0..20_000 {
+            let news = Shared::new(event(1, i));
+            store.insert(id_of(&news), NewsItem::new(news, How::Gossip, Moment::ZERO));
+        }
+        assert!(store.bytes <= MAX_BYTES && store.len() > 3_000, "{} items", store.len());
+        assert_eq!(store.next_deadline(), Moment::ZERO + KEPT + SLACK);
+        store.expire(Moment::ZERO + KEPT);
+        assert_eq!(store.next_deadline(), Moment::NEVER);
+        assert_eq!((store.len(), store.bytes), (0, 0));
+        assert!(store.items.capacity() < 16 * MANY, "{}", store.items.capacity());
+        assert!(store.order.capacity() < 16 * MANY, "{}", store.order.capacity());
+    }
+
+    #[test]
+    fn what_is_known_for_a_while_shows_in_the_digest() {
+        let at = |ms| Moment::from_start(Duration::from_millis(ms));
+        let mut store = Store::default();
+        for (ltime, ms) in [(5, 0), (6, 10), (7, 500)] {
+            store.remember(ltime, &event(ltime, 0), at(ms));
+        }
+        for (ms, settled) in [(900, None), (1_000, Some(6)), (1_499, Some(6)), (1_500, Some(7))] {
+            store.expire(at(ms));
+            assert_eq!(store.digest(Timed::Events).map(|digest| digest.to.0), settled, "{ms} ms");
+        }
     }
 }

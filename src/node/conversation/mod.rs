@@ -32,6 +32,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// How many events of another member's memory are taken in at once: what comes of each takes many times its memory.
+pub const MERGED_AT_ONCE: usize = 256;
+
 /// What a conversation is set up with.
 #[derive(Clone, Debug)]
 pub struct ConversationSettings {
@@ -134,7 +137,8 @@ impl Conversation {
     /// When [`Conversation::tick`] has something to do.
     pub fn next_deadline(&self) -> Moment {
         let coalesced = self.members.next_deadline().min(self.users.next_deadline());
-        coalesced.min(self.queries.next_deadline()).min(self.name_vote.next_deadline())
+        let stale = self.events.next_deadline();
+        coalesced.min(stale).min(self.queries.next_deadline()).min(self.name_vote.next_deadline())
     }
 
     /// Does what has come due.
@@ -145,6 +149,7 @@ impl Conversation {
         for event in self.users.tick(turn.now) {
             deliver(Event::User(event), turn);
         }
+        self.events.tick(turn.now);
         let over = self.queries.tick(turn.now);
         self.end(over, turn);
         self.vote_on_name(turn);
@@ -258,7 +263,7 @@ impl Conversation {
         }
     }
 
-    /// Takes in another member's memory of events and queries. With `ignore_past` its events are
+    /// Takes in a piece of another member's memory of events and queries, see [`MERGED_AT_ONCE`]. With `ignore_past` its events are
     /// history, not news: a join without replay.
     pub fn merge(&mut self, theirs: SerfState, ignore_past: bool, turn: &mut ConversationTurn) {
         self.events.witness(theirs.event_ltime, turn.now);

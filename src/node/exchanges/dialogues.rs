@@ -2,11 +2,12 @@
 
 use super::difference::{Dialogue, Outcome};
 use super::effects::{
-    DialogueId, DialogueLine, ExchangeEffect, ExchangeTurn, Purpose, StreamFailure, StreamId,
+    DialogueId, DialogueLine, ExchangeEffect, ExchangeTurn, MAX_HELD, Purpose, StreamFailure, StreamId,
 };
 use super::{Exchanges, Plan};
 use crate::membership::{Members, Target};
 use crate::model::NodeName;
+use crate::telemetry::counters;
 use crate::wire::difference::{DifferenceMessage, Hello};
 use crate::wire::message::SerfState;
 use crate::wire::stream::StreamMessage;
@@ -67,6 +68,34 @@ impl Exchanges {
             None => Outcome::Unexpected,
         };
         self.go_on(line, peer, outcome, turn);
+        self.bound_dialogues(turn.fx);
+    }
+
+    /// Whether so much is under way that others should wait.
+    pub fn are_busy(&self) -> bool {
+        self.held() > MAX_HELD / 2
+    }
+
+    /// What the dialogues that others have begun take. Those of this process are few.
+    fn held(&self) -> usize {
+        self.of_others().map(|(_, held)| held).sum()
+    }
+
+    fn of_others(&self) -> impl Iterator<Item = (DialogueLine, usize)> {
+        self.dialogues.iter().filter_map(|(line, dialogue)| match line {
+            DialogueLine::Theirs(_) => Some((*line, dialogue.held())),
+            DialogueLine::Ours(_) => None,
+        })
+    }
+
+    fn bound_dialogues(&mut self, fx: &mut Vec<ExchangeEffect>) {
+        while self.held() > MAX_HELD
+            && let Some((line, _)) = self.of_others().max_by_key(|(_, held)| *held)
+        {
+            counters::STREAMS_OVER_BUDGET.inc();
+            self.dialogues.remove(&line);
+            fx.push(ExchangeEffect::End(line));
+        }
     }
 
     fn go_on(&mut self, line: DialogueLine, peer: SocketAddr, outcome: Outcome, turn: &mut ExchangeTurn) {
@@ -124,6 +153,7 @@ impl Exchanges {
                 fx.push(ExchangeEffect::End(line));
             }
         }
+        self.bound_dialogues(fx);
     }
 
     /// A stream that another member has opened is gone.

@@ -10,7 +10,7 @@
 
 use super::effects::{ExchangeEffect, ExchangeTurn};
 use crate::membership::{Effects, Members, NewsBudget, bucket_of, buckets_for, id_of};
-use crate::model::{NodeName, UserEvent};
+use crate::model::{Footprint, NodeName, UserEvent};
 use crate::wire::difference::{Compare, DifferenceMessage, Hello, Ids, MAX_BUCKETS, RowId, Rows, Salt};
 use crate::wire::message::{PeerRow, SerfState};
 use fastrand::Rng;
@@ -21,6 +21,10 @@ const SLICE: usize = 4096;
 /// Although the sums agree, one of so many exchanges compares the rows.
 const SUSPICIOUS: u8 = 10;
 
+/// The most memory of rows that the other has wrong and is sent at once, in bytes: more than an honest piece brings
+/// about.
+const MAX_OWED: usize = 512 * 1024;
+
 /// One side of an exchange under way.
 #[derive(Debug)]
 pub(super) struct Dialogue {
@@ -29,6 +33,8 @@ pub(super) struct Dialogue {
     budget: NewsBudget,
     /// What this process remembers of events, until it is clear whether the other needs it.
     serf: SerfState,
+    /// The sum of these events.
+    events: u64,
     theirs: Option<Hello>,
     /// The sum of all rows here when it began.
     before: u64,
@@ -83,8 +89,8 @@ impl Dialogue {
         rng: &mut Rng,
     ) -> (Dialogue, DifferenceMessage) {
         let suspicious = rng.u8(0..SUSPICIOUS) == 0;
-        let hello = hello(suspicious, &serf, members, rng);
         let dialogue = Dialogue::new(Some(partner), is_newcomer, serf, members);
+        let hello = dialogue.hello(suspicious, members, rng);
         (dialogue, DifferenceMessage::Hello(hello))
     }
 
@@ -95,6 +101,10 @@ impl Dialogue {
         if theirs.total != members.total() || theirs.suspicious {
             dialogue.buckets = buckets_for(members.present());
         }
+        if theirs.events == dialogue.events {
+            // They may have megabytes.
+            dialogue.serf.events = Vec::new();
+        }
         dialogue.theirs = Some(theirs);
         dialogue.step = Step::Sums { after: None, sums: vec![0; dialogue.buckets] };
         dialogue
@@ -104,6 +114,7 @@ impl Dialogue {
         Dialogue {
             partner,
             budget: members.news_budget(is_newcomer),
+            events: sum_of_events(&serf.events),
             serf,
             theirs: None,
             before: members.total(),
@@ -116,6 +127,34 @@ impl Dialogue {
             want: Vec::new(),
             listed: BTreeMap::new(),
         }
+    }
+
+    fn hello(&self, suspicious: bool, members: &Members, rng: &mut Rng) -> Hello {
+        Hello {
+            node: members.me().clone(),
+            total: members.total(),
+            digest: members.digest(),
+            suspicious,
+            ltime: members.time(),
+            event_ltime: self.serf.event_ltime,
+            query_ltime: self.serf.query_ltime,
+            events: self.events,
+            failed: members.mention_failed(rng),
+        }
+    }
+
+    /// How much memory it takes, about.
+    pub(super) fn held(&self) -> usize {
+        /// An entry of a set or a map.
+        const ENTRY: usize = 32;
+        let ids = match &self.step {
+            Step::Listens | Step::Sums { .. } => 0,
+            Step::Lists { hashes, .. } => hashes.len() * size_of::<(u64, NodeName)>(),
+            Step::Matches { theirs, .. } => theirs.values().map(BTreeSet::len).sum::<usize>() * ENTRY / 2,
+        };
+        let names = self.to_send.capacity() * size_of::<NodeName>() + self.listed.len() * ENTRY;
+        let rows: usize = self.owed.iter().map(Footprint::footprint).sum();
+        ids + names + rows + self.want.capacity() * size_of::<RowId>() + self.serf.footprint()
     }
 
     /// Whether [`Dialogue::work`] has something to do.
@@ -140,7 +179,7 @@ impl Dialogue {
                 self.step = Step::Listens;
                 let Some(theirs) = self.theirs.take() else { return Outcome::Unexpected };
                 let compare = Compare {
-                    hello: hello(false, &self.serf, members, rng),
+                    hello: self.hello(false, members, rng),
                     salt: self.salt,
                     sums,
                     rows: members.left_of(&theirs.failed),
@@ -223,8 +262,8 @@ impl Dialogue {
 
     /// What this process remembers of events, unless the other remembers the same or has heard it.
     fn serf_for(&mut self, theirs: &Hello) -> Option<SerfState> {
-        let is_known = self.serf.events.is_empty() || sum_of_events(&self.serf.events) == theirs.events;
-        (!is_known).then(|| std::mem::take(&mut self.serf))
+        let memory = std::mem::take(&mut self.serf);
+        (!memory.events.is_empty() && self.events != theirs.events).then_some(memory)
     }
 
     /// A message of the other side.
@@ -282,7 +321,12 @@ impl Dialogue {
             return;
         }
         let (now, budget, mut fx) = (turn.now, &mut self.budget, Effects::default());
-        self.owed.extend(turn.table.members.merge_piece(rows, budget, now, &mut fx));
+        let mut room = MAX_OWED;
+        let better = turn.table.members.merge_piece(rows, budget, now, &mut fx).into_iter();
+        self.owed.extend(better.take_while(|row| {
+            room = room.saturating_sub(row.footprint());
+            room > 0
+        }));
         let out = turn.table.post(fx, None);
         turn.fx.push(ExchangeEffect::Table(out));
     }
@@ -304,20 +348,6 @@ impl Dialogue {
         if let Some(partner) = &self.partner {
             members.exchanged(partner, true);
         }
-    }
-}
-
-fn hello(suspicious: bool, serf: &SerfState, members: &Members, rng: &mut Rng) -> Hello {
-    Hello {
-        node: members.me().clone(),
-        total: members.total(),
-        digest: members.digest(),
-        suspicious,
-        ltime: members.time(),
-        event_ltime: serf.event_ltime,
-        query_ltime: serf.query_ltime,
-        events: sum_of_events(&serf.events),
-        failed: members.mention_failed(rng),
     }
 }
 

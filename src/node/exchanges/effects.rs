@@ -11,6 +11,10 @@ use fastrand::Rng;
 use std::fmt;
 use std::net::SocketAddr;
 
+/// The most memory that all dialogues take together that others have begun, in bytes. Beyond it the one that takes
+/// most is ended.
+pub const MAX_HELD: usize = 3 << 20;
+
 /// Everything that exchanges need from outside for a turn that may change the table.
 #[derive(Debug)]
 pub struct ExchangeTurn<'a> {
@@ -123,6 +127,33 @@ pub enum Plan {
         /// The address.
         addr: SocketAddr,
     },
+}
+
+impl Plan {
+    /// The stream that another member opened, if it is an answer to one.
+    pub fn answers(&self) -> Option<StreamId> {
+        match self {
+            Plan::Answer { stream, .. } | Plan::AnswerHello { stream, .. } => Some(*stream),
+            Plan::Differ { .. }
+            | Plan::Exchange { .. }
+            | Plan::Ask { .. }
+            | Plan::Reach { .. }
+            | Plan::Join { .. } => None,
+        }
+    }
+
+    /// Whether it takes a whole state, where that is large.
+    pub fn says_everything(&self) -> bool {
+        match self {
+            Plan::Answer { goes_on, .. } => !goes_on,
+            Plan::Exchange { .. } => true,
+            Plan::AnswerHello { .. }
+            | Plan::Differ { .. }
+            | Plan::Ask { .. }
+            | Plan::Reach { .. }
+            | Plan::Join { .. } => false,
+        }
+    }
 }
 
 /// Something that exchanges want done. All effects of a turn are carried out in order.

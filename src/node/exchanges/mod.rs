@@ -12,7 +12,7 @@ mod join;
 mod tests;
 
 pub use effects::{
-    DialogueId, DialogueLine, ExchangeEffect, ExchangeTurn, Plan, Purpose, StreamFailure, StreamId,
+    DialogueId, DialogueLine, ExchangeEffect, ExchangeTurn, MAX_HELD, Plan, Purpose, StreamFailure, StreamId,
 };
 pub use join::{JoinError, JoinId};
 

@@ -64,6 +64,7 @@ impl Connection {
         // the conversation on its side.
         let heavy = self.output.is_listing() || self.output.backlog() > 2 * MAX_STREAM_BACKLOG;
         let heavy = heavy || self.peer_closed;
-        self.stalled_since.filter(|_| heavy).map(|since| since + STALL_TIMEOUT)
+        let limit = if self.output.is_listing() { LIST_STALL_TIMEOUT } else { STALL_TIMEOUT };
+        self.stalled_since.filter(|_| heavy).map(|since| since + limit)
     }
 }

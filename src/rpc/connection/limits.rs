@@ -41,6 +41,8 @@ pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may leave more than twice [`MAX_STREAM_BACKLOG`] bytes, or any after it closed
 /// its sending side, without reading one.
 pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same while it reads a list of members, of which few are held at a time.
+pub(crate) const LIST_STALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the client to read its last reply when the connection is closed.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// After the last reply, for the client to close first. Closing with unread input would reset the

@@ -43,7 +43,12 @@ impl Connection {
                 Some(_) => MAX_REFUSED_INPUT - self.input.len(),
                 None => bytes.len(),
             };
-            self.input.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+            let bytes = bytes.get(..room).unwrap_or(bytes);
+            if self.input.capacity() - self.input.len() < bytes.len() {
+                // By an eighth: twice as much would be more memory than the request has.
+                self.input.reserve_exact(bytes.len().max(self.input.len() / 8));
+            }
+            self.input.extend_from_slice(bytes);
         }
     }
 

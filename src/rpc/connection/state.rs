@@ -223,9 +223,16 @@ impl Connection {
         }
     }
 
-    /// Nothing can be delivered any more: the socket has failed.
+    /// Nothing can be delivered any more: the socket has failed, or others need the room. The input is of no use
+    /// either; the output is still counted by [`Connection::take_dropped_records`].
     pub(crate) fn abandon(&mut self) {
         self.phase = Phase::Closed;
+        self.input = Vec::new();
+    }
+
+    /// How much memory is taken for requests that are not complete, and for what the client has not read, in bytes.
+    pub(crate) fn held(&self) -> usize {
+        self.input.capacity() + self.output.held()
     }
 
     /// Serves the client nothing but `error`, as the answer to its first request, because HashiCorp's

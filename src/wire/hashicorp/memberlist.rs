@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 // memberlist's types of messages, in the order of its `net.go`. Of the others, 6 is in
 // `push_pull`, 8 in `serf`, 13 in `stream`; the rest is framing.
 pub(crate) const PING: u8 = 0;
-const INDIRECT_PING: u8 = 1;
+pub(crate) const INDIRECT_PING: u8 = 1;
 pub(crate) const ACK: u8 = 2;
 const SUSPECT: u8 = 3;
 const ALIVE: u8 = 4;

@@ -42,6 +42,11 @@ pub(crate) fn serf_size(message: &SerfMessage) -> usize {
     serf::encode(message).len().saturating_sub(size_of_val(&serf::USER))
 }
 
+/// Whether a message is a ping or an answer to one, by its first byte.
+pub(crate) fn is_probe(tag: u8) -> bool {
+    matches!(tag, memberlist::PING | memberlist::INDIRECT_PING | memberlist::ACK | memberlist::NACK)
+}
+
 /// Reads one message.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Message, WireError> {
     let (&tag, body) = bytes.split_first().ok_or(WireError::Empty)?;

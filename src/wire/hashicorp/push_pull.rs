@@ -11,8 +11,9 @@
 
 use super::parts::{name, read_ip, read_versions, write_ip, write_versions};
 use super::serf::read_user_event;
-use crate::model::{Incarnation, LamportTime, NodeName, UserEvent, Versions};
+use crate::model::{Footprint, Incarnation, LamportTime, NodeName, UserEvent, Versions};
 use crate::telemetry::counters;
+use crate::wire::bounded::{Budgeted, MAX_EVENT_BYTES, MAX_ROW_BYTES};
 use crate::wire::message::{LeftOut, PeerIntent, PeerRow, PeerState, PushPull, SerfState};
 use crate::wire::msgpack::{Fault, Reader, Writer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +27,6 @@ const SERF_PART: u8 = 2;
 /// The most names in Serf's part beyond those with a row of their own: memberlist forgets the dead
 /// before Serf does.
 const MAX_EXTRA_NAMES: usize = 16_384;
-/// The most user events that are taken from one push/pull; Serf keeps those of 512 Lamport times.
-const MAX_EVENTS: usize = 16_384;
 
 /// For how many Lamport times Serf remembers events: 512, less some by which its clock may be ahead.
 const EVENT_WINDOW: u64 = 480;
@@ -149,14 +148,19 @@ pub(crate) fn read(r: &mut Reader) -> Result<PushPull, Fault> {
         serf: SerfState::default(),
         left_out: LeftOut::default(),
     };
+    let (mut rows, mut names) = (Budgeted::new(MAX_ROW_BYTES, PeerRow::footprint), 0);
     for _ in 0..header.rows {
         let row = read_row(&mut r.value()?);
-        m.rows.extend(sound("a member", row, &mut m.left_out));
+        if let Some(row) = sound("a member", row, &mut m.left_out) {
+            names += 1;
+            rows.push(row);
+        }
     }
+    m.rows = rows.into_items();
     let serf_len = usize::try_from(header.serf_len).map_err(|_| Fault::Short)?;
     let serf = r.take(serf_len)?;
     if !serf.is_empty() {
-        read_serf(&mut Reader::new(serf), &mut m)?;
+        read_serf(&mut Reader::new(serf), names, &mut m)?;
     }
     Ok(m)
 }
@@ -210,11 +214,12 @@ fn read_row(r: &mut Reader) -> Result<PeerRow, Fault> {
     })
 }
 
-fn read_serf(r: &mut Reader, m: &mut PushPull) -> Result<(), Fault> {
+/// `names` is how many members there are in front of it.
+fn read_serf(r: &mut Reader, names: usize, m: &mut PushPull) -> Result<(), Fault> {
     if r.byte()? != SERF_PART {
         return Err(Fault::Not("Serf push/pull"));
     }
-    let most_names = m.rows.len() + MAX_EXTRA_NAMES;
+    let most_names = names + MAX_EXTRA_NAMES;
     let mut times = BTreeMap::new();
     let mut left = BTreeSet::new();
     r.record(|r, field| {
@@ -261,7 +266,8 @@ fn read_serf(r: &mut Reader, m: &mut PushPull) -> Result<(), Fault> {
             _ => {}
         }
     }
-    for (node, ltime) in times {
+    // Beyond these they are of members whose rows were left out.
+    for (node, ltime) in times.into_iter().take(MAX_EXTRA_NAMES) {
         if let Some(node_name) = sound("an intent", name(node), &mut m.left_out) {
             m.intents.push(PeerIntent { node: node_name, ltime, left: left.contains(node) });
         }
@@ -271,15 +277,15 @@ fn read_serf(r: &mut Reader, m: &mut PushPull) -> Result<(), Fault> {
 
 /// Events by Lamport time; of each time that the sender has none of there is a nil.
 fn read_events(r: &mut Reader, left_out: &mut LeftOut) -> Result<Vec<UserEvent>, Fault> {
-    let mut all = Vec::new();
+    let mut all = Budgeted::new(MAX_EVENT_BYTES, UserEvent::footprint);
     for _ in 0..r.list()? {
-        let start = all.len();
-        let ltime = read_events_of_one_time(&mut r.value()?, &mut all, left_out);
-        match sound("events of one time", ltime, left_out) {
-            Some(ltime) => all.iter_mut().skip(start).for_each(|event| event.ltime = ltime),
-            None => all.truncate(start),
+        let mut of_one_time = Budgeted::new(MAX_EVENT_BYTES, UserEvent::footprint);
+        let ltime = read_events_of_one_time(&mut r.value()?, &mut of_one_time, left_out);
+        if let Some(ltime) = sound("events of one time", ltime, left_out) {
+            of_one_time.into_items().into_iter().for_each(|event| all.push(UserEvent { ltime, ..event }));
         }
     }
+    let mut all = all.into_items();
     // The sender's list is a ring, so that its times may begin anywhere.
     all.sort_by_key(|event: &UserEvent| event.ltime);
     Ok(all)
@@ -288,7 +294,7 @@ fn read_events(r: &mut Reader, left_out: &mut LeftOut) -> Result<Vec<UserEvent>,
 /// Adds the events, and answers with their time.
 fn read_events_of_one_time(
     r: &mut Reader,
-    all: &mut Vec<UserEvent>,
+    all: &mut Budgeted<UserEvent>,
     left_out: &mut LeftOut,
 ) -> Result<LamportTime, Fault> {
     let mut ltime = LamportTime::ZERO;
@@ -298,7 +304,7 @@ fn read_events_of_one_time(
             b"Events" => {
                 for _ in 0..r.list()? {
                     let event = sound("an event", read_user_event(&mut r.value()?), left_out);
-                    all.extend(event.filter(|_| all.len() < MAX_EVENTS));
+                    event.into_iter().for_each(|event| all.push(event));
                 }
             }
             _ => return Ok(false),

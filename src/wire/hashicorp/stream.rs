@@ -8,11 +8,13 @@ use super::serf::{self, USER};
 use crate::wire::compression::{self, COMPRESSED};
 use crate::wire::error::WireError;
 use crate::wire::msgpack::{Fault, Reader, Writer};
-use crate::wire::stream_message::{MAX_FRAME, MAX_SMALL_FRAME, StreamMessage};
+use crate::wire::stream_message::{MAX_FRAME, MAX_INFLATED, MAX_SMALL_FRAME, StreamMessage};
 
 /// memberlist's `errMsg`.
 const ERROR: u8 = 13;
 
+/// The largest compressed message, in bytes; states become a third.
+const MAX_COMPRESSED: usize = MAX_FRAME / 2;
 /// The largest record of one member in a push/pull: a name, tags, an address.
 const MAX_ROW: usize = 4096;
 /// The largest of Serf's messages in a stream: a user event at its hard limit, and more.
@@ -34,7 +36,7 @@ impl Scan {
         let Some(&tag) = buffer.first() else { return Ok(None) };
         let found = match tag {
             PUSH_PULL => self.push_pull(buffer),
-            COMPRESSED => compression::frame_len(buffer, MAX_FRAME),
+            COMPRESSED => compression::frame_len(buffer, MAX_COMPRESSED),
             PING | ACK | ERROR => whole(buffer, MAX_SMALL_FRAME, |r| r.skip()),
             USER => whole(buffer, MAX_USER_FRAME, |r| {
                 let len = read_user_header(r)?;
@@ -144,7 +146,7 @@ pub(crate) fn encode(message: &StreamMessage) -> Vec<u8> {
 /// Reads one message, all of whose bytes are there.
 pub(crate) fn decode(frame: &[u8]) -> Result<StreamMessage, WireError> {
     if frame.first() == Some(&COMPRESSED) {
-        let plain = compression::unpack(frame, MAX_FRAME)?;
+        let plain = compression::unpack(frame, MAX_INFLATED)?;
         return match plain.first() {
             Some(&COMPRESSED) => Err(WireError::Nested),
             _ => decode_plain(&plain),

@@ -273,12 +273,12 @@ fn what_a_client_leaves_behind_is_counted_when_it_goes() {
     drop(gone);
     let sent: u64 = 500;
     for _ in 0..sent {
-        assert!(server.progress(token, QueryProgress::Response { from: name("a"), payload: vec![0; 8192] }));
+        assert!(server.progress(token, QueryProgress::Response { from: name("a"), payload: vec![0; 1200] }));
     }
     assert!(server.progress(token, QueryProgress::Done));
     let end = clock() + PATIENCE;
     // What the kernel took before the client was seen to be gone, it took.
-    let backlog = MAX_STREAM_BACKLOG as u64 / 8192;
+    let backlog = MAX_STREAM_BACKLOG as u64 / 1200;
     while sender.dropped_records() < sent - 2 * backlog {
         assert!(clock() < end, "{}", sender.dropped_records());
         std::thread::yield_now();

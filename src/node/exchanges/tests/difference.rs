@@ -4,7 +4,7 @@ use super::*;
 use crate::membership::{Config, Profile, SelfDescription};
 use crate::model::{Incarnation, LamportTime, NodeName, Tags, UserEvent, Versions};
 use crate::wire::Dialect;
-use crate::wire::difference::{Ids, Rows};
+use crate::wire::difference::{Hello, Ids, Rows};
 use crate::wire::stream;
 use std::time::Duration;
 
@@ -206,7 +206,7 @@ fn what_differs_costs_what_differs() {
 fn a_newcomer_learns_all_piece_by_piece_and_repeats_nothing_of_it() {
     let (_, mut b) = pair(5_000);
     let mut a = Side::new("newcomer", 3);
-    a.table.broadcasts.clear();
+    a.table.broadcasts.take();
     let cost = exchange(&mut a, &mut b, NEVER);
     assert!(agree(&a, &b));
     assert_eq!(a.table.members.present(), 5_003);
@@ -220,8 +220,8 @@ fn two_clusters_that_meet_do_not_repeat_all_of_each_other_as_news() {
     let (mut a, mut b) = (Side::new(OPENER, 1), Side::new(ANSWERER, 2));
     a.merge(rows(0..2_000));
     b.merge(rows(2_000..4_000));
-    a.table.broadcasts.clear();
-    b.table.broadcasts.clear();
+    a.table.broadcasts.take();
+    b.table.broadcasts.take();
     exchange(&mut a, &mut b, NEVER);
     assert!(agree(&a, &b));
     assert_eq!(a.table.members.present(), 4_002);
@@ -396,4 +396,50 @@ fn messages_out_of_turn_end_the_stream() {
         assert!(a.is_idle());
         assert!(ended, "seed {seed}");
     }
+}
+
+#[test]
+fn what_dialogues_of_others_hold_is_bounded() {
+    let mut side = Side::new(ANSWERER, 2);
+    side.merge(rows(0..20_000));
+    let mut ended = 0;
+    for i in 0..60 {
+        let hello = Hello {
+            node: name("stranger"),
+            total: 1,
+            digest: 1,
+            suspicious: true,
+            ltime: LamportTime(1),
+            event_ltime: LamportTime(1),
+            query_ltime: LamportTime(1),
+            events: 1,
+            failed: Vec::new(),
+        };
+        // It lacks everything.
+        let ids = Ids { buckets: (0..=255).map(|b| (b, Vec::new())).collect(), rows: Vec::new(), serf: None };
+        for message in [DifferenceMessage::Hello(hello), DifferenceMessage::Ids(ids)] {
+            let message = StreamMessage::Difference(message);
+            let mut fx = Vec::new();
+            let Side { table, exchanges, now, rng, .. } = &mut side;
+            let mut turn = ExchangeTurn { table, now: *now, rng, fx: &mut fx };
+            exchanges.heard(StreamId(i), addr("stranger"), message, &mut turn);
+            for effect in std::mem::take(&mut fx) {
+                match effect {
+                    ExchangeEffect::Recall(plan) => {
+                        exchanges.proceed(plan, SerfState::default(), &table.members, rng, &mut fx);
+                    }
+                    other => fx.push(other),
+                }
+            }
+            while exchanges.has_work() {
+                exchanges.work(&table.members, rng, &mut fx);
+            }
+            ended += fx.iter().filter(|effect| matches!(effect, ExchangeEffect::End(_))).count();
+        }
+        let held: usize = side.exchanges.dialogues.values().map(Dialogue::held).sum();
+        assert!(held <= MAX_HELD, "{held}");
+    }
+    assert!(side.exchanges.are_busy(), "the agent lets others wait");
+    assert_eq!(side.exchanges.dialogues.len() + ended, 60);
+    assert!((1..60).contains(&ended), "{ended}");
 }
