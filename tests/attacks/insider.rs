@@ -4,6 +4,7 @@
 //! [`StandIn`](crate::harness::stand_in::StandIn).
 
 use crate::harness::stand_in::{self, read_message};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use serf::model::{Incarnation, LamportTime, NodeName, Tags, Versions};
 use serf::wire::datagram::Packer;
@@ -72,8 +73,17 @@ impl Insider {
 
     /// A connection from its own address.
     pub(super) fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        self.connect_with(to, None)
+    }
+
+    /// The same with a buffer of a few kilobytes, for one that will not read.
+    pub(super) fn connect_deaf(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        self.connect_with(to, Some(4096))
+    }
+
+    fn connect_with(&self, to: SocketAddr, buffer: Option<usize>) -> io::Result<TcpStream> {
         loop {
-            match self.try_to_connect(to) {
+            match self.try_to_connect(to, buffer) {
                 // A child of another test has ended.
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,
@@ -81,8 +91,11 @@ impl Insider {
         }
     }
 
-    fn try_to_connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+    fn try_to_connect(&self, to: SocketAddr, buffer: Option<usize>) -> io::Result<TcpStream> {
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        if let Some(bytes) = buffer {
+            set_socket_recv_buffer_size(&socket, bytes)?;
+        }
         bind(&socket, &SocketAddr::from((self.ip, 0)))?;
         connect(&socket, &to)?;
         let stream = TcpStream::from(socket);

@@ -21,6 +21,7 @@ mod clocks;
 mod control;
 mod copies;
 mod handlers;
+mod memory;
 mod names;
 mod queries;
 mod tables;
