@@ -3,8 +3,9 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `agent` | flags and files to a running agent |
+//! | `completion` | a script for a shell |
 //! | `event`, `force_leave`, `info`, `join`, `keygen`, `keys`, `leave`, `members`, `monitor`, `query`, `reachability`, `rtt`, `tags`, `version` | the command of that name |
-//! | `help` | `help WORD`: a command's help, or a topic of the manual |
+//! | `help`, `man` | `help WORD`: a command's help, or a topic of the manual; `help -man PAGE`: a page for `man` |
 //! | `connection` | how a control command finds its agent |
 //! | `payload` | what events and queries carry |
 //! | `interrupt` | what SIGINT does to a command that waits |
@@ -24,6 +25,7 @@
 #![allow(clippy::disallowed_methods)] // Commands may touch files, clocks and sockets.
 
 mod agent;
+mod completion;
 mod connection;
 mod console;
 mod event;
@@ -36,6 +38,7 @@ mod join;
 mod keygen;
 mod keys;
 mod leave;
+mod man;
 mod members;
 mod monitor;
 mod payload;
@@ -46,6 +49,7 @@ mod rtt;
 mod tags;
 mod version;
 
+use crate::config::completion::Completed;
 use crate::config::nearest::nearest_among;
 use crate::config::options::{self, CommandSpec};
 use crate::config::usage::{command_list, help as command_help};
@@ -82,6 +86,8 @@ type RunCommand = fn(&Flags, &mut Console<'_>) -> Result<(), Failure>;
 enum Action {
     /// Controls a running agent, or needs none.
     Control(RunCommand),
+    /// Says something about the program itself.
+    Describe(fn(Completed<'_>, &Flags, &mut Console<'_>) -> Result<(), Failure>),
     /// Becomes an agent, which picks the exit code.
     Agent(fn(&Flags, &mut Console<'_>) -> Result<ExitCode, Failure>),
 }
@@ -98,8 +104,12 @@ const fn control(spec: &'static CommandSpec, run: RunCommand) -> CliCommand {
     CliCommand { spec, action: Action::Control(run) }
 }
 
+const COMPLETION: CliCommand =
+    CliCommand { spec: &options::COMPLETION, action: Action::Describe(completion::run) };
+
 /// What both programs have. By name; `agent` comes before all of them.
 const CONTROL: &[CliCommand] = &[
+    COMPLETION,
     control(&options::EVENT, event::run),
     control(&options::FORCE_LEAVE, force_leave::run),
     control(&options::INFO, info::run),
@@ -148,6 +158,12 @@ impl Program {
             return Ok(ExitCode::from(NO_SUCH_COMMAND));
         }
         let commands: Vec<&CommandSpec> = self.commands().map(|c| c.spec).collect();
+        if let [flag, rest @ ..] = words
+            && ["-man", "--man"].contains(&flag.as_str())
+        {
+            man::print(self.name, &commands, self.topics, rest, console)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         help::print(self.name, &commands, self.topics, words, console)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -211,6 +227,12 @@ fn execute(
         }
         Ok(Parsed::Run(flags)) => match command.action {
             Action::Agent(run) => run(&flags, console),
+            Action::Describe(run) => {
+                let commands: Vec<&CommandSpec> = program.commands().map(|command| command.spec).collect();
+                let topics: Vec<&str> = program.topics.iter().map(|topic| topic.name).collect();
+                let described = Completed { program: program.name, commands: &commands, topics: &topics };
+                run(described, &flags, console).map(|()| ExitCode::SUCCESS)
+            }
             Action::Control(run) => {
                 log_to_stderr();
                 run(&flags, console).map(|()| ExitCode::SUCCESS)

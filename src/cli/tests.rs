@@ -2,7 +2,7 @@
 //! pointed at an address where none listens.
 
 use super::*;
-use crate::config::options::SettingKind;
+use crate::config::options::{Operands, SettingKind};
 use proptest::prelude::*;
 
 /// Nothing listens there: port 1 of a loopback address of our own.
@@ -173,7 +173,11 @@ fn wrong_flags_are_named_after_the_usage() {
     for command in options::COMMANDS {
         let usage = command_help("serf", command);
         let refused = serf(&[command.name, "-bogus"]);
-        // As with Serf, what follows a command without options is of no matter.
+        // As with Serf, what follows a command without options is of no matter. Others look at it.
+        if command.options.is_empty() && command.operands != Operands::Others {
+            assert_eq!((refused.code, refused.out), (ExitCode::FAILURE, String::new()));
+            continue;
+        }
         if command.options.is_empty() {
             assert_eq!((refused.code, refused.err), (ExitCode::SUCCESS, String::new()));
             continue;
@@ -197,6 +201,8 @@ fn wrong_flags_are_named_after_the_usage() {
 fn arguments_that_are_missing_are_asked_for() {
     for (arguments, text) in [
         (&["join", NOBODY][..], "At least one address to join must be specified."),
+        (&["completion"], "One shell must be named: bash, zsh or fish."),
+        (&["completion", "tcsh"], "There are completions for bash, zsh and fish, none for 'tcsh'."),
         (&["force-leave", NOBODY], "A node name must be specified to force leave."),
         (&["force-leave", NOBODY, "a", "b"], "A node name must be specified to force leave."),
         (&["event", NOBODY], "An event name must be specified."),

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `options` | the one table of commands, their options and an agent's settings; how to add a setting |
 //! | `value` | a value as it was written, and where |
-//! | `flags`, `usage` | arguments read by the table, `-h` written by it |
+//! | `flags`, `usage`, `completion` | arguments read by the table; `-h` and what shells complete, written by it |
 //! | `files`, `json`, `nearest` | configuration files found, and read by the table |
 //! | `raw` | everything that was written, by key |
 //! | `reading` | from what was written to typed values, by the rows of the table |
@@ -18,6 +18,7 @@
 
 mod addresses;
 mod agent;
+pub(crate) mod completion;
 mod encryption;
 mod error;
 mod files;

@@ -15,18 +15,19 @@ mod settings;
 mod spec;
 
 pub(crate) use control::{
-    EVENT, FORCE_LEAVE, INFO, JOIN, KEYGEN, KEYS, LEAVE, MEMBERS, MONITOR, QUERY, REACHABILITY, RTT, TAGS,
-    VERSION,
+    COMPLETION, EVENT, FORCE_LEAVE, INFO, JOIN, KEYGEN, KEYS, LEAVE, MEMBERS, MONITOR, QUERY, REACHABILITY,
+    RTT, TAGS, VERSION,
 };
 pub use settings::{AGENT, settings};
 pub(crate) use settings::{FILE_ONLY, RPC_PORT, row};
 pub use spec::{CommandSpec, OptionSpec};
-pub(crate) use spec::{DefaultValue, Form, Limits, Reload, SettingKind};
+pub(crate) use spec::{DefaultValue, Form, Limits, Operands, Reload, SettingKind};
 
 /// Every command, in alphabetical order.
 #[cfg(test)]
 pub(crate) const COMMANDS: &[&CommandSpec] = &[
     &AGENT,
+    &COMPLETION,
     &EVENT,
     &FORCE_LEAVE,
     &INFO,

@@ -37,14 +37,11 @@ pub(super) fn node_name(reader: &mut SettingReader<'_>) -> Result<NodeName, Conf
     Ok(node)
 }
 
-/// The kernel's idea of the host name, or where `/proc` is not mounted that of the file it is
-/// set from.
+/// The host's name as the kernel has it: by a system call, so that it needs no /proc and no file. A host that was given
+/// none is called `(none)` by Linux.
 pub(super) fn host_name() -> Option<String> {
-    ["/proc/sys/kernel/hostname", "/etc/hostname"]
-        .into_iter()
-        .filter_map(|path| std::fs::read_to_string(path).ok())
-        .map(|text| text.trim().to_string())
-        .find(|name| !name.is_empty())
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Some(name).filter(|name| !name.is_empty() && name != "(none)")
 }
 
 /// What others are to use instead of `bind`, whose port it has if none is written.

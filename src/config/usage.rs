@@ -43,7 +43,7 @@ pub(crate) fn command_list<'a>(program: &str, commands: impl IntoIterator<Item =
 }
 
 /// How an option is written: `-bind=<addr[:port]>`.
-fn head(option: &OptionSpec) -> String {
+pub(crate) fn head(option: &OptionSpec) -> String {
     match option.kind.form() {
         Form::Switch => format!("-{}", option.name()),
         Form::Text | Form::Pair | Form::Number | Form::Duration => {
@@ -69,6 +69,12 @@ fn describe(out: &mut String, option: &OptionSpec) {
         let _ = writeln!(out, "  {head:width$}{line}", width = TEXT_COLUMN - 2);
         head.clear();
     }
+}
+
+/// The first sentence of a text, without its full stop.
+pub(crate) fn first_sentence(text: &str) -> String {
+    let end = text.find(". ").unwrap_or(text.len());
+    text[..end].trim_end_matches('.').to_string()
 }
 
 /// Breaks text between words into lines of at most `width` characters; a longer word has a

@@ -5,6 +5,7 @@
 //! | `*.md` | the topics; the first line of each is `# NAME: what it is about` |
 //! | `markdown` | a text as blocks: headings, paragraphs, lists, tables, examples |
 //! | `plain` | blocks as lines for a terminal or a pager |
+//! | `roff` | blocks for pages of `man` |
 //! | `table` | tables as aligned columns or, where they are too wide, as entries |
 //!
 //! To add a topic, write its file and name it in [`TOPICS`].
@@ -14,6 +15,7 @@
 
 mod markdown;
 mod plain;
+pub(crate) mod roff;
 mod table;
 mod text;
 
@@ -69,6 +71,11 @@ impl Topic {
     /// The whole text for a terminal or a pager, without a final line break.
     pub(crate) fn plain(&self) -> String {
         plain::render(self.text)
+    }
+
+    /// The text as a section of a page for `man`.
+    pub(crate) fn roff(&self) -> String {
+        roff::section(self.text)
     }
 }
 

@@ -41,6 +41,7 @@ mod command_lines;
 mod commands;
 mod control_clients;
 mod rpc_answers;
+mod shells;
 mod slow_consumers;
 
 // Attacks: little that asks for much, and much of what means nothing.

@@ -1,6 +1,9 @@
 //! The rows of the control commands: what `serf` and `serf-ctl` say to a running agent, or do alone.
 
-use super::spec::{CommandSpec, DefaultValue, OptionSpec};
+use super::spec::{CommandSpec, DefaultValue, Operands, OptionSpec};
+
+/// The shells for which there are completions.
+pub(crate) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 const RPC_ADDR: OptionSpec = OptionSpec::text(
     "--rpc-addr",
@@ -20,10 +23,23 @@ const FORMAT: OptionSpec =
     OptionSpec::choice("--format", &["text", "json"], "How to print: for people or for programs.")
         .default(DefaultValue::Text("text"));
 
+/// `serf completion`.
+pub(crate) const COMPLETION: CommandSpec = CommandSpec {
+    name: "completion",
+    arguments: "bash|zsh|fish",
+    operands: Operands::Words(&SHELLS),
+    synopsis: "Prints a script that completes commands in a shell",
+    about: "Prints a script with which a shell completes commands, flags, their values and names of members. For \
+            bash, 'source <(serf completion bash)' in ~/.bashrc loads it; for zsh, 'source <(serf completion zsh)' \
+            after compinit in ~/.zshrc; for fish, 'serf completion fish | source' in ~/.config/fish/config.fish.",
+    options: &[],
+};
+
 /// `serf event`.
 pub(crate) const EVENT: CommandSpec = CommandSpec {
     name: "event",
     arguments: "[options] name [payload]",
+    operands: Operands::Others,
     synopsis: "Send a custom event through the Serf cluster",
     about: "Makes an event known to every member, whose event handlers can act on it. The payload, if there is \
             one, is the second argument, or standard input if that is '-'.",
@@ -43,6 +59,7 @@ pub(crate) const EVENT: CommandSpec = CommandSpec {
 pub(crate) const FORCE_LEAVE: CommandSpec = CommandSpec {
     name: "force-leave",
     arguments: "[options] name",
+    operands: Operands::MemberNames,
     synopsis: "Forces a member of the cluster to enter the \"left\" state",
     about: "Declares that a failed member has left for good, so that nobody tries to reach it any more. A member \
             that is in fact alive comes back by itself.",
@@ -60,6 +77,7 @@ pub(crate) const FORCE_LEAVE: CommandSpec = CommandSpec {
 pub(crate) const INFO: CommandSpec = CommandSpec {
     name: "info",
     arguments: "[options]",
+    operands: Operands::Others,
     synopsis: "Provides debugging information for operators",
     about: "Prints the agent's counters, queue depths and clocks.",
     options: &[FORMAT, RPC_ADDR, RPC_AUTH],
@@ -69,6 +87,7 @@ pub(crate) const INFO: CommandSpec = CommandSpec {
 pub(crate) const JOIN: CommandSpec = CommandSpec {
     name: "join",
     arguments: "[options] address ...",
+    operands: Operands::Others,
     synopsis: "Tell Serf agent to join cluster",
     about: "Lets a running agent join the cluster of the given members. One that can be reached is enough.",
     options: &[
@@ -82,6 +101,7 @@ pub(crate) const JOIN: CommandSpec = CommandSpec {
 pub(crate) const KEYGEN: CommandSpec = CommandSpec {
     name: "keygen",
     arguments: "",
+    operands: Operands::Others,
     synopsis: "Generates a new encryption key",
     about: "Prints a fresh random key of 32 bytes in base64, ready for the agent's -encrypt.",
     options: &[],
@@ -91,6 +111,7 @@ pub(crate) const KEYGEN: CommandSpec = CommandSpec {
 pub(crate) const KEYS: CommandSpec = CommandSpec {
     name: "keys",
     arguments: "[options]",
+    operands: Operands::Others,
     synopsis: "Manipulate the internal encryption keyring used by Serf",
     about: "Changes or lists the keys of the whole cluster. To replace its key, install a new one, then use it, \
             then remove the old one, and go on to the next step only after success: 0 is the exit code if every \
@@ -124,6 +145,7 @@ pub(crate) const KEYS: CommandSpec = CommandSpec {
 pub(crate) const LEAVE: CommandSpec = CommandSpec {
     name: "leave",
     arguments: "[options]",
+    operands: Operands::Others,
     synopsis: "Gracefully leaves the Serf cluster and shuts down",
     about: "Lets the agent say goodbye to the cluster, so that others see it as left and not as failed, and \
             ends it.",
@@ -134,6 +156,7 @@ pub(crate) const LEAVE: CommandSpec = CommandSpec {
 pub(crate) const MEMBERS: CommandSpec = CommandSpec {
     name: "members",
     arguments: "[options]",
+    operands: Operands::Others,
     synopsis: "Lists the members of a Serf cluster",
     about: "Lists the members that the agent knows, sorted by name, with address, status and tags. Filters are \
             regular expressions with '^' and '$' put around them.",
@@ -158,6 +181,7 @@ pub(crate) const MEMBERS: CommandSpec = CommandSpec {
 pub(crate) const MONITOR: CommandSpec = CommandSpec {
     name: "monitor",
     arguments: "[options]",
+    operands: Operands::Others,
     synopsis: "Stream logs from a Serf agent",
     about: "Prints the agent's latest log lines, then every log line and event as it happens, until it is \
             interrupted. The level may be finer than the agent's own.",
@@ -178,13 +202,14 @@ pub(crate) const MONITOR: CommandSpec = CommandSpec {
 pub(crate) const QUERY: CommandSpec = CommandSpec {
     name: "query",
     arguments: "[options] name [payload]",
+    operands: Operands::Others,
     synopsis: "Send a query to the Serf cluster",
     about: "Sends a query to the members and prints which of them got it and what they answer, until everyone \
             has or the time is up. The payload, if there is one, is the second argument, or standard input if \
             that is '-'.",
     options: &[
         FORMAT,
-        OptionSpec::text("--node", "name", "Ask this member, not everyone.").repeatable(),
+        OptionSpec::member_names("--node", "Ask this member, not everyone."),
         OptionSpec::text(
             "--tag",
             "key=regexp",
@@ -210,6 +235,7 @@ pub(crate) const QUERY: CommandSpec = CommandSpec {
 pub(crate) const REACHABILITY: CommandSpec = CommandSpec {
     name: "reachability",
     arguments: "[options]",
+    operands: Operands::Others,
     synopsis: "Test network reachability",
     about: "Sends the agent's cluster a ping and compares the members that answer with those that count as alive. \
             Fails if they differ.",
@@ -227,6 +253,7 @@ pub(crate) const REACHABILITY: CommandSpec = CommandSpec {
 pub(crate) const RTT: CommandSpec = CommandSpec {
     name: "rtt",
     arguments: "[options] node1 [node2]",
+    operands: Operands::MemberNames,
     synopsis: "Estimates network round trip time between nodes",
     about: "Estimates the round trip time between two members from their network coordinates, without sending \
             anything between them. The second member is the agent itself unless given. Members go by the names \
@@ -238,6 +265,7 @@ pub(crate) const RTT: CommandSpec = CommandSpec {
 pub(crate) const TAGS: CommandSpec = CommandSpec {
     name: "tags",
     arguments: "[options]",
+    operands: Operands::Others,
     synopsis: "Modify tags of a running Serf agent",
     about: "Changes the tags of a running agent and announces them to the cluster. What is set here outlives a \
             reload of the configuration, and with a tags file a restart.",
@@ -253,6 +281,7 @@ pub(crate) const TAGS: CommandSpec = CommandSpec {
 pub(crate) const VERSION: CommandSpec = CommandSpec {
     name: "version",
     arguments: "",
+    operands: Operands::Others,
     synopsis: "Prints the Serf version",
     about: "Prints the version of the program and the Serf protocols it speaks.",
     options: &[],

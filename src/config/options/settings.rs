@@ -15,7 +15,7 @@
 //! row, and so do the tests that go over all rows. `SERF_UPDATE_README=1 cargo test --test reference`
 //! writes the reference.
 
-use super::spec::{CommandSpec, DefaultValue, Limits, OptionSpec};
+use super::spec::{CommandSpec, DefaultValue, Limits, Operands, OptionSpec};
 use crate::membership::Config;
 use crate::model::Versions;
 use crate::wire::label::Label;
@@ -43,6 +43,7 @@ const LISTED: Duration = Duration::from_secs(24 * 3600);
 pub const AGENT: CommandSpec = CommandSpec {
     name: "agent",
     arguments: "[options]",
+    operands: Operands::Others,
     synopsis: "Runs a Serf agent",
     about: "Makes this host a member of a cluster. The agent runs until it is interrupted (it then leaves the \
             cluster), terminated, or asked to leave over RPC.",

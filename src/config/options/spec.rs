@@ -38,6 +38,8 @@ pub(crate) enum SettingKind {
     Listen(Option<u16>),
     /// The address of a member to join, which is looked up when it is joined.
     Member,
+    /// The name of a member.
+    MemberName,
     /// A host and a port, which are looked up when they are needed.
     HostPort,
     /// A whole number.
@@ -60,6 +62,7 @@ impl SettingKind {
             | SettingKind::Choice(_)
             | SettingKind::Listen(_)
             | SettingKind::Member
+            | SettingKind::MemberName
             | SettingKind::HostPort => Form::Text,
             SettingKind::Number | SettingKind::Size => Form::Number,
             SettingKind::Duration => Form::Duration,
@@ -254,6 +257,11 @@ impl OptionSpec {
         OptionSpec::new(SettingKind::Member, long, "addr[:port]", help).repeatable()
     }
 
+    /// Names of members.
+    pub(super) const fn member_names(long: &'static str, help: &'static str) -> OptionSpec {
+        OptionSpec::new(SettingKind::MemberName, long, "name", help).repeatable()
+    }
+
     pub(super) const fn host_port(long: &'static str, help: &'static str) -> OptionSpec {
         OptionSpec::new(SettingKind::HostPort, long, "host:port", help)
     }
@@ -323,6 +331,27 @@ fn short(duration: Duration) -> String {
     text.strip_suffix("h0m").map_or(text.clone(), |hours| format!("{hours}h"))
 }
 
+/// What the arguments of a command are that are no flags, as far as a shell can complete them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operands {
+    /// Names of members.
+    MemberNames,
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// There are none, or they can be anything.
+    Others,
+}
+
+impl Operands {
+    /// The words, if it is a choice of words.
+    pub(crate) fn words(self) -> &'static [&'static str] {
+        match self {
+            Operands::Words(words) => words,
+            Operands::MemberNames | Operands::Others => &[],
+        }
+    }
+}
+
 /// One command: how it is called and what it is for.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandSpec {
@@ -330,6 +359,8 @@ pub struct CommandSpec {
     pub name: &'static str,
     /// What follows the name in the usage line.
     pub(crate) arguments: &'static str,
+    /// What these arguments are.
+    pub(crate) operands: Operands,
     /// One line for the list of commands.
     pub(crate) synopsis: &'static str,
     /// A paragraph for `-h`.

@@ -54,6 +54,7 @@ fn other_value(scratch: &Scratch, row: &OptionSpec) -> Value {
             }
             (SettingKind::Listen(_) | SettingKind::HostPort, ..) => json!("127.0.0.9:9"),
             (SettingKind::Member, ..) => json!(["127.0.0.9"]),
+            (SettingKind::MemberName, ..) => json!(["other"]),
             (
                 SettingKind::Number | SettingKind::Size,
                 DefaultValue::Number(default),
