@@ -7,6 +7,7 @@
 //! | `insider` | the tool kit: datagrams, streams and exchanges in both dialects |
 //! | `cluster`, `health` | the agents under attack, and what a healthy cluster does |
 //! | `watch` | memory and pings while an attack goes on |
+//! | `hardships` | what the world does without anybody's malice |
 //! | the others | the attacks, by what they aim at |
 //!
 //! An attack goes on for a few seconds, or for `SERF_TEST_ATTACK_SECONDS`. Each prints its figures.
@@ -21,6 +22,7 @@ mod clocks;
 mod control;
 mod copies;
 mod handlers;
+mod hardships;
 mod memory;
 mod names;
 mod queries;

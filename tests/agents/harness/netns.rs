@@ -95,6 +95,15 @@ impl Hosts {
         AgentSpec::new(name, self.gossip(host), rpc).inside(inside.to_vec())
     }
 
+    /// From now on no link carries more in one piece, in bytes.
+    pub(crate) fn carry_at_most(&self, mtu: u16) {
+        for host in 1..=self.count {
+            let done = in_namespace(&self.switches(), &format!("link set port{host} mtu {mtu}"))
+                .and_then(|_| in_namespace(&self.namespace(host), &format!("link set eth0 mtu {mtu}")));
+            done.unwrap_or_else(|why| panic!("the link of {host} cannot carry {mtu}: {why}"));
+        }
+    }
+
     /// Pulls the cable between the switches.
     pub(crate) fn part(&self) {
         self.cable("down");
