@@ -8,7 +8,7 @@
 //! is woken for each message this costs as much as the wake-up.
 
 use super::clock::Clock;
-use crate::channel::{Receiver, Sender, bounded, weighed};
+use crate::channel::{Receiver, Sender, weighed};
 use crate::model::Moment;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -39,8 +39,7 @@ enum Waker {
 impl<T> Mailbox<T> {
     /// A channel of `bound` messages to the thread that polls with `waker`.
     pub(crate) fn polled(bound: usize, waker: mio::Waker) -> (Mailbox<T>, Receiver<T>) {
-        let (sender, receiver) = bounded(bound);
-        (Mailbox { sender, waker: Waker::Poll(Arc::new(waker)) }, receiver)
+        Mailbox::polled_weighed(bound, usize::MAX, |_| 0, waker)
     }
 
     /// As [`Mailbox::polled`], and the messages together keep at most `bytes`, by `weigh`.
@@ -67,9 +66,7 @@ impl<T> Mailbox<T> {
 
     /// A channel of `bound` messages to a thread that waits for nothing else.
     pub(crate) fn parked(bound: usize) -> (Mailbox<T>, Parked<T>) {
-        let (sender, messages) = bounded(bound);
-        let parking = Arc::new(Parking::default());
-        (Mailbox { sender, waker: Waker::Park(Arc::clone(&parking)) }, Parked { messages, parking })
+        Mailbox::parked_weighed(bound, usize::MAX, |_| 0)
     }
 
     /// Sends without waiting. Gives the message back when the channel is full or its thread has

@@ -2,6 +2,7 @@
 
 use super::console::{Console, Failure};
 use crate::config::options::{CommandSpec, Form, OptionSpec};
+use crate::config::usage::explanation;
 use crate::manual::Topic;
 use crate::manual::roff::{self, escaped};
 use std::fmt::Write;
@@ -164,14 +165,7 @@ fn describe_option(out: &mut String, option: &OptionSpec) {
             writeln!(out, ".TP\n.BI \\-{name} = {}", roff::argument(&option.placeholder()))
         }
     };
-    let (mut text, default) = (option.help(), option.default_text());
-    if option.repeatable {
-        text.push_str(" May be repeated.");
-    }
-    if !default.is_empty() {
-        let _ = write!(text, " Default: {default}.");
-    }
-    let _ = writeln!(out, "{}", escaped(&text));
+    let _ = writeln!(out, "{}", escaped(&explanation(option)));
 }
 
 #[cfg(test)]

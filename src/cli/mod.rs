@@ -131,12 +131,16 @@ impl Program {
         self.agent.into_iter().chain(CONTROL)
     }
 
+    fn specs(self) -> Vec<&'static CommandSpec> {
+        self.commands().map(|command| command.spec).collect()
+    }
+
     fn command(self, name: &OsString) -> Option<&'static CliCommand> {
         self.commands().find(|c| name == c.spec.name)
     }
 
     fn list(self) -> String {
-        command_list(self.name, self.commands().map(|c| c.spec))
+        command_list(self.name, self.specs())
     }
 
     /// That there is no such command, and which was probably meant.
@@ -157,7 +161,7 @@ impl Program {
             console.error([self.list(), help::topic_list(self.name, self.topics)].join("\n"));
             return Ok(ExitCode::from(NO_SUCH_COMMAND));
         }
-        let commands: Vec<&CommandSpec> = self.commands().map(|c| c.spec).collect();
+        let commands = self.specs();
         if let [flag, rest @ ..] = words
             && ["-man", "--man"].contains(&flag.as_str())
         {
@@ -228,7 +232,7 @@ fn execute(
         Ok(Parsed::Run(flags)) => match command.action {
             Action::Agent(run) => run(&flags, console),
             Action::Describe(run) => {
-                let commands: Vec<&CommandSpec> = program.commands().map(|command| command.spec).collect();
+                let commands = program.specs();
                 let topics: Vec<&str> = program.topics.iter().map(|topic| topic.name).collect();
                 let described = Completed { program: program.name, commands: &commands, topics: &topics };
                 run(described, &flags, console).map(|()| ExitCode::SUCCESS)

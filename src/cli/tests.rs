@@ -201,8 +201,8 @@ fn wrong_flags_are_named_after_the_usage() {
 fn arguments_that_are_missing_are_asked_for() {
     for (arguments, text) in [
         (&["join", NOBODY][..], "At least one address to join must be specified."),
-        (&["completion"], "One shell must be named: bash, zsh or fish."),
-        (&["completion", "tcsh"], "There are completions for bash, zsh and fish, none for 'tcsh'."),
+        (&["completion"], "One shell must be named: bash, zsh, fish."),
+        (&["completion", "tcsh"], "There are completions for bash, zsh, fish, none for 'tcsh'."),
         (&["force-leave", NOBODY], "A node name must be specified to force leave."),
         (&["force-leave", NOBODY, "a", "b"], "A node name must be specified to force leave."),
         (&["event", NOBODY], "An event name must be specified."),

@@ -262,9 +262,7 @@ fn fish(of: Completed<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::options::{AGENT, COMMANDS};
-
-    const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
+    use crate::config::options::{AGENT, COMMANDS, SHELLS};
 
     #[test]
     fn every_command_and_flag_is_in_every_script() {

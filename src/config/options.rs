@@ -16,7 +16,7 @@ mod spec;
 
 pub(crate) use control::{
     COMPLETION, EVENT, FORCE_LEAVE, INFO, JOIN, KEYGEN, KEYS, LEAVE, MEMBERS, MONITOR, QUERY, REACHABILITY,
-    RTT, TAGS, VERSION,
+    RTT, SHELLS, TAGS, VERSION,
 };
 pub use settings::{AGENT, settings};
 pub(crate) use settings::{FILE_ONLY, RPC_PORT, row};

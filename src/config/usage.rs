@@ -43,7 +43,7 @@ pub(crate) fn command_list<'a>(program: &str, commands: impl IntoIterator<Item =
 }
 
 /// How an option is written: `-bind=<addr[:port]>`.
-pub(crate) fn head(option: &OptionSpec) -> String {
+fn head(option: &OptionSpec) -> String {
     match option.kind.form() {
         Form::Switch => format!("-{}", option.name()),
         Form::Text | Form::Pair | Form::Number | Form::Duration => {
@@ -53,14 +53,7 @@ pub(crate) fn head(option: &OptionSpec) -> String {
 }
 
 fn describe(out: &mut String, option: &OptionSpec) {
-    let (mut text, default) = (option.help(), option.default_text());
-    if option.repeatable {
-        text.push_str(" May be repeated.");
-    }
-    if !default.is_empty() {
-        let _ = write!(text, " Default: {default}.");
-    }
-    let mut head = head(option);
+    let (mut head, text) = (head(option), explanation(option));
     if head.len() + 4 > TEXT_COLUMN {
         let _ = writeln!(out, "  {head}");
         head.clear();
@@ -69,6 +62,18 @@ fn describe(out: &mut String, option: &OptionSpec) {
         let _ = writeln!(out, "  {head:width$}{line}", width = TEXT_COLUMN - 2);
         head.clear();
     }
+}
+
+/// What an option does, whether it may be repeated, and what holds without it.
+pub(crate) fn explanation(option: &OptionSpec) -> String {
+    let (mut text, default) = (option.help(), option.default_text());
+    if option.repeatable {
+        text.push_str(" May be repeated.");
+    }
+    if !default.is_empty() {
+        let _ = write!(text, " Default: {default}.");
+    }
+    text
 }
 
 /// The first sentence of a text, without its full stop.

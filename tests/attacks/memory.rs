@@ -69,10 +69,7 @@ fn exchanges_full_of_tiny_events_are_held_within_bounds() {
     }
     note(&format!("{bytes} bytes; `event` took {:.2} s at most", slowest.as_secs_f64()));
     assert!(slowest < PATIENCE, "{slowest:?}");
-    for figures in watch.end_given_back() {
-        figures.assert_bounded();
-        figures.assert_responsive();
-    }
+    watch.end_bounded();
     health::check(&mut cluster);
 }
 
@@ -96,10 +93,7 @@ fn datagrams_full_of_tiny_events_are_held_within_bounds() {
         packer.finish()
     });
     note(&format!("{number} events"));
-    for figures in watch.end_given_back() {
-        figures.assert_bounded();
-        figures.assert_responsive();
-    }
+    watch.end_bounded();
     health::check(&mut cluster);
 }
 
@@ -164,10 +158,7 @@ fn readers_that_do_not_read(dialect: Dialect) {
         || assert_listed(&cluster.agents[0], &mut slowest),
     );
     note(&format!("{opened} streams in all; `members` took {:.2} s at most", slowest.as_secs_f64()));
-    for figures in watch.end_given_back() {
-        figures.assert_bounded();
-        figures.assert_responsive();
-    }
+    watch.end_bounded();
     wait_until(within(60), "all agents list each other as alive", || cluster.all_alive());
 }
 
@@ -200,10 +191,7 @@ fn control_clients_that_do_not_read_are_answered_within_bounds() {
     }
     note(&format!("`members` took {:.2} s at most", slowest.as_secs_f64()));
     drop(clients);
-    for figures in watch.end_given_back() {
-        figures.assert_bounded();
-        figures.assert_responsive();
-    }
+    watch.end_bounded();
     wait_until(within(60), "all agents list each other as alive", || cluster.all_alive());
 }
 
@@ -245,9 +233,6 @@ fn sealed_streams_that_do_not_end_are_held_within_bounds() {
     }
     note(&format!("{written} bytes were taken"));
     drop(open);
-    for figures in watch.end_given_back() {
-        figures.assert_bounded();
-        figures.assert_responsive();
-    }
+    watch.end_bounded();
     health::check(&mut cluster);
 }

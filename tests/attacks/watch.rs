@@ -79,9 +79,15 @@ impl<'a> Watch<'a> {
         self.end_within(if attack_time() > MOMENT { MINUTE } else { MOMENT }, NEAR_KIB)
     }
 
-    /// The same, and memory has a minute to come back; a short attack is content as soon as it is within bounds.
-    pub(super) fn end_given_back(self) -> Vec<Figures> {
-        self.end_within(MINUTE, if attack_time() > MOMENT { NEAR_KIB } else { KEPT_KIB })
+    /// The same, and memory has a minute to come back; a short attack is content as soon as it is within bounds. What
+    /// was held was bounded and is given back, and pings were answered.
+    #[track_caller]
+    pub(super) fn end_bounded(self) {
+        let near_kib = if attack_time() > MOMENT { NEAR_KIB } else { KEPT_KIB };
+        for figures in self.end_within(MINUTE, near_kib) {
+            figures.assert_bounded();
+            figures.assert_responsive();
+        }
     }
 
     fn end_within(self, patience: Duration, near_kib: u64) -> Vec<Figures> {
@@ -114,7 +120,7 @@ impl<'a> Watch<'a> {
 impl Figures {
     /// What is held on behalf of others is within what the manual promises (`serf help limits`), and given back.
     #[track_caller]
-    pub(super) fn assert_bounded(&self) {
+    fn assert_bounded(&self) {
         let Figures { before_kib, peak_kib, after_kib, .. } = *self;
         assert!(peak_kib <= before_kib + HELD_KIB, "too much was held: {self:?}");
         assert!(after_kib <= before_kib + KEPT_KIB, "too much is kept: {self:?}");
