@@ -44,7 +44,7 @@ use std::time::Duration;
 
 /// How long after it has looked at what happened to members `serf-events` looks again: hundreds that join at once wake it a
 /// few times a second.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(200);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The most bytes that wait for `serf-probe`.
 pub(crate) const MAX_TO_PROBE: usize = 512 * 1024;
 /// The most bytes that wait for `serf-gossip`.

@@ -19,7 +19,7 @@ const BURST_SPACING: Duration = Duration::from_millis(5);
 
 /// Where gossip is only a second way for news, a tick comes this many times as seldom: most of what a tick costs is
 /// the datagrams, not what they carry.
-const SECOND_WAY_TICKS: u32 = 2;
+const SECOND_WAY_TICKS: u32 = 5;
 /// The most rounds of datagrams on one tick.
 const MAX_ROUNDS: usize = 8;
 /// A datagram with less room than this is full: hardly any message is smaller.

@@ -3,10 +3,16 @@
 
 use super::cluster::Cluster;
 use super::health;
+use super::insider::DIALECTS;
 use crate::harness::netns::Hosts;
 use crate::harness::notes::note;
 use crate::harness::rpc::client;
+use crate::harness::stand_in::read_message;
 use crate::harness::{Agent, Network, Signal, all_see, stays, wait_until, within};
+use serf::wire::message::PushPull;
+use serf::wire::stream::{self, StreamMessage};
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// How long members are stopped: longer than it takes to give them up, or for minutes.
@@ -55,6 +61,31 @@ fn a_hundred_that_join_one_at_once_know_each_other() {
     for agent in agents.iter().chain([&first]) {
         assert_eq!(agent.info("serf", "failed").as_deref(), Ok("0"), "{}", agent.name());
     }
+}
+
+/// Three times as many as are served at once. Those that come later wait for their turn; none is turned away, or it would
+/// come back after half a minute.
+#[test]
+fn hundreds_that_ask_at_once_are_all_answered() {
+    let mut cluster = Cluster::start(Network::claim(), 3);
+    let seed = cluster.agents[0].gossip();
+    let insider = cluster.insider();
+    for dialect in DIALECTS {
+        let request = stream::encode(dialect, &StreamMessage::PushPull(PushPull::default()));
+        // While it is stopped, all of them come.
+        cluster.agents[0].signal(Signal::Stop);
+        let asks = |_| {
+            let mut stream = insider.connect(seed).expect("the kernel takes the connection");
+            stream.write_all(&request).map(|()| stream).expect("and the request")
+        };
+        let mut streams: Vec<TcpStream> = (0..400).map(asks).collect();
+        cluster.agents[0].signal(Signal::Continue);
+        for (number, stream) in streams.iter_mut().enumerate() {
+            let answer = read_message(stream).map(|(_, message)| message);
+            assert!(matches!(answer, Ok(StreamMessage::PushPull(_))), "{dialect:?}, {number}: {answer:?}");
+        }
+    }
+    health::check(&mut cluster);
 }
 
 /// Their clocks are far apart, and one has events that the other has not heard: as after a partition they are told,

@@ -40,6 +40,8 @@ pub(crate) enum StreamError {
     Budget,
     /// It was not read, and others wait for room.
     Unread,
+    /// The other side was idle, and there are too many streams.
+    Idle,
 }
 
 impl fmt::Display for StreamError {
@@ -55,6 +57,7 @@ impl fmt::Display for StreamError {
             StreamError::Timeout => write!(f, "timed out"),
             StreamError::Busy => write!(f, "too many exchanges at once"),
             StreamError::Budget => write!(f, "too much is being received and sent at once"),
+            StreamError::Idle => write!(f, "it was idle, and others wait"),
             StreamError::Unread => write!(f, "it does not read, and others wait"),
         }
     }
@@ -74,7 +77,8 @@ impl From<&StreamError> for StreamFailure {
             | StreamError::Timeout
             | StreamError::Busy
             | StreamError::Budget
-            | StreamError::Unread => StreamFailure::Broken(why.to_string()),
+            | StreamError::Unread
+            | StreamError::Idle => StreamFailure::Broken(why.to_string()),
         }
     }
 }
@@ -112,6 +116,8 @@ pub(crate) struct Stream {
     /// When it last sent something, or began to.
     sent_at: Moment,
     inbox: Buffer,
+    /// When the last whole message came, or when it began.
+    message_at: Moment,
     /// When the message that is being received began.
     received_from: Moment,
     received: usize,
@@ -139,6 +145,7 @@ impl Stream {
             sent: 0,
             sent_at: now,
             inbox: Buffer::default(),
+            message_at: now,
             received_from: now,
             received: 0,
         }
@@ -205,6 +212,16 @@ impl Stream {
         self.sent == self.outbox.len()
     }
 
+    /// Since when the other side has taken nothing, and said nothing whole: bytes that drip do not count.
+    pub(crate) fn idle_since(&self) -> Moment {
+        self.message_at.max(self.sent_at)
+    }
+
+    /// Whether anything has been received.
+    pub(crate) fn has_spoken(&self) -> bool {
+        self.received > 0
+    }
+
     /// How much memory received bytes take that wait for the rest of their message, and since when.
     pub(crate) fn unread(&self) -> (usize, Moment) {
         (self.inbox.held(), self.received_from)
@@ -229,6 +246,15 @@ impl Stream {
         }
         self.flush(now).map_err(StreamError::Io)?;
         self.receive(now)
+    }
+
+    /// Sends at once what goes out first, if the connection is there already, as on the same host: the other side need
+    /// not wait until this process has its turn again. What is wrong shows when it is driven.
+    pub(crate) fn begin(&mut self, now: Moment) {
+        if self.socket.peer_addr().is_ok() {
+            self.connected = true;
+            let _ = self.flush(now);
+        }
     }
 
     fn flush(&mut self, now: Moment) -> io::Result<()> {
@@ -270,6 +296,7 @@ impl Stream {
                             metrics::REMOTE_STATE_BYTES.record_size(buffered);
                         }
                         self.inbox = Buffer::default();
+                        self.message_at = now;
                         // The label comes once.
                         self.reads_from = Side::Answerer;
                         return Ok(Some(message));

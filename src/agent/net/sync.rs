@@ -2,6 +2,7 @@
 //! decided by `node/exchanges`. All streams are non-blocking with deadlines, so that no other side
 //! can hold anyone up.
 
+mod inbound;
 pub(crate) mod room;
 
 use super::datagrams::DatagramSender;
@@ -29,8 +30,7 @@ use fastrand::Rng;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Token of the listener in the thread's poll.
@@ -39,9 +39,6 @@ pub(crate) const LISTENER: Token = Token(0);
 pub(crate) const WAKER: Token = Token(1);
 const FIRST_STREAM: usize = 2;
 
-/// The most streams that others may have open here at once (memberlist's `maxPushPullRequests`).
-/// One more and the one that has idled longest is closed.
-pub(crate) const MAX_INBOUND: usize = 128;
 /// The most streams that this process opens at once.
 pub(crate) const MAX_OUTBOUND: usize = 128;
 /// How long an exchange of what differs waits for the next message.
@@ -88,6 +85,8 @@ pub(crate) struct SyncActor {
     dialogues: BTreeMap<DialogueId, Token>,
     /// Joins under way, to answer them.
     joins: BTreeMap<JoinId, JoinRequest>,
+    /// Whether others may wait to be accepted: mio reports it only once.
+    others_wait: bool,
     recalls: Recalls,
     /// How much the conversation remembered when it was last asked, in bytes.
     remembered: usize,
@@ -123,7 +122,7 @@ impl Actor for SyncActor {
     fn run(mut self, stop: &Stop) {
         let mut events = Events::with_capacity(128);
         loop {
-            let works = self.exchanges.has_work();
+            let works = self.exchanges.has_work() || self.others_wait && self.has_room();
             let timeout = if works { Some(Duration::ZERO) } else { self.clock.until(self.next_deadline()) };
             if !wait(Self::NAME, &mut self.poll, &mut events, timeout) {
                 return;
@@ -136,11 +135,12 @@ impl Actor for SyncActor {
             }
             for event in &events {
                 match event.token() {
-                    LISTENER => self.accept(),
+                    LISTENER => self.others_wait = true,
                     WAKER => {}
                     token => self.drive(token),
                 }
             }
+            self.accept();
             // A slice, so that neither the table nor this thread is kept from others for long.
             self.look(|exchanges, members, rng, fx| exchanges.work(members, rng, fx));
             self.expire();
@@ -171,6 +171,7 @@ impl SyncActor {
             next_token: FIRST_STREAM,
             dialogues: BTreeMap::new(),
             joins: BTreeMap::new(),
+            others_wait: false,
             recalls: Recalls::default(),
             remembered: 0,
             complaints: refusals::complaints(),
@@ -179,7 +180,7 @@ impl SyncActor {
     }
 
     fn next_deadline(&self) -> Moment {
-        self.exchanges.next_deadline().min(self.next_room())
+        self.exchanges.next_deadline().min(self.next_room()).min(self.next_accept())
     }
 
     fn take(&mut self, message: ToSync) {
@@ -297,49 +298,6 @@ impl SyncActor {
 
     // ---- streams that others open ------------------------------------------------------
 
-    fn accept(&mut self) {
-        loop {
-            match self.listener.accept() {
-                Ok((socket, peer)) => {
-                    counters::STREAMS_ACCEPTED.inc();
-                    if let Some(passed) = self.complain(peer, "connection") {
-                        log::debug!(target: "memberlist", "Stream connection from {peer}{passed}");
-                    }
-                    self.make_room();
-                    let now = self.clock.now();
-                    let times = (now, now + self.tcp_timeout());
-                    self.add(Stream::accepted(socket, peer, times, self.options.clone()), Role::Listens);
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => {
-                    // Out of descriptors, or the other side went away again. What stays in the
-                    // backlog is tried with the next connection.
-                    if let Some(passed) =
-                        self.complaints.pass(IpAddr::V4(Ipv4Addr::UNSPECIFIED), "accept", self.clock.now())
-                    {
-                        log::warn!(target: "memberlist", "Failed to accept a stream: {e}{passed}");
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Closes the inbound stream that is nearest to its deadline when there are too many.
-    fn make_room(&mut self) {
-        let inbound = self.streams.iter().filter(|(_, (_, role))| role.is_inbound());
-        let (count, oldest) = inbound
-            .map(|(token, (stream, _))| (stream.deadline, *token))
-            .fold((0, None), |(n, oldest), s| (n + 1, Some(oldest.map_or(s, |o: (Moment, Token)| o.min(s)))));
-        if count >= MAX_INBOUND
-            && let Some((_, token)) = oldest
-        {
-            counters::STREAMS_REFUSED.inc();
-            self.remove(token);
-        }
-    }
-
     /// A request has come.
     fn heard(&mut self, token: Token, message: StreamMessage) {
         let Some((stream, _)) = self.streams.get(&token) else { return };
@@ -404,7 +362,11 @@ impl SyncActor {
                 if let Role::Asks(Purpose::Dialogue(id)) = &role {
                     self.dialogues.insert(*id, Token(self.next_token));
                 }
-                self.add(stream, role);
+                if let Some(token) = self.add(stream, role)
+                    && let Some((stream, _)) = self.streams.get_mut(&token)
+                {
+                    stream.begin(now);
+                }
             }
             Err(e) => self.failed(role, addr, &StreamError::Io(e)),
         }
@@ -489,14 +451,17 @@ impl SyncActor {
         self.table.read().members.config().tcp_timeout
     }
 
-    fn add(&mut self, mut stream: Stream, role: Role) {
+    /// Waits for a stream with the others. Answers with its token, unless that failed.
+    fn add(&mut self, mut stream: Stream, role: Role) -> Option<Token> {
         let token = Token(self.next_token);
         self.next_token += 1;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        match self.poll.registry().register(stream.socket(), token, interest) {
-            Ok(()) => drop(self.streams.insert(token, (stream, role))),
-            Err(e) => self.failed(role, stream.peer, &StreamError::Io(e)),
+        if let Err(e) = self.poll.registry().register(stream.socket(), token, interest) {
+            self.failed(role, stream.peer, &StreamError::Io(e));
+            return None;
         }
+        self.streams.insert(token, (stream, role));
+        Some(token)
     }
 
     fn drive(&mut self, token: Token) {

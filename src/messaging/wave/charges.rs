@@ -2,7 +2,7 @@
 //! little later, in the dialect it understands. What it hears besides, it hears from its own kind.
 
 use super::Waves;
-use super::store::NewsItem;
+use super::store::{Confirmer, NewsItem};
 use super::turn::{WaveTurn, send};
 use crate::wire::Shared;
 
@@ -20,7 +20,8 @@ impl Waves {
         let members = turn.members;
         for name in members.rings().charges(members.me(), CARERS, MAX_CHARGES) {
             let Some(row) = members.row(name) else { continue };
-            let lacks = |item: &NewsItem| !item.is_confirmed_by(name);
+            let who = Confirmer::new(name);
+            let lacks = |item: &NewsItem| !item.is_confirmed_by(who);
             let ids = first.iter().chain(&again);
             let news: Vec<Shared> = ids
                 .filter_map(|id| self.store.get(*id))

@@ -7,7 +7,7 @@
 
 use super::Waves;
 use super::pending::BUSY_SPACING;
-use super::store::{NewsItem, Timed};
+use super::store::{Confirmer, NewsItem, Timed};
 use super::turn::{WaveTurn, finish, send};
 use crate::membership::{CHECK_RING, Direction, Members, Row, neighbours, position};
 use crate::messaging::Ticket;
@@ -102,12 +102,12 @@ impl Waves {
     fn inform_side(&mut self, at: usize, ids: &[NewsId], turn: &mut WaveTurn) {
         let near = if at < sides(turn.members) { nearest(turn.members, at) } else { None };
         let busy = self.is_busy(turn);
+        let neighbour = near.map(|row| Confirmer::new(&row.name));
         let mut offered = Vec::new();
         for id in ids {
             let Some(item) = self.store.get_mut(*id) else { continue };
-            // While much is said of members, the digests of tables are left to repair what is missed all the same.
-            let is_left = busy && item.is_membership() && item.ticket.is_none();
-            let confirmed = is_left || near.is_none_or(|row| item.is_confirmed_by(&row.name));
+            let is_left = busy && item.is_left_to_digests();
+            let confirmed = is_left || neighbour.is_none_or(|who| item.is_confirmed_by(who));
             item.checks[at].attempts = 1;
             item.checks[at].done = confirmed;
             // It does not know that this process has it, even if it has said so of itself.
@@ -142,16 +142,16 @@ impl Waves {
         turn: &mut WaveTurn,
         plan: &mut BTreeMap<NodeName, BTreeSet<NewsId>>,
     ) {
+        let busy = self.is_busy(turn);
         let Some(item) = self.store.get_mut(id) else { return };
-        let is_of_use = item.is_of_use(turn.now);
-        let check = &mut item.checks[at];
-        check.attempts += 1;
-        let attempt = check.attempts;
+        let is_of_use = item.is_of_use(turn.now) && !(busy && item.is_left_to_digests());
+        item.checks[at].attempts += 1;
+        let attempt = item.checks[at].attempts;
         let wait = WAITS_MS.get(usize::from(attempt) - 1);
-        let has = |row: &&Row| item.confirmers.contains(&row.name);
+        let has = |row: &&Row| item.is_confirmed_by(Confirmer::new(&row.name));
         let is_settled = near.first().is_none_or(has) || attempt > RANDOM_ATTEMPT && near.iter().any(has);
         let Some(wait) = wait.filter(|_| is_of_use && !is_settled) else {
-            check.done = true;
+            item.checks[at].done = true;
             return;
         };
         let reach = usize::from(attempt).saturating_sub(1).clamp(1, REACH);
@@ -198,7 +198,8 @@ impl Waves {
         for id in ids {
             let Some(item) = self.store.get_mut(*id).filter(|item| item.ticket.is_some()) else { continue };
             let is_done = |item: &NewsItem, at: usize| {
-                item.checks[at].done || nearest(members, at).is_none_or(|row| item.is_confirmed_by(&row.name))
+                let has = |row: &Row| item.is_confirmed_by(Confirmer::new(&row.name));
+                item.checks[at].done || nearest(members, at).is_none_or(has)
             };
             let count = sides(members);
             let confirmed = (0..count).all(|at| is_done(item, at));
@@ -228,9 +229,10 @@ impl Waves {
     fn hear_have(&mut self, row: &Row, have: &Have, turn: &mut WaveTurn) {
         let (mut had, mut wanted) = (Vec::new(), Vec::new());
         let near = [0, 1].map(|at| on_side(turn.members, at).next() == Some(&row.name));
+        let who = Confirmer::new(&row.name);
         for id in have.ids.iter().take(MAX_IDS) {
             if let Some(item) = self.store.get_mut(*id) {
-                item.confirm(&row.name);
+                item.confirm(who);
                 // What is confirmed need not be looked at again.
                 for (at, check) in item.checks.iter_mut().enumerate() {
                     if near[at]
@@ -283,9 +285,11 @@ impl Waves {
         self.offer((ask.most as usize).min(MOST_LISTED), row, turn);
     }
 
-    /// Says what there is to be had, at most so much, the latest.
+    /// Says what there is to be had, at most so much, the latest. While much is said of members, a newcomer has most of
+    /// it from the table it has just been sent: then only what came last.
     fn offer(&mut self, most: usize, row: &Row, turn: &mut WaveTurn) {
-        let mut ids: Vec<NewsId> = self.store.latest(most, turn.now).collect();
+        let oldest = if self.is_busy(turn) { BUSY_SPACING } else { Duration::MAX };
+        let mut ids: Vec<NewsId> = self.store.latest(most, oldest, turn.now).collect();
         // They are asked for, and sent, in the order in which they are listed here.
         ids.reverse();
         if self.checks.may_serve(ids.len() * size_of::<NewsId>(), turn.now) {

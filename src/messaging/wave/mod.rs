@@ -40,7 +40,7 @@ use pending::{
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
-use store::{NewsItem, Store, id_of};
+use store::{Confirmer, NewsItem, Store, id_of};
 use turn::{How, WAVES, send};
 
 pub use store::{MAX_BYTES, MAX_SEEN_BYTES};
@@ -138,6 +138,7 @@ impl Waves {
             (Some(_), None) => How::Check,
             (None, None) => How::Gossip,
         };
+        let confirmer = sender.map(|row| Confirmer::new(&row.name));
         let mut messages = arrived.messages;
         let mut accepted = Vec::new();
         for news in arrived.news {
@@ -146,8 +147,8 @@ impl Waves {
                 messages.push(news.message().clone());
             }
             if let Some(item) = self.store.get_mut(id) {
-                if let Some(row) = sender {
-                    item.confirm(&row.name);
+                if let Some(who) = confirmer {
+                    item.confirm(who);
                 }
                 if item.accepted {
                     accepted.push(id);

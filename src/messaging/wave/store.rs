@@ -2,6 +2,7 @@
 //! nothing is taken for news twice.
 
 use super::turn::{How, WAVES};
+use crate::membership::{CHECK_RING, position};
 use crate::messaging::user_events::EVENT_SIZE_CEILING;
 use crate::messaging::{Ticket, user_events};
 use crate::model::{Footprint, LamportTime, Moment, NodeName};
@@ -50,6 +51,17 @@ pub(super) enum Timed {
     Queries,
 }
 
+/// A member that has an item, by its place on a ring: it is looked for with every copy of every item, and names lie
+/// elsewhere in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Confirmer(u64);
+
+impl Confirmer {
+    pub(super) fn new(name: &NodeName) -> Confirmer {
+        Confirmer(position(name, CHECK_RING))
+    }
+}
+
 /// Where a check with the neighbour on one side stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Check {
@@ -76,7 +88,7 @@ pub(super) struct NewsItem {
     pub(super) ticket: Option<Ticket>,
     /// With the neighbours in front of and behind this process.
     pub(super) checks: [Check; 2],
-    pub(super) confirmers: Vec<NodeName>,
+    confirmers: Vec<Confirmer>,
     /// How often it was sent to a member that asked for it.
     pub(super) served: u8,
 }
@@ -110,14 +122,19 @@ impl NewsItem {
         matches!(self.news.message(), Message::Membership(_))
     }
 
-    pub(super) fn confirm(&mut self, name: &NodeName) {
-        if self.confirmers.len() < MAX_CONFIRMERS && !self.confirmers.contains(name) {
-            self.confirmers.push(name.clone());
+    /// While much is said of members, the digests of tables are left to repair what is missed all the same.
+    pub(super) fn is_left_to_digests(&self) -> bool {
+        self.is_membership() && self.ticket.is_none()
+    }
+
+    pub(super) fn confirm(&mut self, who: Confirmer) {
+        if self.confirmers.len() < MAX_CONFIRMERS && !self.confirmers.contains(&who) {
+            self.confirmers.push(who);
         }
     }
 
-    pub(super) fn is_confirmed_by(&self, name: &NodeName) -> bool {
-        self.confirmers.contains(name)
+    pub(super) fn is_confirmed_by(&self, who: Confirmer) -> bool {
+        self.confirmers.contains(&who)
     }
 }
 
@@ -301,9 +318,13 @@ impl Store {
     }
 
     /// The ids of the latest `most` that are of use, the latest first. What is older than a few times as many is not
-    /// looked at: much of it is of no use any more, and each member that asks would make for a walk over all.
-    pub(super) fn latest(&self, most: usize, now: Moment) -> impl Iterator<Item = NewsId> {
-        let of_use = move |id: &NewsId| self.items.get(id).is_some_and(|item| item.is_of_use(now));
+    /// looked at: much of it is of no use any more, and each member that asks would make for a walk over all. What is
+    /// said of members is left out if it is older than `oldest`.
+    pub(super) fn latest(&self, most: usize, oldest: Duration, now: Moment) -> impl Iterator<Item = NewsId> {
+        let is_offered = move |item: &NewsItem| {
+            item.is_of_use(now) && (now.since(item.learned) <= oldest || !item.is_membership())
+        };
+        let of_use = move |id: &NewsId| self.items.get(id).is_some_and(|item| is_offered(item));
         self.order.iter().rev().take(LOOKED_AT * most).map(|(_, id)| *id).filter(of_use).take(most)
     }
 
@@ -363,6 +384,7 @@ impl Seen {
 mod tests {
     use super::*;
     use crate::model::UserEvent;
+    use crate::wire::message::JoinIntent;
 
     fn event(ltime: u64, payload: u32) -> Message {
         let payload = payload.to_le_bytes().into();
@@ -400,6 +422,25 @@ mod tests {
         assert_eq!((store.len(), store.bytes), (0, 0));
         assert!(store.items.capacity() < 16 * MANY, "{}", store.items.capacity());
         assert!(store.order.capacity() < 16 * MANY, "{}", store.order.capacity());
+    }
+
+    #[test]
+    fn what_is_offered_leaves_out_old_news_of_members_where_that_is_asked() {
+        let at = |s| Moment::from_start(Duration::from_secs(s));
+        let intent = |name: &str| -> Message {
+            let node = NodeName::new(name).unwrap();
+            JoinIntent { ltime: LamportTime(1), node }.into()
+        };
+        let mut store = Store::default();
+        for (id, message, second) in [(1, event(1, 0), 0), (2, intent("a"), 0), (3, intent("b"), 2)] {
+            let item =
+                NewsItem { accepted: true, ..NewsItem::new(Shared::new(message), How::Wave, at(second)) };
+            store.insert(id, item);
+        }
+        let offered = |most, oldest| store.latest(most, oldest, at(3)).collect::<Vec<_>>();
+        assert_eq!(offered(9, Duration::MAX), [3, 2, 1]);
+        assert_eq!(offered(9, Duration::from_secs(1)), [3, 1]);
+        assert_eq!(offered(1, Duration::from_secs(1)), [3]);
     }
 
     #[test]

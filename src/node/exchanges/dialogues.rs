@@ -1,6 +1,6 @@
 //! The exchanges of what differs that are under way, each on a stream of its own.
 
-use super::difference::{Dialogue, Outcome};
+use super::difference::{Dialogue, Outcome, SLICE};
 use super::effects::{
     DialogueId, DialogueLine, ExchangeEffect, ExchangeTurn, MAX_HELD, Purpose, StreamFailure, StreamId,
 };
@@ -13,6 +13,9 @@ use crate::wire::message::SerfState;
 use crate::wire::stream::StreamMessage;
 use fastrand::Rng;
 use std::net::SocketAddr;
+
+/// The most exchanges that are worked for at once.
+const MOST_AT_ONCE: usize = 16;
 
 impl Exchanges {
     /// Another member begins an exchange of what differs.
@@ -136,8 +139,20 @@ impl Exchanges {
         self.dialogues.values().any(Dialogue::has_work)
     }
 
+    /// Whether what another member said on its stream waits for that work.
+    pub fn works_for(&self, stream: StreamId) -> bool {
+        self.dialogues.get(&DialogueLine::Theirs(stream)).is_some_and(Dialogue::has_work)
+    }
+
     /// Does a part of the work that takes long, for which the table is only read.
     pub fn work(&mut self, members: &Members, rng: &mut Rng, fx: &mut Vec<ExchangeEffect>) {
+        // In a small cluster it is little: then it is done for several at once.
+        for _ in 0..(SLICE / members.len().max(1)).clamp(1, MOST_AT_ONCE) {
+            self.work_for_one(members, rng, fx);
+        }
+    }
+
+    fn work_for_one(&mut self, members: &Members, rng: &mut Rng, fx: &mut Vec<ExchangeEffect>) {
         let working = self.dialogues.iter_mut().find(|(_, dialogue)| dialogue.has_work());
         let Some((line, dialogue)) = working else { return };
         let line = *line;

@@ -17,7 +17,7 @@ use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many rows are walked over while the table is locked once.
-const SLICE: usize = 4096;
+pub(super) const SLICE: usize = 4096;
 /// Although the sums agree, one of so many exchanges compares the rows.
 const SUSPICIOUS: u8 = 10;
 

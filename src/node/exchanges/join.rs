@@ -1,5 +1,6 @@
 //! A join under way, and how it ends.
 
+use crate::model::Moment;
 use std::fmt;
 
 /// Names a join of this process; never used twice.
@@ -45,6 +46,8 @@ impl JoinError {
 /// How many addresses are still open, and how the others went.
 #[derive(Debug)]
 pub(super) struct Join {
+    /// When it began.
+    pub began: Moment,
     pending: usize,
     joined: usize,
     errors: Vec<String>,
@@ -57,8 +60,8 @@ impl Join {
     ///
     /// One more is pending than there are addresses, so that it does not end while it still begins:
     /// [`Join::begun`] takes it away.
-    pub(crate) fn new(addrs: usize, errors: Vec<String>, replay: bool) -> Join {
-        Join { pending: addrs + 1, joined: 0, errors, replay }
+    pub(crate) fn new(addrs: usize, errors: Vec<String>, replay: bool, began: Moment) -> Join {
+        Join { began, pending: addrs + 1, joined: 0, errors, replay }
     }
 
     /// An address has been joined. Says whether it is the first.

@@ -17,7 +17,7 @@ pub use effects::{
 pub use join::{JoinError, JoinId};
 
 use crate::membership::{
-    Effects, ExchangeSchedule, FIRST_ROWS, Members, Origin, ReconnectSchedule, Seeds, StreamPing,
+    Effects, ExchangeSchedule, FIRST_ROWS, Members, Origin, ReconnectSchedule, Row, Seeds, StreamPing,
     StreamRequest,
 };
 use crate::model::{Moment, NodeName};
@@ -36,6 +36,9 @@ use std::time::Duration;
 
 /// How many lines about one address and kind are logged in [`COMPLAINT_INTERVAL`].
 const COMPLAINTS: u32 = 3;
+/// A member that takes so long to answer one that joins has many others to answer: for the rest of the table, it is left
+/// alone.
+const SLOW: Duration = Duration::from_secs(1);
 /// See [`COMPLAINTS`].
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -298,11 +301,14 @@ impl Exchanges {
         }
         match (purpose, message) {
             (Purpose::Join(id), StreamMessage::PushPull(theirs)) => {
-                let ignore_past = self.joins.get(&id).is_some_and(|join| !join.replay);
+                let join = self.joins.get(&id);
+                let ignore_past = join.is_some_and(|join| !join.replay);
+                let was_slow = join.is_some_and(|join| turn.now.since(join.began) >= SLOW);
                 let (was_alone, heard) = (turn.table.members.present() <= 1, theirs.rows.len());
                 merge(theirs, ignore_past, turn);
                 self.joined(id, turn);
-                self.go_on_with(peer, was_alone, heard, turn);
+                let another = if was_slow && was_alone { another_than(peer, turn) } else { None };
+                self.go_on_with(another.unwrap_or(peer), was_alone, heard, turn);
             }
             (Purpose::Dialogue(id), StreamMessage::Difference(message)) => {
                 self.hear_in_dialogue(DialogueLine::Ours(id), peer, message, turn);
@@ -432,7 +438,7 @@ impl Exchanges {
     ) {
         let now = turn.now;
         change(turn, |members, _, fx| members.come_back(now, fx));
-        self.joins.insert(id, Join::new(addrs.len(), errors, replay));
+        self.joins.insert(id, Join::new(addrs.len(), errors, replay, now));
         for addr in addrs {
             turn.fx.push(ExchangeEffect::Recall(Plan::Join { id, addr }));
         }
@@ -540,6 +546,14 @@ fn answer_ping(Ping { node, seq_no, .. }: &Ping, members: &Members) -> StreamMes
     } else {
         StreamMessage::Error(format!("this is '{}', not '{node}'", members.me()))
     }
+}
+
+/// The address of a member that this process has just heard of.
+fn another_than(peer: SocketAddr, turn: &mut ExchangeTurn) -> Option<SocketAddr> {
+    let (members, rng) = (&turn.table.members, &mut *turn.rng);
+    let is_other = |row: &Row| row.name != *members.me() && row.addr != peer;
+    let fits = |row: &Row| row.is_alive() && row.versions.speaks_differences() && is_other(row);
+    members.random_rows(1, rng, fits).first().map(|row| row.addr)
 }
 
 fn merge(theirs: PushPull, ignore_past: bool, turn: &mut ExchangeTurn) {

@@ -99,6 +99,30 @@ fn a_join_counts_the_addresses_that_answer_and_names_the_errors_when_none_does()
 }
 
 #[test]
+fn a_newcomer_has_the_rest_of_another_member_if_the_first_took_long_to_answer() {
+    let names: Vec<String> = (0..FIRST_ROWS + 10).map(|i| format!("n{i}")).collect();
+    for (took, of_another) in [(Duration::from_millis(900), false), (SLOW, true)] {
+        let mut peer = Peer::with(&[]);
+        let seed = addr("n0");
+        let id = peer.exchanges.next_join();
+        peer.turn(|e, turn| e.join(id, vec![seed], Vec::new(), false, turn));
+        peer.now += took;
+        let rows = names.iter().map(|name| peer_row(name, 1, PeerState::Alive)).collect();
+        let state = StreamMessage::PushPull(push_pull(rows));
+        let fx = peer.turn(|e, turn| e.answered(Purpose::Join(id), seed, state, turn));
+        let plans: Vec<_> = fx
+            .iter()
+            .filter_map(|effect| match effect {
+                ExchangeEffect::Recall(Plan::Differ { to, is_newcomer: true, .. }) => Some(to.addr),
+                _ => None,
+            })
+            .collect();
+        let [to] = plans[..] else { panic!("{fx:?}") };
+        assert_eq!(to != seed, of_another, "after {took:?}: {to}");
+    }
+}
+
+#[test]
 fn a_join_brings_a_member_back_that_has_left() {
     let mut peer = Peer::with(&["a"]);
     let now = peer.now;
