@@ -91,7 +91,7 @@ fn join_and_retry_join_go_together() {
 fn an_agent_that_retries_can_leave() {
     let net = Network::claim();
     let mut agent = net.agent("n1", 1).flag(format!("-retry-join={}", net.gossip(9))).start();
-    wait_until(soon(), "it retries", || logged(&agent, ", retrying in 30s"));
+    wait_until(soon(), "it retries", || logged(&agent, ", retrying in 1s"));
     agent.signal(Signal::Interrupt);
     assert_eq!(agent.wait_exit(soon()).code(), Some(0));
 }

@@ -80,7 +80,9 @@ impl Agent {
         };
         match join.failed(self.running.clock.now()) {
             AfterFailure::Retry(after) => {
-                let after = format_duration(after);
+                // To the tenth of a second.
+                let tenths = (after.as_millis() as u64).div_ceil(100);
+                let after = format_duration(Duration::from_millis(100 * tenths));
                 log::warn!(target: "agent", "Join failed: {why}, retrying in {after}");
                 ControlFlow::Continue(())
             }
