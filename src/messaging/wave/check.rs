@@ -27,6 +27,9 @@ const REACH: usize = 4;
 /// The attempt with which two random members are sent the news as well: there are pairs that never hear
 /// each other.
 const RANDOM_ATTEMPT: u8 = 4;
+/// After this attempt it is enough that another behind the neighbour has it: there are neighbours that are never heard.
+/// Not earlier, or bad luck on both sides of one member would leave it to the next comparison, seconds later.
+const PATIENT_ATTEMPTS: u8 = 6;
 /// The most ids in one message.
 const MAX_IDS: usize = 120;
 /// The most ids with which a member that asks for news is answered: four datagrams.
@@ -149,7 +152,7 @@ impl Waves {
         let attempt = item.checks[at].attempts;
         let wait = WAITS_MS.get(usize::from(attempt) - 1);
         let has = |row: &&Row| item.is_confirmed_by(Confirmer::new(&row.name));
-        let is_settled = near.first().is_none_or(has) || attempt > RANDOM_ATTEMPT && near.iter().any(has);
+        let is_settled = near.first().is_none_or(has) || attempt > PATIENT_ATTEMPTS && near.iter().any(has);
         let Some(wait) = wait.filter(|_| is_of_use && !is_settled) else {
             item.checks[at].done = true;
             return;
