@@ -4,13 +4,21 @@ use super::{Files, is_sound, rejoined, takes_its_time};
 use crate::harness::notes::note;
 use crate::harness::rpc::{client, counter};
 use crate::harness::{Agent, Network, Signal, all_see, settle, soon, wait_until, within};
+use std::fs;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a kill may take back: an event that was given this shortly before may be given again.
 const WINDOW: Duration = Duration::from_millis(500);
+
+/// So many bytes are more than the file may have until it is written anew.
+const ANEW: usize = 160 * 1024;
+
+/// How long it may take until it does that.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// Sends events through an agent until it is dropped.
 struct Sender {
@@ -101,4 +109,50 @@ fn killed_at_random_moments_it_always_comes_back_and_tells_nothing_twice() {
         given.len()
     ));
     assert!(given.len() > rounds * 5, "{} events are hardly any", given.len());
+}
+
+/// The file is at the size from which on it is written anew, and the kill comes while the new one is beside it, or a
+/// moment after: what is there then is whole, either way.
+#[test]
+fn killed_while_it_writes_its_file_anew_it_always_comes_back() {
+    let rounds = if takes_its_time() { 100 } else { 8 };
+    let mut rng = fastrand::Rng::with_seed(u64::from(std::process::id()));
+    let net = Network::claim();
+    let files = Files::new();
+    let [n1, n2] = net.cluster(["n1", "n2"]);
+    let spec = files.kept_by(net.agent("phoenix", 3));
+    let all = [("n1", "alive"), ("n2", "alive"), ("phoenix", "alive")];
+    let mut phoenix = spec.clone().join(net.gossip(1)).start();
+    wait_until(soon(), "three agree", || all_see(&[&n1, &n2, &phoenix], &all));
+    let line = format!("alive: n2 {}", net.gossip(2));
+    wait_until(soon(), "the file knows them", || files.says(&line));
+    let (path, new) = (files.snapshot(), files.snapshot().with_extension("snapshot.new"));
+    let (mut anew, mut beside) = (0, 0);
+    for round in 0..rounds {
+        phoenix.kill();
+        let lines = format!("{line}\n").repeat(ANEW / line.len());
+        let mut file = fs::File::options().append(true).open(&path).expect("the file opens");
+        file.write_all(lines.as_bytes()).expect("there is room");
+        let mut doomed = spec.spawn();
+        // Looked for without a pause: it is there for as long as the disk takes.
+        let is_short = || fs::metadata(&path).is_ok_and(|m| m.len() < ANEW as u64 / 2);
+        let start = Instant::now();
+        while !new.exists() && !is_short() && start.elapsed() < LONGEST {}
+        if rng.bool() {
+            settle(Duration::from_millis(rng.u64(0..4)), || false);
+        }
+        doomed.kill();
+        anew += usize::from(is_short());
+        beside += usize::from(new.exists());
+        is_sound(&path).unwrap_or_else(|e| panic!("round {round}: {e}"));
+
+        phoenix = spec.start();
+        let what = format!("it is back in round {round}");
+        wait_until(within(30), &what, || rejoined(&phoenix));
+        wait_until(within(30), &what, || all_see(&[&n1, &n2, &phoenix], &all));
+    }
+    note(&format!("{rounds} kills: {anew} files were new, {beside} stood beside the old one"));
+    assert!(anew + beside > 0, "in none of {rounds} rounds was the file written anew");
+    client(&n2).event("last", b"1", false).expect("an event is sent");
+    wait_until(soon(), "it hears what is said now", || files.given_ends_with("last 1"));
 }
