@@ -15,7 +15,7 @@ fn please(node: &str, at: SocketAddr, source: Source) -> Message {
 
 impl Bench {
     /// The number of the last ping that it sent.
-    fn last_ping(&self) -> u32 {
+    pub(crate) fn last_ping(&self) -> u32 {
         let pings = self.fx.transmits.iter().flat_map(|t| &t.messages);
         let mut numbers = pings.filter_map(|m| {
             if let Message::Probe(ProbeMessage::Ping(p)) = m { Some(p.seq_no) } else { None }

@@ -339,6 +339,54 @@ fn a_suspect_whose_time_ended_while_this_process_was_held_up_gets_time_to_be_hea
     assert_eq!(b.status("a"), "failed");
 }
 
+/// Its first round may be held up again, and so may be who should answer.
+#[test]
+fn after_a_late_tick_who_is_silent_is_suspected_after_a_second_long_round() {
+    let mut b = Bench::with(&["a"]);
+    b.next_round();
+    let planned = b.prober.plan(&b.members, b.now);
+    b.wake_at(planned + S(3));
+    // The round that begins then, of twice the length since it mistrusts itself; and the second.
+    b.run(MS(2000));
+    assert!(!b.is_suspect("a"), "not after the first round");
+    b.run(MS(9999));
+    assert!(!b.is_suspect("a"), "the second takes ten seconds");
+    b.run(MS(1));
+    assert!(b.is_suspect("a"));
+}
+
+#[test]
+fn what_is_long_past_is_no_reason_to_ask_twice() {
+    let mut b = Bench::with(&["a"]);
+    let planned = b.prober.plan(&b.members, b.now);
+    b.wake_at(planned + S(3));
+    let (start, seq_no) = (b.now, b.last_ping());
+    b.ack("a", seq_no);
+    while b.now.since(start) < S(30) {
+        let (_, seq_no) = b.next_round();
+        b.ack("a", seq_no);
+    }
+    b.next_round();
+    b.run(S(1));
+    assert!(b.is_suspect("a"));
+}
+
+#[test]
+fn an_answer_in_the_second_round_ends_the_doubt() {
+    let mut b = Bench::with_many(8);
+    let planned = b.prober.plan(&b.members, b.now);
+    b.wake_at(planned + S(3));
+    let first = b.sent()[0].1.clone();
+    b.run(MS(1999));
+    b.forget();
+    let (again, seq_no) = b.next_round();
+    assert_eq!(first, format!("ping {again}"), "the same one is asked again at once");
+    b.ack(&again, seq_no);
+    let (next, _) = b.next_round();
+    assert_ne!(next, again);
+    assert!(!b.is_suspect(&again));
+}
+
 #[test]
 fn a_slight_delay_is_no_lateness_but_help_gets_its_whole_time() {
     let mut b = Bench::configured(Config::for_profile(Profile::Wan));
