@@ -7,7 +7,6 @@ use super::interrupt;
 use super::payload::name_and_payload;
 use super::reader::Reader;
 use crate::config::Flags;
-use crate::messaging::expression::{BadExpression, Expression};
 use crate::model::{Status, Tags, Text};
 use crate::rpc::record::{MemberInfo, MembersFilteredCall, QueryCall};
 use crate::rpc::{Client, QueryAnswer};
@@ -78,21 +77,24 @@ fn request(flags: &Flags) -> Result<QueryCall, Failure> {
 /// The members that should acknowledge. None if that cannot be found out: it only makes the output
 /// richer.
 fn expected(client: &mut Client, request: &QueryCall) -> BTreeSet<Text> {
-    let alive = MembersFilteredCall { status: Status::Alive.as_str().into(), ..Default::default() };
-    client.call(&alive).map(|reply| asked(&reply.members, request)).unwrap_or_default()
+    client.call(&matching(request)).map(|reply| asked(reply.members, request)).unwrap_or_default()
 }
 
-/// The names of the members that the query is meant for.
-fn asked(members: &[MemberInfo], request: &QueryCall) -> BTreeSet<Text> {
-    let compiled = request.filter_tags.iter().map(|(key, e)| Ok((key, Expression::anywhere(e)?)));
-    let Ok::<Vec<_>, BadExpression>(tags) = compiled.collect() else { return BTreeSet::new() };
-    let value = |m: &MemberInfo, key: &Text| m.tags.get(key).cloned().unwrap_or_default();
-    members
-        .iter()
-        .filter(|m| request.filter_nodes.is_empty() || request.filter_nodes.contains(&m.name))
-        .filter(|m| tags.iter().all(|(key, expression)| expression.is_match(value(m, key))))
-        .map(|m| m.name.clone())
-        .collect()
+/// Asks for the members whose tags a query is meant for. The agent matches them: so the expressions mean the same
+/// for it, and nobody else is sent. Where a query looks anywhere in a value, this looks at the whole.
+fn matching(request: &QueryCall) -> MembersFilteredCall {
+    let anywhere = |e: &Text| Text::from([b"(?s:.*)(?:", e.as_bytes(), b")(?s:.*)"].concat());
+    MembersFilteredCall {
+        status: Status::Alive.as_str().into(),
+        tags: request.filter_tags.iter().map(|(key, e)| (key.clone(), anywhere(e))).collect(),
+        ..Default::default()
+    }
+}
+
+/// The names of those among them that the query is meant for.
+fn asked(members: Vec<MemberInfo>, request: &QueryCall) -> BTreeSet<Text> {
+    let names = members.into_iter().map(|member| member.name);
+    names.filter(|name| request.filter_nodes.is_empty() || request.filter_nodes.contains(name)).collect()
 }
 
 /// Prints what comes in. Returns the members that acknowledged.
@@ -175,7 +177,9 @@ fn listed(names: &[&Text], reader: Reader) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Incarnation, Member, NodeName, Versions};
     use crate::rpc::ClientError;
+    use crate::rpc::filter::MemberFilter;
 
     fn ack(from: &str) -> Result<QueryAnswer, Failure> {
         Ok(QueryAnswer::Ack { from: from.into() })
@@ -258,26 +262,36 @@ mod tests {
 
     #[test]
     fn who_is_meant() {
-        let member = |name: &str, role: &str| MemberInfo {
-            name: name.into(),
-            tags: [("role".into(), role.into())].into(),
-            ..MemberInfo::default()
+        let member = |name: &str, role: &str| Member {
+            name: NodeName::new(name).unwrap(),
+            addr: "10.0.0.1:7946".parse().unwrap(),
+            meta: Tags::from_pairs([format!("role={role}")]).unwrap().encode().unwrap().into(),
+            status: Status::Alive,
+            versions: Versions::OURS,
+            incarnation: Incarnation(1),
         };
-        let members = [member("a", "web"), member("b", "webmail"), member("c", "db")];
+        let members = [member("a", "web"), member("b", "webmail"), member("c", "d\nb")];
         let names = |nodes: &[&str], tags: &[(&str, &str)]| {
             let request = QueryCall {
                 filter_nodes: nodes.iter().map(|n| Text::from(*n)).collect(),
                 filter_tags: tags.iter().map(|(k, e)| ((*k).into(), (*e).into())).collect(),
                 ..QueryCall::default()
             };
-            asked(&members, &request).iter().map(Text::to_string).collect::<Vec<_>>().join(" ")
+            let Ok(filter) = MemberFilter::compile(&matching(&request)) else { return "bad".into() };
+            let matching = members.iter().filter(|m| filter.matches(m));
+            let infos =
+                matching.map(|m| MemberInfo { name: m.name.as_bytes().into(), ..MemberInfo::default() });
+            asked(infos.collect(), &request).iter().map(Text::to_string).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(names(&[], &[]), "a b c");
         assert_eq!(names(&["c", "z", "a"], &[]), "a c");
-        assert_eq!(names(&[], &[("role", "web|db")]), "a b c");
+        assert_eq!(names(&[], &[("role", "web|b")]), "a b c");
+        assert_eq!(names(&[], &[("role", "^web$|^b")]), "a");
         assert_eq!(names(&["a", "b"], &[("role", "web.+")]), "b");
+        assert_eq!(names(&[], &[("role", "(?i)D")]), "c");
         assert_eq!(names(&[], &[("other", ".+")]), "");
-        assert_eq!(names(&[], &[("role", "[")]), "");
+        assert_eq!(names(&[], &[("other", "")]), "a b c");
+        assert_eq!(names(&[], &[("role", "[")]), "bad");
         let many: Vec<Text> = (0..23).map(|i| format!("n{i:02}").into()).collect();
         let many = listed(&many.iter().collect::<Vec<_>>(), Reader::Person);
         assert!(many.ends_with(b"n18, n19 and 3 more"));

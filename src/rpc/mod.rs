@@ -20,7 +20,7 @@ mod client;
 pub(crate) mod codec;
 mod commands;
 pub(crate) mod connection;
-mod filter;
+pub(crate) mod filter;
 pub mod frame;
 pub(crate) mod member_list;
 mod output;
