@@ -25,6 +25,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+/// The stack of a thread, in bytes of address space; only what is touched takes memory. The deepest is some tens of
+/// kilobytes: nothing recurses on input, and large buffers are on the heap. The standard library's 2 MiB do not fit
+/// where address space is limited.
+const STACK: usize = 512 * 1024;
+
 /// The inside of a thread.
 pub(crate) trait Actor {
     /// The thread's name, as `ps -T` shows it: 15 bytes at most.
@@ -119,7 +124,7 @@ impl fmt::Debug for Thread {
 /// process.
 pub(crate) fn start(name: &'static str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     debug_assert!(name.len() <= 15, "the kernel cuts {name} off");
-    Builder::new().name(name.to_string()).spawn(run)
+    Builder::new().name(name.to_string()).stack_size(STACK).spawn(run)
 }
 
 /// Waits in a poll for a socket, the waker or `timeout`; without a timeout for ever. A signal that

@@ -30,6 +30,8 @@ pub const QUEUE_LINES: usize = 1024;
 pub const MAX_QUEUE_BYTES: usize = 512 * 1024;
 /// DEBUG and TRACE lines are dropped on their way to the terminal when this many wait: a flood of them must not cost an ERR.
 const QUEUE_LINES_FOR_DEBUG: usize = QUEUE_LINES / 2;
+/// The stack of the log thread, in bytes of address space.
+const STACK: usize = 256 * 1024;
 /// How long [`LoggerHandle::say`] may wait for room in the queue.
 const SAY_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -123,7 +125,7 @@ impl Logger {
         let shared = Arc::new(Shared::new(filter, !options.gated, Zone::of_process()));
         let terminal = Box::new(terminal);
         let writer = Writer::new(commands, shared.clone(), terminal, options.format, syslog);
-        let thread = std::thread::Builder::new().name("serf-log".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("serf-log".into()).stack_size(STACK).spawn(move || {
             writer.run();
             drop(alive);
         });
