@@ -41,6 +41,7 @@ topics![
     "settings",
     "running",
     "containers",
+    "minimal",
     "joining",
     "names",
     "snapshot",
